@@ -1,0 +1,310 @@
+"""What a stage leaves behind: a folder with safetensors, JSON and a manifest, found again by what it was made from.
+
+A folder is written under another name and renamed when it is whole, so a reader never sees half of one. Nothing in it
+is ever unpickled. Rows of items or users are matched by their external tokens, never by position.
+"""
+
+import hashlib
+import json
+import os
+import platform
+import resource
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from filelock import FileLock
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from recbole_tslrec.version import __version__
+
+FORMAT_VERSION = 1
+MANIFEST = "manifest.json"
+ITEM_TOKENS = "item_tokens.json"
+TENSORS = "data.safetensors"
+LIBRARIES = ("recbole", "torch", "numpy", "scikit-learn", "transformers", "peft", "safetensors")
+
+
+class ArtifactError(RuntimeError):
+    """An artifact is missing, damaged, of another kind or version, or lacks items."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that an artifact depends on; equal recipes make equal artifacts.
+
+    Attributes:
+        settings: the configuration keys that the stage reads.
+        parents: content hash of every artifact that the stage reads, by its role.
+        dataset: name, counts and fingerprint of the data.
+    """
+
+    settings: Mapping[str, Any]
+    parents: Mapping[str, str] = field(default_factory=dict)
+    dataset: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """The hash under which the artifact is stored."""
+        data = {"fingerprint": self.dataset.get("fingerprint")}
+        return _hash_json({"settings": self.settings, "parents": self.parents, "data": data, "format": FORMAT_VERSION})
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A verified artifact folder.
+
+    Attributes:
+        folder: where it lies.
+        manifest: what ``manifest.json`` says.
+    """
+
+    folder: Path
+    manifest: Mapping[str, Any]
+
+    @property
+    def hash(self) -> str:
+        """The hash of the contents: two artifacts with equal hashes are bit-equal, however they were made."""
+        return _hash_json(self.manifest["files"])
+
+    @property
+    def seconds(self) -> float:
+        """The wall-clock seconds that building it took."""
+        return float(self.manifest["seconds"])
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The tensors of ``data.safetensors``."""
+        return load_file(str(self.folder / TENSORS))
+
+    def json(self, name: str) -> Any:
+        """The contents of one of its JSON files."""
+        return json.loads((self.folder / name).read_text(encoding="utf-8"))
+
+    def item_tokens(self) -> list[str]:
+        """The external item tokens, one for each row of an item tensor."""
+        return [str(token) for token in self.json(ITEM_TOKENS)]
+
+
+def open_artifact(folder: str | Path, kind: str | None = None) -> Artifact:
+    """Read and verify an artifact folder.
+
+    Args:
+        folder: the folder.
+        kind: what it has to be, e.g. ``knowledge``; ``None`` takes any.
+
+    Raises:
+        ArtifactError: no such folder, no or unreadable manifest, another kind or format version, or a file that is
+            missing or differs from its hash.
+    """
+    folder = Path(folder)
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        files, found_kind, version = manifest["files"], manifest["kind"], manifest["format_version"]
+    except FileNotFoundError:
+        raise ArtifactError(f"{folder} is no artifact folder: it has no {MANIFEST}; check the path") from None
+    except (json.JSONDecodeError, KeyError, TypeError, UnicodeDecodeError):
+        raise ArtifactError(f"{folder / MANIFEST} is damaged; delete the folder or rebuild it with --rebuild") from None
+    if version != FORMAT_VERSION:
+        raise ArtifactError(
+            f"{folder} has artifact format {version}, this version reads {FORMAT_VERSION}; rebuild it with --rebuild"
+        )
+    if kind is not None and found_kind != kind:
+        raise ArtifactError(f"{folder} holds [{found_kind}], not [{kind}]; give the folder of a [{kind}] artifact")
+    for name, digest in files.items():
+        path = folder / name
+        if not path.is_file() or _hash_file(path) != digest:
+            state = "differs from its hash in the manifest" if path.is_file() else "is missing"
+            raise ArtifactError(f"{path} {state}; delete {folder} or rebuild it with --rebuild={found_kind}")
+    return Artifact(folder, manifest)
+
+
+class Store:
+    """The artifacts of one dataset, one folder each, named by kind and recipe."""
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = Path(root)
+
+    def folder(self, kind: str, recipe: Recipe) -> Path:
+        """Where an artifact of this kind and recipe lies or will lie."""
+        return self.root / f"{kind}-{recipe.key[:12]}"
+
+    def find(self, kind: str, recipe: Recipe) -> Artifact | None:
+        """The artifact of this kind and recipe, verified, or ``None`` where it was never finished."""
+        folder = self.folder(kind, recipe)
+        previous = beside(folder, "previous")
+        if previous.exists() and not folder.exists():
+            previous.rename(folder)  # a rebuild was interrupted between its two renames
+        return open_artifact(folder, kind) if folder.exists() else None
+
+    def build(
+        self, kind: str, recipe: Recipe, write: Callable[[Path], None], seed: int = 0, device: str = "cpu"
+    ) -> Artifact:
+        """Make an artifact and put it into place when it is whole; a former one stays intact until then.
+
+        Args:
+            kind: what it is, e.g. ``knowledge``.
+            recipe: what it is made from.
+            write: writes the files into the folder that it is given. If it fails, that folder stays for a look.
+            seed: for the manifest.
+            device: for the manifest.
+        """
+        folder = self.folder(kind, recipe)
+        self.root.mkdir(parents=True, exist_ok=True)
+        with FileLock(beside(folder, "lock")):
+            partial = beside(folder, "partial")
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir()
+            started = time.perf_counter()
+            write(partial)
+            manifest = {
+                "kind": kind,
+                "format_version": FORMAT_VERSION,
+                "key": recipe.key,
+                "settings": dict(recipe.settings),
+                "parents": dict(recipe.parents),
+                "dataset": dict(recipe.dataset),
+                "seed": seed,
+                "versions": _versions(),
+                "git_commit": _git_commit(),
+                "seconds": round(time.perf_counter() - started, 3),
+                "device": device,
+                "peak_memory_bytes": _peak_memory(device),
+                "files": {
+                    path.relative_to(partial).as_posix(): _hash_file(path)
+                    for path in sorted(partial.rglob("*"))
+                    if path.is_file()
+                },
+            }
+            write_json(partial / MANIFEST, manifest)
+            replace_folder(partial, folder)
+        return Artifact(folder, json.loads((folder / MANIFEST).read_text(encoding="utf-8")))
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON under another name and rename it."""
+    temporary = beside(path, "tmp")
+    temporary.write_text(json.dumps(value, indent=1, ensure_ascii=False, default=str), encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write safetensors under another name and rename it.
+
+    Raises:
+        ArtifactError: the file could not be written, e.g. since the disk is full.
+    """
+    temporary = beside(path, "tmp")
+    try:
+        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, str(temporary))
+    except (OSError, SafetensorError) as error:
+        temporary.unlink(missing_ok=True)
+        raise ArtifactError(f"{path} could not be written ({error}); free disk space, then run again") from error
+    os.replace(temporary, path)
+
+
+def write_item_table(folder: Path, tokens: Sequence[str], tensors: Mapping[str, Tensor]) -> None:
+    """Write tensors whose rows stand for items, with the items' external tokens.
+
+    Args:
+        folder: the artifact's folder.
+        tokens: N external item tokens.
+        tensors: by name; those with N rows belong to the items.
+    """
+    write_json(folder / ITEM_TOKENS, list(tokens))
+    write_tensors(folder / TENSORS, tensors)
+
+
+def rows_of_tokens(table_tokens: Sequence[str], tokens: Sequence[str], source: str | Path) -> Tensor:
+    """For each token its row in a table.
+
+    Args:
+        table_tokens: the token of each row of the table.
+        tokens: the N tokens that are wanted.
+        source: where the table comes from, for the error.
+
+    Returns:
+        Row numbers, int64 [N].
+
+    Raises:
+        ArtifactError: tokens are missing: the table was made from another dataset or with other filters.
+    """
+    rows = {token: row for row, token in enumerate(table_tokens)}
+    missing = [token for token in tokens if token not in rows]
+    if missing:
+        raise ArtifactError(
+            f"{source} lacks {len(missing)} of the dataset's {len(tokens)} items, the first is {missing[0]!r}: it was "
+            "made from another dataset or with other filters; export it again from this dataset"
+        )
+    return torch.tensor([rows[token] for token in tokens], dtype=torch.int64)
+
+
+def replace_folder(new: Path, folder: Path) -> None:
+    """Put a finished folder into the place of ``folder``; the former one goes only when the new one is there."""
+    previous = beside(folder, "previous")
+    shutil.rmtree(previous, ignore_errors=True)
+    if folder.exists():
+        folder.rename(previous)
+    new.rename(folder)
+    shutil.rmtree(previous, ignore_errors=True)
+
+
+def beside(path: Path, suffix: str) -> Path:
+    """``path`` with another ending, in the same folder, so that renaming one to the other is atomic."""
+    return path.with_name(f"{path.name}.{suffix}")
+
+
+def _hash_json(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _hash_file(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def hash_arrays(*arrays: "np.ndarray[Any, Any]") -> str:
+    """One hash over arrays and their types."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        array = np.ascontiguousarray(array)
+        digest.update(f"{array.dtype.str}{array.shape}".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def _versions() -> dict[str, str]:
+    versions = {"python": platform.python_version(), "recbole_tslrec": __version__}
+    for name in LIBRARIES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def _git_commit() -> str | None:
+    package = Path(__file__).resolve().parent
+    command = ["git", "-C", str(package), "log", "-1", "--format=%H", "--", str(package)]
+    try:
+        finished = subprocess.run(command, capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return finished.stdout.strip() or None
+
+
+def _peak_memory(device: str) -> int:
+    if device.startswith("cuda"):
+        return int(torch.cuda.max_memory_allocated())
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -1,0 +1,1 @@
+"""Section 4.2 of the paper: information augmentation."""

@@ -1,0 +1,56 @@
+"""A RecBole dataset, loaded once: its histories, its fingerprint and, when a stage asks, its loaders."""
+
+import functools
+from pathlib import Path
+from typing import Any
+
+from recbole.data import create_dataset, data_preparation
+from recbole.utils import init_seed
+
+from recbole_tslrec.augmentation.knowledge import dataset_item_tokens
+from recbole_tslrec.reconstruction.histories import Histories, fingerprint, full_histories, training_histories
+
+
+class DatasetError(ValueError):
+    """The dataset does not exist."""
+
+
+class Data:
+    """The dataset of a configuration.
+
+    Args:
+        config: RecBole's configuration.
+
+    Raises:
+        DatasetError: its files are not there.
+
+    Attributes:
+        dataset: RecBole's dataset.
+        full: every interaction; only for the fingerprint and to cut the training part from.
+        description: name, counts and fingerprint.
+    """
+
+    def __init__(self, config: Any) -> None:
+        folder = Path(config["data_path"])
+        if not any(folder.glob("*.inter")):
+            raise DatasetError(
+                f"dataset [{config['dataset']}] has no interactions: {folder / (config['dataset'] + '.inter')} does not "
+                "exist; put RecBole's atomic files there, or set --data_path. ml-100k comes with RecBole"
+            )
+        self.config = config
+        init_seed(config["seed"], config["reproducibility"])
+        self.dataset: Any = create_dataset(config)
+        self.full: Histories = full_histories(self.dataset)
+        self.description: dict[str, Any] = fingerprint(self.dataset, self.full)
+        self.item_tokens: list[str] = dataset_item_tokens(self.dataset)
+
+    @functools.cached_property
+    def loaders(self) -> tuple[Any, Any, Any]:
+        """RecBole's training, validation and test loaders; making them rewrites ``dataset`` in place."""
+        train_data, valid_data, test_data = data_preparation(self.config, self.dataset)
+        return train_data, valid_data, test_data
+
+    @functools.cached_property
+    def histories(self) -> Histories:
+        """The training part of every user's interactions."""
+        return training_histories(self.full, self.loaders[0]._dataset)

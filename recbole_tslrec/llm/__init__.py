@@ -1,0 +1,1 @@
+"""The language model: loading it, the prompt, its layout in a batch, and Eq. 1."""

@@ -1,0 +1,326 @@
+"""The paper's Fig. 2 as a table of contents: each stage reads artifacts and leaves one, or finds the one it left.
+
+    backbone -> item_embeddings -> groups -> targets -> sft -> knowledge -> recommender -> evaluation
+
+A Base model takes ``backbone`` and ``evaluation``; a CI model leaves ``targets``, ``sft`` and ``knowledge`` out.
+"""
+
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from logging import getLogger
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from recbole_tslrec import recommender
+from recbole_tslrec.artifacts import (
+    Artifact,
+    ArtifactError,
+    Recipe,
+    Store,
+    open_artifact,
+    rows_of_tokens,
+    write_item_table,
+    write_json,
+)
+from recbole_tslrec.augmentation.knowledge import dataset_item_tokens, load_groups, load_knowledge
+from recbole_tslrec.config import backbone_config, derive, settings_of, training_settings
+from recbole_tslrec.data import Data
+from recbole_tslrec.reconstruction.grouping import group_items
+from recbole_tslrec.reconstruction.targets import preference_targets
+from recbole_tslrec.registry import split_model_name
+
+STAGES = ("backbone", "item_embeddings", "groups", "targets", "sft", "knowledge", "recommender", "evaluation")
+FINE_TUNING_KEYS = ("llm_", "lora_", "sft_", "prompt_", "scratch_")
+
+
+@dataclass
+class Run:
+    """One run: its configuration and data, and what its stages have left so far.
+
+    Attributes:
+        config: of the model that is asked for.
+        data: its dataset.
+        store: where artifacts are kept.
+        rebuild: stages to build anew even if nothing changed.
+        artifacts: by stage; evaluations by ``evaluation/<model>``.
+        seconds: spent in each stage now; what is reused costs almost nothing.
+        reused: whether each stage's artifact was found.
+    """
+
+    config: Any
+    data: Data
+    store: Store
+    rebuild: Collection[str] = ()
+    artifacts: dict[str, Artifact] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    reused: dict[str, bool] = field(default_factory=dict)
+
+    def stage(
+        self,
+        kind: str,
+        what: str,
+        write: Callable[[Path], None],
+        settings: Mapping[str, Any],
+        parents: Collection[str] = (),
+        name: str | None = None,
+    ) -> Artifact:
+        """Find or build the artifact of a stage, and say which before it starts."""
+        name = name or kind
+        parent_hashes = {parent: self.artifacts[parent].hash for parent in parents}
+        recipe = Recipe({"seed": self.config["seed"], **settings}, parent_hashes, self.data.description)
+        started = time.perf_counter()
+        artifact = None if kind in self.rebuild else self.store.find(kind, recipe)
+        self.reused[name] = artifact is not None
+        label = f"[{STAGES.index(kind) + 1}/{len(STAGES)} {name}]"
+        if artifact is not None:
+            getLogger().info(f"{label} {what}: reused from {artifact.folder} (took {artifact.seconds:.1f} s)")
+        else:
+            getLogger().info(f"{label} {what}: building {self.store.folder(kind, recipe)}")
+            device = str(self.config["device"])
+            artifact = self.store.build(kind, recipe, write, self.config["seed"], device)
+        self.artifacts[name] = artifact
+        self.seconds[name] = time.perf_counter() - started
+        return artifact
+
+
+def run_stages(
+    config: Any, rebuild: Collection[str] = (), stop_after: str | None = None, data: Data | None = None
+) -> Run:
+    """Run the stages of ``config["model"]``.
+
+    Args:
+        config: the configuration.
+        rebuild: names of :data:`STAGES` to build anew.
+        stop_after: the last stage to run; ``None`` runs all.
+        data: the dataset, where it is loaded already.
+
+    Raises:
+        ValueError: there is no such stage.
+        ArtifactError: an artifact is damaged.
+        LLMError: the LLM cannot be loaded; raised before the backbone is trained.
+    """
+    for stage in (*rebuild, *([stop_after] if stop_after else [])):
+        if stage not in STAGES:
+            raise ValueError(f"stage [{stage}] does not exist; the stages are {', '.join(STAGES)}")
+    _check_given_artifacts(config)
+    data = data or Data(config)
+    run = Run(config, data, Store(Path(config["artifacts_dir"]) / config["dataset"]), rebuild)
+    for finished in _stages(run, stop_after):
+        if finished == stop_after:
+            break
+    return run
+
+
+def _stages(run: Run, stop_after: str | None) -> Iterator[str]:
+    family, backbone = split_model_name(run.config["model"])
+    given = run.config["knowledge_path"] if family == "TSLRec" else run.config["groups_path"]
+    if family != "Base" and given:
+        kind = "knowledge" if family == "TSLRec" else "groups"
+        run.artifacts[kind] = open_artifact(given, kind)
+    else:
+        if family == "TSLRec" and _needs_llm(stop_after):
+            check_fine_tuning(run.config)
+        train_backbone(run)
+        yield "backbone"
+        if family != "Base":
+            embed_items(run)
+            yield "item_embeddings"
+            group(run)
+            yield "groups"
+        if family == "TSLRec":
+            target(run)
+            yield "targets"
+            fine_tune(run)
+            yield "sft"
+            export(run)
+            yield "knowledge"
+    if family != "Base":
+        augment(run, family)
+        yield "recommender"
+    if "backbone" in run.artifacts:
+        evaluate(run, "backbone", backbone_config(run.config), "Base")
+    if family != "Base":
+        evaluate(run, "recommender", augmented_config(run, family), family)
+    yield "evaluation"
+
+
+def train_backbone(run: Run) -> Artifact:
+    """Stage 0: train the ID backbone. It is also the paper's "+Base"."""
+    config = backbone_config(run.config)
+
+    def write(folder: Path) -> None:
+        train_data, valid_data, _ = run.data.loaders
+        _warn_of_untrained_items(run)
+        write_json(folder / "training.json", recommender.train_recommender(config, train_data, valid_data, folder))
+
+    return run.stage("backbone", _describe_training(config), write, training_settings(config))
+
+
+def embed_items(run: Run) -> Artifact:
+    """Take the item embeddings e_v out of the backbone."""
+
+    def write(folder: Path) -> None:
+        rows = recommender.item_embeddings(run.artifacts["backbone"].folder)[1:]
+        write_item_table(folder, run.data.item_tokens, {"item_embeddings": rows})
+
+    return run.stage("item_embeddings", "take the item embeddings out of the backbone", write, {}, ["backbone"])
+
+
+def group(run: Run) -> Artifact:
+    """Stage 1: pre-grouping by k-means."""
+    config = run.config
+
+    def write(folder: Path) -> None:
+        rows = run.artifacts["item_embeddings"].tensors()["item_embeddings"]
+        groups, centers = group_items(rows, config["group_count"], config["seed"])
+        write_item_table(folder, run.artifacts["item_embeddings"].item_tokens(), {"groups": groups, "centers": centers})
+
+    what = f"k-means of {len(run.data.item_tokens)} items into {config['group_count']} groups"
+    return run.stage("groups", what, write, settings_of(config, ["group_"]), ["item_embeddings"])
+
+
+def target(run: Run) -> Artifact:
+    """Stage 1: the preference target of every user."""
+
+    def write(folder: Path) -> None:
+        histories = run.data.histories
+        groups, group_count = load_groups(run.artifacts["groups"].folder, run.data.dataset)
+        tensors = {
+            "preference_target": preference_targets(histories, groups[1:], group_count),
+            "items": torch.from_numpy(histories.items),  # rows of item_tokens, counted from 1
+            "offsets": torch.from_numpy(histories.offsets),
+        }
+        write_item_table(folder, run.data.item_tokens, tensors)
+        write_json(folder / "user_tokens.json", histories.user_tokens)
+
+    what = f"preference targets of {len(run.data.full)} users"
+    return run.stage("targets", what, write, settings_of(run.config, [], ["eval_args"]), ["groups"])
+
+
+def fine_tune(run: Run) -> Artifact:
+    """Stage 1: user-level SFT of the LLM."""
+    config = run.config
+
+    def write(folder: Path) -> None:
+        from recbole_tslrec.reconstruction.fine_tuning import fine_tune_users
+
+        embeddings = stage_0_rows(run.artifacts["item_embeddings"].folder, run.data.dataset)
+        report = fine_tune_users(config, run.artifacts["targets"].folder, run.data.dataset, embeddings, folder)
+        write_json(folder / "training.json", report)
+
+    settings = {**settings_of(config, FINE_TUNING_KEYS, ["group_count", "MAX_ITEM_LIST_LENGTH"]), **_llm_files(config)}
+    what = f"fine-tune {config['llm_name_or_path']} on one example per user, up to {config['sft_epochs']} epochs"
+    return run.stage("sft", what, write, settings, ["targets", "item_embeddings"])
+
+
+def export(run: Run) -> Artifact:
+    """Stage 2: every item alone through the LLM."""
+
+    def write(folder: Path) -> None:
+        from recbole_tslrec.augmentation.export import export_items, write_knowledge
+        from recbole_tslrec.reconstruction.fine_tuning import load_fine_tuned
+
+        embeddings = stage_0_rows(run.artifacts["item_embeddings"].folder, run.data.dataset)
+        network = load_fine_tuned(run.config, embeddings, run.artifacts["sft"].folder)
+        tokens = run.data.item_tokens
+        options = run.config["export_batch_size"], run.config["show_progress"]
+        write_knowledge(folder, tokens, *export_items(network, len(tokens), *options))
+
+    what = f"export the knowledge embeddings of {len(run.data.item_tokens)} items"
+    return run.stage("knowledge", what, write, {}, ["sft", "item_embeddings"])
+
+
+def augment(run: Run, family: str) -> Artifact:
+    """Stage 2: train the backbone anew with fused item embeddings."""
+    config = augmented_config(run, family)
+
+    def write(folder: Path) -> None:
+        train_data, valid_data, _ = run.data.loaders
+        write_json(folder / "training.json", recommender.train_recommender(config, train_data, valid_data, folder))
+
+    parent, fusion = ("knowledge", "fusion_type") if family == "TSLRec" else ("groups", "ci_fusion_type")
+    settings = {**training_settings(config), **settings_of(config, [], [fusion]), "model": family + "+" + _backbone(run)}
+    return run.stage("recommender", _describe_training(config), write, settings, [parent])
+
+
+def evaluate(run: Run, trained: str, config: Any, row: str) -> Artifact:
+    """The metrics of a trained model on the validation and test items, full ranking, history unmasked."""
+
+    def write(folder: Path) -> None:
+        train_data, valid_data, test_data = run.data.loaders
+        model = run.artifacts[trained].folder
+        metrics = {
+            part: recommender.evaluate_recommender(config, train_data, data, model)
+            for part, data in (("valid", valid_data), ("test", test_data))
+        }
+        write_json(folder / "metrics.json", metrics)
+
+    settings = settings_of(config, [], ["metrics", "topk", "eval_args", "metric_decimal_place"])
+    return run.stage("evaluation", f"rank with {config['model']}", write, settings, [trained], f"evaluation/{row}")
+
+
+def augmented_config(run: Run, family: str) -> Any:
+    """The configuration of the augmented training: where its table lies."""
+    key = "knowledge" if family == "TSLRec" else "groups"
+    return derive(run.config, **{f"{key}_path": str(run.artifacts[key].folder)})
+
+
+def stage_0_rows(folder: Path, dataset: Any) -> Tensor:
+    """The frozen stage-0 item embeddings in the order of a dataset's item ids, [N + 1, d]; row 0 (the pad) is zero."""
+    artifact = open_artifact(folder, "item_embeddings")
+    rows = artifact.tensors()["item_embeddings"]
+    rows = rows[rows_of_tokens(artifact.item_tokens(), dataset_item_tokens(dataset), folder)]
+    return torch.cat([rows.new_zeros(1, rows.shape[1]), rows])
+
+
+def check_fine_tuning(config: Any) -> None:
+    """What would make SFT fail, checked before the backbone is trained."""
+    try:
+        from recbole_tslrec.llm.loading import check_llm
+    except ImportError as error:
+        raise ImportError(
+            f"fine-tuning needs {error.name}; install it with: pip install 'recbole_tslrec[llm]', or start from an "
+            "export with --knowledge_path=<folder>"
+        ) from error
+    check_llm(config)
+
+
+def _check_given_artifacts(config: Any) -> None:
+    for kind in ("knowledge", "groups"):
+        if config[f"{kind}_path"]:
+            open_artifact(config[f"{kind}_path"], kind)
+
+
+def _needs_llm(stop_after: str | None) -> bool:
+    return stop_after is None or STAGES.index(stop_after) >= STAGES.index("sft")
+
+
+def _llm_files(config: Any) -> dict[str, Any]:
+    from recbole_tslrec.llm.loading import describe_files
+
+    return {"llm_files": describe_files(config["llm_name_or_path"])}
+
+
+def _backbone(run: Run) -> str:
+    return split_model_name(run.config["model"])[1]
+
+
+def _describe_training(config: Any) -> str:
+    return f"train {config['model']} for up to {config['epochs']} epochs at learning rate {config['learning_rate']}"
+
+
+def _warn_of_untrained_items(run: Run) -> None:
+    trained = set(run.data.histories.items.tolist())
+    untrained = len(run.data.item_tokens) - len(trained)
+    if untrained:
+        getLogger().warning(
+            f"{untrained} of {len(run.data.item_tokens)} items have no training interaction; their stage-0 embeddings "
+            "are learned as negatives only"
+        )
+
+
+__all__ = ["STAGES", "ArtifactError", "Run", "load_knowledge", "run_stages"]

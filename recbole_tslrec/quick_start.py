@@ -1,0 +1,91 @@
+"""The one path behind the script, ``python -m recbole_tslrec``, ``recbole-tslrec`` and ``recbole_tslrec.run``."""
+
+import argparse
+import sys
+from collections.abc import Collection, Mapping, Sequence
+from logging import getLogger
+from typing import Any
+
+from recbole.utils import init_logger
+
+from recbole_tslrec.config import Config
+from recbole_tslrec.pipeline import STAGES, run_stages
+from recbole_tslrec.result import Result
+
+MAIN_JOB = ("--model=TSLRecSASRec", "--dataset=ml-100k", "--config_files=properties/presets/quick.yaml")
+
+
+def run(
+    model: str = "TSLRecSASRec",
+    dataset: str = "ml-100k",
+    config_file_list: Sequence[str] = (),
+    config_dict: Mapping[str, Any] | None = None,
+    argv: Sequence[str] = (),
+    rebuild: Collection[str] = (),
+    stop_after: str | None = None,
+    result_file: str | None = None,
+) -> Result:
+    """Run the stages of a model on a dataset, reusing what earlier runs have left.
+
+    Args:
+        model: ``TSLRec<Backbone>``, ``CI<Backbone>`` or a sequential model of RecBole.
+        dataset: its name below ``data_path``.
+        config_file_list: yaml files over the defaults.
+        config_dict: settings over the files.
+        argv: ``--key=value`` arguments over both.
+        rebuild: stages to build anew.
+        stop_after: the last stage to run.
+        result_file: where to write the result as JSON.
+
+    Returns:
+        Metrics, seconds and folders.
+
+    Raises:
+        ValueError: an unknown model, dataset, key or stage (``ConfigError``, ``DatasetError``).
+        ArtifactError: an artifact is damaged or does not fit the dataset.
+        LLMError: the LLM cannot be loaded.
+        TrainingDiverged: a loss is not finite.
+    """
+    config = Config(model, dataset, config_file_list, config_dict, argv)
+    init_logger(config)
+    result = Result.of(run_stages(config, rebuild, stop_after))
+    if result_file:
+        result.write(result_file)
+    return result
+
+
+def main(argv: Sequence[str]) -> Result:
+    """Run with command-line arguments; without any, the main job: TSLRecSASRec on ml-100k with the quick preset."""
+    parser = argparse.ArgumentParser(
+        prog="run_recbole_tslrec.py",
+        description="Every other --key=value is a configuration key; see properties/overall.yaml.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--model", default="TSLRecSASRec", help="TSLRec<Backbone>, CI<Backbone> or a RecBole model")
+    parser.add_argument("--dataset", default="ml-100k", help="name of a folder in data_path; ml-100k ships with RecBole")
+    parser.add_argument("--config_files", default="", help="yaml files, separated by spaces")
+    parser.add_argument("--rebuild", default="", help=f"stages to build anew, separated by commas: {', '.join(STAGES)}")
+    parser.add_argument("--stop_after", help="the last stage to run")
+    parser.add_argument("--result_file", help="where to write the result as JSON")
+    given, keys = parser.parse_known_args(list(argv) or MAIN_JOB)
+    result = run(
+        model=given.model,
+        dataset=given.dataset,
+        config_file_list=given.config_files.split(),
+        argv=keys,
+        rebuild=[stage for stage in given.rebuild.split(",") if stage],
+        stop_after=given.stop_after,
+        result_file=given.result_file,
+    )
+    sys.stdout.write(f"\n{result.table()}\n")
+    return result
+
+
+def console() -> None:
+    """``main`` for the command line: an error that the user can mend is one message and exit status 1."""
+    try:
+        main(sys.argv[1:])
+    except (ValueError, RuntimeError, ImportError, OSError) as error:
+        if getLogger().isEnabledFor(10):  # --state=DEBUG shows where it came from
+            raise
+        sys.exit(f"error: {error}")

@@ -1,0 +1,94 @@
+"""Train and evaluate a RecBole sequential model: stage 0 (the backbone, "+Base") and the augmented training."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from recbole.trainer import Trainer
+from recbole.utils import get_model, init_seed
+from safetensors.torch import load_file
+from torch.utils.tensorboard import SummaryWriter
+
+from recbole_tslrec.artifacts import write_tensors
+from recbole_tslrec.config import derive
+from recbole_tslrec.training import StepwiseNanCheck
+
+MODEL = "model.safetensors"
+
+
+class RecommenderTrainer(StepwiseNanCheck, Trainer):  # type: ignore[misc]  # RecBole is untyped
+    """RecBole's ``Trainer`` with checkpoints in safetensors: the best model's weights, renamed into place when whole."""
+
+    def __init__(self, config: Any, model: torch.nn.Module) -> None:
+        super().__init__(config, model)
+        self.saved_model_file = os.path.join(self.checkpoint_dir, MODEL)
+        self.tensorboard.close()
+        self.tensorboard = SummaryWriter(os.path.join(self.tensorboard.log_dir, config["model"]))
+
+    def _save_checkpoint(self, epoch: int, verbose: bool = True, **kwargs: Any) -> None:
+        write_tensors(Path(self.saved_model_file), self.model.state_dict())
+
+    def resume_checkpoint(self, resume_file: str) -> None:
+        """Load the weights of a checkpoint; training starts at epoch 0 with a fresh optimizer."""
+        load_weights(self.model, Path(resume_file))
+
+    def evaluate(
+        self,
+        eval_data: Any,
+        load_best_model: bool = True,
+        model_file: str | None = None,
+        show_progress: bool = False,
+    ) -> Any:
+        """RecBole's metrics; ``load_best_model`` and ``model_file`` read safetensors."""
+        if load_best_model:
+            load_weights(self.model, Path(model_file or self.saved_model_file))
+        return super().evaluate(eval_data, load_best_model=False, show_progress=show_progress)
+
+
+def build_model(config: Any, train_data: Any) -> torch.nn.Module:
+    """A freshly initialised model, with the random streams set as ``run_recbole`` sets them before it builds one."""
+    init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
+    model: torch.nn.Module = get_model(config["model"])(config, train_data._dataset).to(config["device"])
+    return model
+
+
+def train_recommender(config: Any, train_data: Any, valid_data: Any, folder: Path) -> dict[str, Any]:
+    """Train a model as RecBole does and leave the best epoch's weights in ``folder``.
+
+    Args:
+        config: with the model's name.
+        train_data: RecBole's loader.
+        valid_data: RecBole's loader; chooses the best epoch.
+        folder: an existing folder.
+
+    Returns:
+        The best validation result and the number of epochs trained.
+
+    Raises:
+        TrainingDiverged: the loss is not finite.
+    """
+    train_data.generator.manual_seed(config["seed"])  # a loader that has served before would go on with its stream
+    model = build_model(config, train_data)
+    trainer = RecommenderTrainer(derive(config, checkpoint_dir=str(folder)), model)
+    _, best_valid_result = trainer.fit(train_data, valid_data, show_progress=config["show_progress"])
+    trainer.tensorboard.close()
+    return {"valid": dict(best_valid_result or {}), "epochs": len(trainer.train_loss_dict)}
+
+
+def evaluate_recommender(config: Any, train_data: Any, eval_data: Any, folder: Path) -> dict[str, float]:
+    """RecBole's metrics of the model in ``folder`` on ``eval_data``."""
+    trainer = RecommenderTrainer(derive(config, checkpoint_dir=str(folder)), build_model(config, train_data))
+    result = trainer.evaluate(eval_data, show_progress=config["show_progress"])
+    trainer.tensorboard.close()
+    return {name: float(value) for name, value in result.items()}
+
+
+def load_weights(model: torch.nn.Module, path: Path) -> None:
+    """Put the weights of a safetensors file into a model."""
+    model.load_state_dict(load_file(str(path)))
+
+
+def item_embeddings(folder: Path) -> torch.Tensor:
+    """The stage-0 item embeddings of a trained backbone, [N + 1, d]; row 0 is the pad."""
+    return load_file(str(folder / MODEL))["item_embedding.weight"]

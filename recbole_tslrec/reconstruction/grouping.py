@@ -1,0 +1,36 @@
+"""Pre-grouping (Section 4.1): k-means on the stage-0 item embeddings gives preliminary latent categories."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.cluster import KMeans, MiniBatchKMeans
+from threadpoolctl import threadpool_limits
+from torch import Tensor
+
+FULL_KMEANS_LIMIT = 200_000  # items; beyond, mini-batches reach an inertia within 1% in seconds
+
+
+def group_items(item_embeddings: Tensor, group_count: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Cluster the items.
+
+    Args:
+        item_embeddings: [N, d], without the pad row.
+        group_count: K.
+        seed: of the k-means++ starts.
+
+    Returns:
+        The group of each item, int64 [N], and the centers, [K, d].
+
+    Raises:
+        ValueError: K is not between 2 and N.
+    """
+    rows: NDArray[np.float32] = item_embeddings.numpy()
+    if not 2 <= group_count <= len(rows):
+        raise ValueError(
+            f"group_count [{group_count}] must lie between 2 and the number of items [{len(rows)}]; lower --group_count"
+        )
+    kind = KMeans if len(rows) <= FULL_KMEANS_LIMIT else MiniBatchKMeans
+    kmeans = kind(n_clusters=group_count, n_init=10 if kind is KMeans else 3, random_state=seed)
+    with threadpool_limits(limits=1):  # several threads add up in any order: not the same centers every time
+        groups = kmeans.fit_predict(rows)
+    return torch.from_numpy(groups.astype(np.int64)), torch.from_numpy(kmeans.cluster_centers_.astype(np.float32))

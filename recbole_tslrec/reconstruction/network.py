@@ -1,0 +1,78 @@
+"""Eq. 2 and Eq. 3: the predicted preference distribution and its loss."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from recbole_tslrec.llm.encoder import PromptEncoder
+from recbole_tslrec.llm.loading import SCRATCH, add_adapters, load_llm, load_tokenizer
+from recbole_tslrec.llm.prompt import Prompt, build_prompt
+
+ITEM_SEQ, ITEM_SEQ_LEN, PREFERENCE_TARGET = "item_seq", "item_seq_len", "preference_target"
+
+
+def reconstruction_loss(predicted: Tensor, target: Tensor) -> Tensor:
+    """Eq. 3: the squared error summed over the groups; the mean over the users of the batch (our choice), so that the
+    learning rate does not depend on the batch size.
+
+    Args:
+        predicted: g-hat, [B, K].
+        target: g-bar, [B, K].
+    """
+    return (target - predicted).square().sum(dim=1).mean()
+
+
+class ReconstructionNetwork(nn.Module):
+    """The encoder of Eq. 1 and the head W_gp, b_gp of Eq. 2.
+
+    Args:
+        encoder: of Eq. 1.
+        group_count: K.
+    """
+
+    def __init__(self, encoder: PromptEncoder, group_count: int) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.head = nn.Linear(encoder.hidden_size, group_count)
+
+    def forward(self, item_seq: Tensor, item_seq_len: Tensor) -> tuple[Tensor, Tensor]:
+        """Item ids [B, L] and their number [B] -> h^u [B, H] and g-hat^u = softmax(W_gp h^u + b_gp) [B, K] (Eq. 2)."""
+        hidden = self.encoder(item_seq, item_seq_len)
+        return hidden, torch.softmax(self.head(hidden), dim=1)
+
+    def calculate_loss(self, interaction: Any) -> Tensor:
+        """Eq. 3 over a batch of users, in the form that RecBole's trainer calls."""
+        _, predicted = self(interaction[ITEM_SEQ], interaction[ITEM_SEQ_LEN])
+        return reconstruction_loss(predicted, interaction[PREFERENCE_TARGET])
+
+    def trainable(self) -> dict[str, nn.Parameter]:
+        """The parameters that SFT changes: LoRA adapters (or a scratch LLM), ``linear_proj`` and the head."""
+        return {name: weight for name, weight in self.named_parameters() if weight.requires_grad}
+
+
+def configured_prompt(config: Any) -> Prompt:
+    """The prompt of the ``prompt_`` keys and ``group_count``, in the tokens of the configured LLM."""
+    return build_prompt(
+        load_tokenizer(config), config["prompt_instruction"], config["prompt_response"], config["group_count"]
+    )
+
+
+def build_network(config: Any, item_embeddings: Tensor) -> ReconstructionNetwork:
+    """The untrained network of a configuration: the LLM with fresh adapters (scratch: without), projection and head.
+
+    Args:
+        config: with the ``llm_``, ``lora_`` and ``prompt_`` keys.
+        item_embeddings: the frozen stage-0 rows, [N + 1, d]; row 0 is the pad.
+
+    Raises:
+        LLMError: the LLM cannot be loaded.
+    """
+    llm = load_llm(config)
+    if config["llm_name_or_path"] != SCRATCH:
+        llm = add_adapters(llm, config)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config["seed"])
+        encoder = PromptEncoder(llm, configured_prompt(config), item_embeddings)
+        network = ReconstructionNetwork(encoder, config["group_count"])
+    return network.to(config["device"])
