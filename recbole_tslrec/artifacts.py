@@ -109,6 +109,7 @@ def open_artifact(folder: str | Path, kind: str | None = None) -> Artifact:
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         files, found_kind, version = manifest["files"], manifest["kind"], manifest["format_version"]
+        digest = manifest.pop("hash")
     except FileNotFoundError:
         raise ArtifactError(f"{folder} is no artifact folder: it has no {MANIFEST}; check the path") from None
     except (json.JSONDecodeError, KeyError, TypeError, UnicodeDecodeError):
@@ -119,6 +120,10 @@ def open_artifact(folder: str | Path, kind: str | None = None) -> Artifact:
         )
     if kind is not None and found_kind != kind:
         raise ArtifactError(f"{folder} holds [{found_kind}], not [{kind}]; give the folder of a [{kind}] artifact")
+    if digest != _hash_json(manifest):
+        raise ArtifactError(
+            f"{folder / MANIFEST} was edited; delete {folder} or rebuild it with --rebuild={found_kind}"
+        )
     for name, digest in files.items():
         path = folder / name
         if not path.is_file() or _hash_file(path) != digest:
@@ -184,9 +189,10 @@ class Store:
                     if path.is_file()
                 },
             }
-            write_json(partial / MANIFEST, manifest)
+            manifest = json.loads(json.dumps(manifest, default=str))  # as it will be read
+            write_json(partial / MANIFEST, {**manifest, "hash": _hash_json(manifest)})
             replace_folder(partial, folder)
-        return Artifact(folder, json.loads((folder / MANIFEST).read_text(encoding="utf-8")))
+        return open_artifact(folder, kind)
 
 
 def write_json(path: Path, value: Any) -> None:

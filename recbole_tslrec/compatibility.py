@@ -38,7 +38,7 @@ def _refuse_versions_that_corrupt() -> None:
     # nothing there, and the pad row of every float feature becomes -9223372036854775808.
     pandas = importlib.metadata.version("pandas")
     if int(pandas.split(".")[0]) >= 3:
-        raise ImportError(f"pandas {pandas} corrupts RecBole's features silently; install it with: pip install 'pandas<3'")
+        raise ImportError(f"pandas {pandas} corrupts RecBole's features silently; run: pip install 'pandas<3'")
     recbole = importlib.metadata.version("recbole")
     if recbole != TESTED_RECBOLE:
         raise ImportError(
@@ -68,13 +68,13 @@ def _stub_ray_where_it_cannot_be_imported() -> None:
     # recbole.quick_start and recbole.trainer import ray for hyper-parameter search only. ray<=2.6.3 has no wheel for
     # Python 3.12 and needs pkg_resources, which setuptools 82 dropped (RecBole#1820, ray#36742).
     try:
-        from ray import tune  # noqa: F401
+        importlib.import_module("ray.tune")
     except (ImportError, AttributeError):
         for name in [name for name in sys.modules if name == "ray" or name.startswith("ray.")]:
             del sys.modules[name]
         ray, tune = types.ModuleType("ray"), types.ModuleType("ray.tune")
-        tune.report = lambda *args, **kwargs: None  # type: ignore[attr-defined]
-        ray.tune = tune  # type: ignore[attr-defined]
+        vars(tune)["report"] = lambda *args, **kwargs: None
+        vars(ray)["tune"] = tune
         sys.modules["ray"], sys.modules["ray.tune"] = ray, tune
 
 

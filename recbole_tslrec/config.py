@@ -13,15 +13,22 @@ import recbole
 import recbole.config
 from recbole.model import sequential_recommender
 
-from recbole_tslrec.registry import merge_own_defaults, own_defaults, properties_folder, read_properties, split_model_name
+from recbole_tslrec.registry import (
+    merge_own_defaults,
+    own_defaults,
+    properties_folder,
+    read_properties,
+    split_model_name,
+)
 
 # Keys that RecBole's code reads but no yaml file of it lists.
 _UNLISTED = ("model", "dataset", "config_files", "encoding", "tail_ratio", "user_id_field")
 # Keys that say where and how a run happens, not what it computes.
 _RUN_KEYS = frozenset(
-    "gpu_id use_gpu worker state show_progress data_path checkpoint_dir save_dataset dataset_save_path "
-    "save_dataloaders dataloaders_save_path log_wandb wandb_project loss_decimal_place device local_rank single_spec "
-    "eval_type MODEL_TYPE MODEL_INPUT_TYPE config_files reproducibility metric_decimal_place".split()
+    {"gpu_id", "use_gpu", "worker", "state", "show_progress", "data_path", "checkpoint_dir", "config_files"}
+    | {"save_dataset", "dataset_save_path", "save_dataloaders", "dataloaders_save_path", "log_wandb", "wandb_project"}
+    | {"loss_decimal_place", "metric_decimal_place", "eval_batch_size", "metrics", "topk"}
+    | {"device", "local_rank", "single_spec", "eval_type", "MODEL_TYPE", "MODEL_INPUT_TYPE"}
 )
 
 
@@ -106,7 +113,7 @@ def backbone_config(config: Any) -> Any:
 def training_settings(config: Any) -> dict[str, Any]:
     """The RecBole keys that decide what training a recommender computes, for the recipe of its artifact."""
     ours = own_defaults("", "")
-    kept = {"metrics", "topk", "valid_metric", "train_neg_sample_args", "eval_args", "repeatable"}
+    kept = {"valid_metric", "train_neg_sample_args"}  # RecBole's, with a default of ours
     return {
         key: value
         for key, value in sorted(config.final_config_dict.items())

@@ -31,11 +31,11 @@ class Data:
     """
 
     def __init__(self, config: Any) -> None:
-        folder = Path(config["data_path"])
+        folder, name = Path(config["data_path"]), config["dataset"]
         if not any(folder.glob("*.inter")):
             raise DatasetError(
-                f"dataset [{config['dataset']}] has no interactions: {folder / (config['dataset'] + '.inter')} does not "
-                "exist; put RecBole's atomic files there, or set --data_path. ml-100k comes with RecBole"
+                f"dataset [{name}] does not exist: there is no {folder / name}.inter; put RecBole's atomic files "
+                "there, or set --data_path. ml-100k comes with RecBole"
             )
         self.config = config
         init_seed(config["seed"], config["reproducibility"])

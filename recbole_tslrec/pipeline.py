@@ -18,7 +18,6 @@ from torch import Tensor
 from recbole_tslrec import recommender
 from recbole_tslrec.artifacts import (
     Artifact,
-    ArtifactError,
     Recipe,
     Store,
     open_artifact,
@@ -26,7 +25,7 @@ from recbole_tslrec.artifacts import (
     write_item_table,
     write_json,
 )
-from recbole_tslrec.augmentation.knowledge import dataset_item_tokens, load_groups, load_knowledge
+from recbole_tslrec.augmentation.knowledge import dataset_item_tokens, load_groups
 from recbole_tslrec.config import backbone_config, derive, settings_of, training_settings
 from recbole_tslrec.data import Data
 from recbole_tslrec.reconstruction.grouping import group_items
@@ -34,6 +33,7 @@ from recbole_tslrec.reconstruction.targets import preference_targets
 from recbole_tslrec.registry import split_model_name
 
 STAGES = ("backbone", "item_embeddings", "groups", "targets", "sft", "knowledge", "recommender", "evaluation")
+FUSED_TABLES = {"TSLRec": ("knowledge", "fusion_type"), "CI": ("groups", "ci_fusion_type")}
 FINE_TUNING_KEYS = ("llm_", "lora_", "sft_", "prompt_", "scratch_")
 
 
@@ -106,9 +106,9 @@ def run_stages(
     for stage in (*rebuild, *([stop_after] if stop_after else [])):
         if stage not in STAGES:
             raise ValueError(f"stage [{stage}] does not exist; the stages are {', '.join(STAGES)}")
-    _check_given_artifacts(config)
-    data = data or Data(config)
-    run = Run(config, data, Store(Path(config["artifacts_dir"]) / config["dataset"]), rebuild)
+    given = given_artifacts(config)  # before the dataset is loaded: a wrong path is known at once
+    store = Store(Path(config["artifacts_dir"]) / config["dataset"])
+    run = Run(config, data or Data(config), store, rebuild, artifacts=given)
     for finished in _stages(run, stop_after):
         if finished == stop_after:
             break
@@ -116,12 +116,8 @@ def run_stages(
 
 
 def _stages(run: Run, stop_after: str | None) -> Iterator[str]:
-    family, backbone = split_model_name(run.config["model"])
-    given = run.config["knowledge_path"] if family == "TSLRec" else run.config["groups_path"]
-    if family != "Base" and given:
-        kind = "knowledge" if family == "TSLRec" else "groups"
-        run.artifacts[kind] = open_artifact(given, kind)
-    else:
+    family, _ = split_model_name(run.config["model"])
+    if not run.artifacts:
         if family == "TSLRec" and _needs_llm(stop_after):
             check_fine_tuning(run.config)
         train_backbone(run)
@@ -242,9 +238,10 @@ def augment(run: Run, family: str) -> Artifact:
         train_data, valid_data, _ = run.data.loaders
         write_json(folder / "training.json", recommender.train_recommender(config, train_data, valid_data, folder))
 
-    parent, fusion = ("knowledge", "fusion_type") if family == "TSLRec" else ("groups", "ci_fusion_type")
-    settings = {**training_settings(config), **settings_of(config, [], [fusion]), "model": family + "+" + _backbone(run)}
-    return run.stage("recommender", _describe_training(config), write, settings, [parent])
+    table, fusion = FUSED_TABLES[family]
+    model = family + split_model_name(config["model"])[1]  # P2Rec is TSLRec
+    settings = {**training_settings(config), **settings_of(config, [], [fusion]), "model": model}
+    return run.stage("recommender", _describe_training(config), write, settings, [table])
 
 
 def evaluate(run: Run, trained: str, config: Any, row: str) -> Artifact:
@@ -265,8 +262,21 @@ def evaluate(run: Run, trained: str, config: Any, row: str) -> Artifact:
 
 def augmented_config(run: Run, family: str) -> Any:
     """The configuration of the augmented training: where its table lies."""
-    key = "knowledge" if family == "TSLRec" else "groups"
-    return derive(run.config, **{f"{key}_path": str(run.artifacts[key].folder)})
+    table, _ = FUSED_TABLES[family]
+    return derive(run.config, **{f"{table}_path": str(run.artifacts[table].folder)})
+
+
+def given_artifacts(config: Any) -> dict[str, Artifact]:
+    """The table that the user gives with ``knowledge_path`` or ``groups_path``, if the model fuses one.
+
+    Raises:
+        ArtifactError: the folder holds no whole artifact of that kind.
+    """
+    family, _ = split_model_name(config["model"])
+    if family not in FUSED_TABLES:
+        return {}
+    table, _ = FUSED_TABLES[family]
+    return {table: open_artifact(config[f"{table}_path"], table)} if config[f"{table}_path"] else {}
 
 
 def stage_0_rows(folder: Path, dataset: Any) -> Tensor:
@@ -289,12 +299,6 @@ def check_fine_tuning(config: Any) -> None:
     check_llm(config)
 
 
-def _check_given_artifacts(config: Any) -> None:
-    for kind in ("knowledge", "groups"):
-        if config[f"{kind}_path"]:
-            open_artifact(config[f"{kind}_path"], kind)
-
-
 def _needs_llm(stop_after: str | None) -> bool:
     return stop_after is None or STAGES.index(stop_after) >= STAGES.index("sft")
 
@@ -303,10 +307,6 @@ def _llm_files(config: Any) -> dict[str, Any]:
     from recbole_tslrec.llm.loading import describe_files
 
     return {"llm_files": describe_files(config["llm_name_or_path"])}
-
-
-def _backbone(run: Run) -> str:
-    return split_model_name(run.config["model"])[1]
 
 
 def _describe_training(config: Any) -> str:
@@ -321,6 +321,3 @@ def _warn_of_untrained_items(run: Run) -> None:
             f"{untrained} of {len(run.data.item_tokens)} items have no training interaction; their stage-0 embeddings "
             "are learned as negatives only"
         )
-
-
-__all__ = ["STAGES", "ArtifactError", "Run", "load_knowledge", "run_stages"]

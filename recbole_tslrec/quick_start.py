@@ -1,6 +1,7 @@
 """The one path behind the script, ``python -m recbole_tslrec``, ``recbole-tslrec`` and ``recbole_tslrec.run``."""
 
 import argparse
+import logging
 import sys
 from collections.abc import Collection, Mapping, Sequence
 from logging import getLogger
@@ -62,7 +63,7 @@ def main(argv: Sequence[str]) -> Result:
         allow_abbrev=False,
     )
     parser.add_argument("--model", default="TSLRecSASRec", help="TSLRec<Backbone>, CI<Backbone> or a RecBole model")
-    parser.add_argument("--dataset", default="ml-100k", help="name of a folder in data_path; ml-100k ships with RecBole")
+    parser.add_argument("--dataset", default="ml-100k", help="a folder of data_path; ml-100k ships with RecBole")
     parser.add_argument("--config_files", default="", help="yaml files, separated by spaces")
     parser.add_argument("--rebuild", default="", help=f"stages to build anew, separated by commas: {', '.join(STAGES)}")
     parser.add_argument("--stop_after", help="the last stage to run")
@@ -85,7 +86,9 @@ def console() -> None:
     """``main`` for the command line: an error that the user can mend is one message and exit status 1."""
     try:
         main(sys.argv[1:])
+    except KeyboardInterrupt:
+        sys.exit("interrupted; finished stages are kept, the same command goes on from them")
     except (ValueError, RuntimeError, ImportError, OSError) as error:
-        if getLogger().isEnabledFor(10):  # --state=DEBUG shows where it came from
+        if getLogger().isEnabledFor(logging.DEBUG):  # --state=DEBUG shows where it came from
             raise
         sys.exit(f"error: {error}")

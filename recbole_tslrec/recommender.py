@@ -8,23 +8,21 @@ import torch
 from recbole.trainer import Trainer
 from recbole.utils import get_model, init_seed
 from safetensors.torch import load_file
-from torch.utils.tensorboard import SummaryWriter
 
 from recbole_tslrec.artifacts import write_tensors
 from recbole_tslrec.config import derive
-from recbole_tslrec.training import StepwiseNanCheck
+from recbole_tslrec.training import StepwiseNanCheck, log_under
 
 MODEL = "model.safetensors"
 
 
 class RecommenderTrainer(StepwiseNanCheck, Trainer):  # type: ignore[misc]  # RecBole is untyped
-    """RecBole's ``Trainer`` with checkpoints in safetensors: the best model's weights, renamed into place when whole."""
+    """RecBole's ``Trainer`` with safetensors checkpoints: the best weights, renamed into place when whole."""
 
     def __init__(self, config: Any, model: torch.nn.Module) -> None:
         super().__init__(config, model)
         self.saved_model_file = os.path.join(self.checkpoint_dir, MODEL)
-        self.tensorboard.close()
-        self.tensorboard = SummaryWriter(os.path.join(self.tensorboard.log_dir, config["model"]))
+        log_under(self, config["model"])
 
     def _save_checkpoint(self, epoch: int, verbose: bool = True, **kwargs: Any) -> None:
         write_tensors(Path(self.saved_model_file), self.model.state_dict())

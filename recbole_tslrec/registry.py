@@ -34,7 +34,7 @@ def split_model_name(name: str) -> tuple[str, str]:
         ValueError: no model has this name; the nearest names are given.
     """
     if name not in own_model_names():
-        recbole_names = [n for n in vars(sequential_recommender) if isinstance(getattr(sequential_recommender, n), type)]
+        recbole_names = [name for name, value in vars(sequential_recommender).items() if isinstance(value, type)]
         if name not in recbole_names:
             near = difflib.get_close_matches(name, [*own_model_names(), *recbole_names], n=3)
             hint = f"; did you mean {' or '.join(near)}?" if near else f"; known are {', '.join(own_model_names())}"

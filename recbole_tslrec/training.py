@@ -1,9 +1,11 @@
 """What our trainers add to RecBole's: training that stops at the first loss that is not a number, and says where."""
 
+import os
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.tensorboard import SummaryWriter
 
 
 class TrainingDiverged(RuntimeError):
@@ -19,6 +21,13 @@ class StepwiseNanCheck:
         self.steps_done += 1
         if not torch.isfinite(loss.detach()):
             raise TrainingDiverged(
-                f"the training loss is {loss.item()} at step {self.steps_done} with learning rate {self.learning_rate}; "
-                f"lower the learning rate. The last good checkpoint, if an epoch was finished: {self.saved_model_file}"
+                f"the training loss of {type(self.model).__name__} is {loss.item()} at step {self.steps_done}, "
+                f"learning rate {self.learning_rate}; lower the rate. Last good checkpoint, if any: {self.saved_model_file}"
             )
+
+
+def log_under(trainer: Any, name: str) -> None:
+    """Move a trainer's tensorboard log into a sub-folder: RecBole gives all trainers of a process the same one."""
+    folder = trainer.tensorboard.log_dir
+    trainer.tensorboard.close()
+    trainer.tensorboard = SummaryWriter(os.path.join(folder, name))

@@ -31,7 +31,7 @@ def export_items(
     knowledge, categories = [], []
     items = torch.arange(1, item_count + 1)
     with tqdm(total=item_count, desc="Export items", unit="item", disable=not show_progress) as bar:
-        for batch in items.split(batch_size):
+        for batch in torch.split(items, batch_size):
             hidden, category = network(batch.unsqueeze(1).to(device), torch.ones_like(batch).to(device))
             knowledge.append(hidden.cpu())
             categories.append(category.cpu())

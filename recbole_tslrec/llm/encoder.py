@@ -55,7 +55,7 @@ class PromptEncoder(nn.Module):
         response = self.token_embedding(self.response)  # [R, H]
         items = self.linear_proj(self.item_embeddings[item_seq]).to(instruction.dtype)  # [B, L, H]
         batch = pad_prompts(instruction, items, item_seq_len, response)
-        hidden = self.llm(
+        hidden: Tensor = self.llm(
             inputs_embeds=batch.embeddings, attention_mask=batch.attention_mask, use_cache=False
         ).last_hidden_state  # [B, P + L + R, H]
         read = hidden[torch.arange(len(hidden), device=hidden.device), batch.last]

@@ -29,11 +29,11 @@ def pad_prompts(instruction: Tensor, items: Tensor, item_count: Tensor, response
         item_count: int64 [B].
         response: embedded d_res, [R, H].
     """
-    batch, length, _ = items.shape
+    batch, _, hidden_size = items.shape
     response_length = response.shape[0]
     rows = torch.arange(batch, device=items.device).unsqueeze(1)  # [B, 1]
     columns = item_count.unsqueeze(1) + torch.arange(response_length, device=items.device)  # [B, R]
-    suffix = torch.cat([items, items.new_zeros(batch, response_length, items.shape[2])], dim=1)  # [B, L + R, H]
+    suffix = torch.cat([items, items.new_zeros(batch, response_length, hidden_size)], dim=1)  # [B, L + R, H]
     suffix = suffix.index_put((rows, columns), response.expand(batch, -1, -1))
     embeddings = torch.cat([instruction.expand(batch, -1, -1), suffix], dim=1)
     last = instruction.shape[0] + item_count + response_length - 1  # [B]

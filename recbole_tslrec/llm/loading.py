@@ -9,7 +9,7 @@ import psutil
 import torch
 import transformers
 from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
-from peft import LoraConfig, PeftModel, get_peft_model, prepare_model_for_kbit_training
+from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from torch import nn
 
@@ -105,7 +105,8 @@ def load_llm(config: Any) -> nn.Module:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config["seed"])
             llm = transformers.AutoModel.from_config(llm_config, attn_implementation=attention, dtype=torch.float32)
-        return llm.to(config["device"])
+        scratch: nn.Module = llm.to(config["device"])
+        return scratch
     _check_quantization(config)
     options: dict[str, Any] = {"dtype": llm_dtype(config), "attn_implementation": attention}
     quantized = config["llm_quantization"] != "none"
@@ -120,8 +121,10 @@ def load_llm(config: Any) -> nn.Module:
     with _explained(config["llm_name_or_path"]):
         llm = transformers.AutoModel.from_pretrained(config["llm_name_or_path"], **options)
     if quantized:
-        return prepare_model_for_kbit_training(llm, use_gradient_checkpointing=False)  # type: ignore[no-any-return]
-    return llm.requires_grad_(False).to(config["device"])
+        prepared: nn.Module = prepare_model_for_kbit_training(llm, use_gradient_checkpointing=False)
+        return prepared
+    frozen: nn.Module = llm.requires_grad_(False).to(config["device"])
+    return frozen
 
 
 def add_adapters(llm: nn.Module, config: Any) -> nn.Module:
@@ -140,14 +143,10 @@ def add_adapters(llm: nn.Module, config: Any) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config["seed"])
         try:
-            return get_peft_model(llm, lora)  # type: ignore[arg-type]
+            adapted: nn.Module = get_peft_model(llm, lora)
+            return adapted
         except ValueError as error:
-            raise LLMError(f"lora_target_modules [{config['lora_target_modules']}] does not fit the LLM: {error}") from error
-
-
-def load_adapters(llm: nn.Module, folder: Path) -> nn.Module:
-    """Put trained LoRA adapters on the LLM."""
-    return PeftModel.from_pretrained(llm, str(folder), is_trainable=True)  # type: ignore[arg-type, no-any-return]
+            raise LLMError(f"lora_target_modules [{config['lora_target_modules']}] does not fit: {error}") from error
 
 
 def llm_dtype(config: Any) -> torch.dtype:

@@ -1,6 +1,6 @@
 """The models: RecBole's backbones, and each with category indices (CI) or with the LLM's knowledge (TSLRec)."""
 
-from recbole.model.sequential_recommender import GRU4Rec, Caser, SASRec
+from recbole.model.sequential_recommender import Caser, GRU4Rec, SASRec
 
 from recbole_tslrec.model.fmlprec import FMLPRec
 from recbole_tslrec.model.tslrec import (

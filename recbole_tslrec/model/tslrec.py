@@ -1,6 +1,6 @@
-"""The named models. Each is a backbone of RecBole (or FMLPRec) with a fused item table put in after its ``__init__``."""
+"""The named models: each a backbone with a fused item table that is put in after its ``__init__``."""
 
-from recbole.model.sequential_recommender import GRU4Rec, Caser, SASRec
+from recbole.model.sequential_recommender import Caser, GRU4Rec, SASRec
 
 from recbole_tslrec.model.fmlprec import FMLPRec
 from recbole_tslrec.model.mixins import CategoryMixin, KnowledgeMixin

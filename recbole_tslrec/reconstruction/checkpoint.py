@@ -40,4 +40,3 @@ def load_trained_weights(network: ReconstructionNetwork, folder: Path) -> None:
     own = load_file(str(folder / PROJECTION_AND_HEAD), device=device)
     for name, module in (("linear_proj", network.encoder.linear_proj), ("head", network.head)):
         module.load_state_dict({k.removeprefix(f"{name}."): v for k, v in own.items() if k.startswith(f"{name}.")})
-

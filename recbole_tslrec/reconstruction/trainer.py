@@ -13,7 +13,6 @@ from recbole.data.interaction import Interaction
 from recbole.trainer import Trainer
 from torch import Tensor
 from torch.utils.data import DataLoader
-from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from recbole_tslrec.artifacts import beside, replace_folder
@@ -21,7 +20,7 @@ from recbole_tslrec.config import derive
 from recbole_tslrec.reconstruction.checkpoint import load_trained_weights, save_trained_weights
 from recbole_tslrec.reconstruction.histories import Histories
 from recbole_tslrec.reconstruction.network import ITEM_SEQ, ITEM_SEQ_LEN, PREFERENCE_TARGET, ReconstructionNetwork
-from recbole_tslrec.training import StepwiseNanCheck
+from recbole_tslrec.training import StepwiseNanCheck, log_under
 
 CHECKPOINT = "checkpoint"
 
@@ -113,8 +112,7 @@ class SFTTrainer(StepwiseNanCheck, Trainer):  # type: ignore[misc]  # RecBole is
             model,
         )
         self.saved_model_file = os.path.join(self.checkpoint_dir, CHECKPOINT)
-        self.tensorboard.close()
-        self.tensorboard = SummaryWriter(os.path.join(self.tensorboard.log_dir, "sft"))
+        log_under(self, "sft")
 
     def _build_optimizer(self, **kwargs: Any) -> torch.optim.Optimizer:
         return super()._build_optimizer(params=list(self.model.trainable().values()), **kwargs)  # type: ignore[no-any-return]
