@@ -22,7 +22,7 @@ class StepwiseNanCheck:
         if not torch.isfinite(loss.detach()):
             raise TrainingDiverged(
                 f"the training loss of {type(self.model).__name__} is {loss.item()} at step {self.steps_done}, "
-                f"learning rate {self.learning_rate}; lower the rate. Last good checkpoint, if any: {self.saved_model_file}"
+                f"learning rate {self.learning_rate}; lower it. Last good checkpoint, if any: {self.saved_model_file}"
             )
 
 

@@ -1,0 +1,104 @@
+"""Small data and models for all tests. No test needs the network, and none writes into the checkout."""
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+from recbole_tslrec.artifacts import Artifact, Recipe, Store, write_item_table
+from recbole_tslrec.config import Config
+
+Interactions = Iterable[tuple[str, str, float]]
+
+# a Llama small enough that a stage takes seconds
+TINY_SCRATCH = {
+    "scratch_hidden_size": 16,
+    "scratch_layers": 1,
+    "scratch_heads": 2,
+    "scratch_intermediate_size": 32,
+}
+
+
+@pytest.fixture(autouse=True)
+def in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """RecBole writes log/ and log_tensorboard/ into the working directory."""
+    monkeypatch.chdir(tmp_path)
+
+
+def write_dataset(folder: Path, name: str, interactions: Interactions) -> Path:
+    """Write ``folder/name/name.inter`` with (user token, item token, time) rows; gives ``folder``."""
+    rows = [f"{user}\t{item}\t{time!r}" for user, item, time in interactions]
+    (folder / name).mkdir(parents=True, exist_ok=True)
+    text = "\n".join(["user_id:token\titem_id:token\ttimestamp:float", *rows]) + "\n"
+    (folder / name / f"{name}.inter").write_text(text)
+    return folder
+
+
+def walks(users: int = 40, items: int = 30, length: int = 12, seed: int = 0) -> list[tuple[str, str, float]]:
+    """Users who walk through the items with small steps: something that a sequential model can learn."""
+    generator = torch.Generator().manual_seed(seed)
+    rows = []
+    for user in range(users):
+        item = int(torch.randint(items, (1,), generator=generator))
+        for time in range(length):
+            rows.append((f"u{user}", f"i{item}", float(time)))
+            item = (item + 1 + int(torch.randint(3, (1,), generator=generator))) % items
+    return rows
+
+
+@pytest.fixture
+def make_config(tmp_path: Path) -> Callable[..., Config]:
+    """``make_config(model, interactions=..., **settings)``: a small, quick configuration on a dataset called toy."""
+
+    def make(model: str = "SASRec", interactions: Interactions | None = None, **settings: Any) -> Config:
+        data = write_dataset(tmp_path / "data", "toy", walks() if interactions is None else interactions)
+        small: Mapping[str, Any] = {
+            "data_path": str(data),
+            "artifacts_dir": str(tmp_path / "artifacts"),
+            "load_col": {"inter": ["user_id", "item_id", "timestamp"]},
+            "MAX_ITEM_LIST_LENGTH": 8,
+            "hidden_size": 8,
+            "embedding_size": 8,
+            "inner_size": 16,
+            "train_batch_size": 64,
+            "epochs": 1,
+            "group_count": 4,
+            "sft_epochs": 1,
+            "sft_batch_size": 8,
+            **TINY_SCRATCH,
+        }
+        return Config(model, "toy", [], {**small, **settings})
+
+    return make
+
+
+@pytest.fixture
+def make_knowledge(tmp_path: Path) -> Callable[[Sequence[str], torch.Tensor], Artifact]:
+    """``make_knowledge(tokens, rows [N, H])``: a knowledge artifact."""
+
+    def make(tokens: Sequence[str], rows: torch.Tensor) -> Artifact:
+        settings = {"tokens": list(tokens), "rows": rows.tolist()}
+        return Store(tmp_path / "given").build(
+            "knowledge", Recipe(settings), lambda folder: write_item_table(folder, tokens, {"knowledge": rows})
+        )
+
+    return make
+
+
+@pytest.fixture
+def make_groups(tmp_path: Path) -> Callable[[Sequence[str], torch.Tensor, int], Artifact]:
+    """``make_groups(tokens, groups [N], group_count)``: a groups artifact."""
+
+    def make(tokens: Sequence[str], groups: torch.Tensor, group_count: int) -> Artifact:
+        tensors = {"groups": groups, "centers": torch.zeros(group_count, 2)}
+        recipe = Recipe({"tokens": list(tokens), "groups": groups.tolist()})
+        return Store(tmp_path / "given").build(
+            "groups", recipe, lambda folder: write_item_table(folder, tokens, tensors)
+        )
+
+    return make
