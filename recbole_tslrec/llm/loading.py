@@ -1,6 +1,7 @@
 """The decoder and its tokenizer: by hub name, from a folder, or the embedded ``scratch``; with LoRA adapters."""
 
 import json
+import warnings
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,15 @@ import torch
 import transformers
 from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
 from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
+from safetensors import SafetensorError, safe_open
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from torch import nn
 
 SCRATCH = "scratch"
 QUANTIZATIONS = ("none", "8bit", "4bit")
+# peft 0.21 asks a transformers model for its old name of the switch for activation checkpointing
+warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated", category=FutureWarning)
+
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -79,9 +84,10 @@ def check_llm(config: Any) -> None:
     Raises:
         LLMError: says which of these fails and what to do.
     """
-    load_tokenizer(config)
     llm_config = load_llm_config(config)
+    load_tokenizer(config)
     _check_quantization(config)
+    _check_weight_files(config["llm_name_or_path"])
     bytes_needed = count_parameters(llm_config) * _bytes_per_weight(config)
     bytes_free = _free_memory(config["device"])
     if bytes_needed > bytes_free:
@@ -108,6 +114,8 @@ def load_llm(config: Any) -> nn.Module:
         scratch: nn.Module = llm.to(config["device"])
         return scratch
     _check_quantization(config)
+    if not config["show_progress"]:
+        transformers.utils.logging.disable_progress_bar()
     options: dict[str, Any] = {"dtype": llm_dtype(config), "attn_implementation": attention}
     quantized = config["llm_quantization"] != "none"
     if quantized:
@@ -198,6 +206,14 @@ def _check_quantization(config: Any) -> None:
         )
 
 
+def _check_weight_files(name: str) -> None:
+    if name != SCRATCH and Path(name).is_dir():
+        with _explained(name):
+            for path in Path(name).glob("*.safetensors"):
+                with safe_open(str(path), "pt"):  # reads the header and compares it with the file's length
+                    pass
+
+
 def _bytes_per_weight(config: Any) -> float:
     quantized = {"8bit": 1.0, "4bit": 0.5}
     return quantized.get(config["llm_quantization"], float(llm_dtype(config).itemsize))
@@ -223,7 +239,7 @@ class _explained:
         return None
 
     def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
-        if isinstance(error, (OSError, ValueError, MemoryError, ImportError, torch.OutOfMemoryError, RuntimeError)):
+        if isinstance(error, (OSError, ValueError, MemoryError, ImportError, RuntimeError, SafetensorError)):
             raise LLMError(f"[{self.name}] cannot be loaded: {self._reason(error)}") from error
 
     def _reason(self, error: BaseException) -> str:

@@ -1,0 +1,230 @@
+"""The stages as a whole, on a toy dataset: what is built, reused, rebuilt, refused and kept."""
+
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from recbole_tslrec import pipeline, recommender
+from recbole_tslrec.artifacts import ArtifactError, open_artifact
+from recbole_tslrec.llm.loading import LLMError
+from recbole_tslrec.pipeline import STAGES, run_stages
+from recbole_tslrec.result import Result
+from recbole_tslrec.training import TrainingDiverged
+from tests.conftest import walks
+
+MakeConfig = Callable[..., Any]
+ALL = [*STAGES[:-1], "evaluation/Base", "evaluation/TSLRec"]
+
+
+def test_every_stage_is_built_then_reused(make_config: MakeConfig) -> None:
+    first = run_stages(make_config("TSLRecSASRec"))
+    assert list(first.reused) == ALL
+    assert not any(first.reused.values())
+    second = run_stages(make_config("TSLRecSASRec"))
+    assert all(second.reused.values())
+    assert {name: a.hash for name, a in first.artifacts.items()} == {n: a.hash for n, a in second.artifacts.items()}
+
+
+def test_two_full_runs_with_the_same_seed_are_bit_equal(make_config: MakeConfig, tmp_path: Path) -> None:
+    runs = [run_stages(make_config("TSLRecGRU4Rec", artifacts_dir=str(tmp_path / name))) for name in "ab"]
+    first, second = ({n: a.manifest["files"] for n, a in run.artifacts.items() if n != "sft"} for run in runs)
+    assert first == second
+    adapters = [run.artifacts["sft"].manifest["files"] for run in runs]
+    assert adapters[0] == adapters[1]
+
+
+@pytest.mark.parametrize(
+    ("changed", "first_built"),
+    [
+        ({"backbone_epochs": 2}, "backbone"),
+        ({"seed": 7}, "backbone"),
+        ({"group_count": 5}, "groups"),
+        ({"sft_learning_rate": 0.01}, "sft"),
+        ({"prompt_response": "Answer:"}, "sft"),
+        ({"fusion_type": "sum"}, "recommender"),
+        ({"show_progress": True}, None),
+    ],
+)
+def test_a_change_rebuilds_what_depends_on_it(
+    make_config: MakeConfig, changed: dict[str, Any], first_built: str | None
+) -> None:
+    run_stages(make_config("TSLRecSASRec"))
+    reused = run_stages(make_config("TSLRecSASRec", **changed)).reused
+    built = [name for name in ALL if not reused[name]]
+    if first_built is None:
+        assert not built
+    else:
+        assert built[0] == first_built
+        assert built[-1] == "evaluation/TSLRec"
+
+
+def test_other_data_rebuilds_everything(make_config: MakeConfig) -> None:
+    run_stages(make_config("SASRec"))
+    assert not any(run_stages(make_config("SASRec", interactions=walks(seed=1))).reused.values())
+
+
+def test_base_ci_and_tslrec_share_a_backbone(make_config: MakeConfig) -> None:
+    base = run_stages(make_config("SASRec"))
+    assert list(base.reused) == ["backbone", "evaluation/Base"]
+    ci = run_stages(make_config("CISASRec"))
+    assert [name for name, reused in ci.reused.items() if reused] == ["backbone", "evaluation/Base"]
+    assert list(ci.reused)[-1] == "evaluation/CI"
+    tslrec = run_stages(make_config("P2RecSASRec"), stop_after="groups")
+    assert all(tslrec.reused.values())
+
+
+def test_rebuild_builds_anew_and_equal_contents_leave_the_rest_alone(make_config: MakeConfig) -> None:
+    run_stages(make_config("TSLRecSASRec"))
+    again = run_stages(make_config("TSLRecSASRec"), rebuild=["groups", "sft"])
+    assert [name for name in ALL if not again.reused[name]] == ["groups", "sft"]
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_stop_after_runs_no_further(make_config: MakeConfig, stage: str) -> None:
+    run = run_stages(make_config("TSLRecSASRec"), stop_after=stage)
+    assert [name.split("/")[0] for name in run.artifacts][-1] == stage
+    assert len({name.split("/")[0] for name in run.artifacts}) == STAGES.index(stage) + 1
+
+
+def test_unknown_stage_is_refused(make_config: MakeConfig) -> None:
+    with pytest.raises(ValueError, match=r"stage \[sfd\] does not exist; the stages are backbone, "):
+        run_stages(make_config("TSLRecSASRec"), stop_after="sfd")
+
+
+def test_knowledge_path_starts_from_an_export_of_another_run(make_config: MakeConfig, tmp_path: Path) -> None:
+    first = run_stages(make_config("TSLRecSASRec"))
+    knowledge = str(first.artifacts["knowledge"].folder)
+    run = run_stages(make_config("TSLRecSASRec", knowledge_path=knowledge, artifacts_dir=str(tmp_path / "other")))
+    assert list(run.reused) == ["recommender", "evaluation/TSLRec"]
+    result, expected = (r.artifacts["evaluation/TSLRec"].json("metrics.json") for r in (run, first))
+    assert result == expected
+
+
+def test_knowledge_of_another_dataset_names_what_is_missing(
+    make_config: MakeConfig, make_knowledge: Callable[..., Any]
+) -> None:
+    folder = make_knowledge([f"i{i}" for i in range(25)], torch.randn(25, 3)).folder  # the toy items are i0 to i29
+    with pytest.raises(ArtifactError, match=r"lacks 5 of the dataset's 30 items, the first is 'i2\d'"):
+        run_stages(make_config("TSLRecSASRec", knowledge_path=str(folder)))
+
+
+def test_knowledge_path_that_does_not_exist_is_said_at_once(make_config: MakeConfig) -> None:
+    with pytest.raises(ArtifactError, match="nowhere is no artifact folder"):
+        run_stages(make_config("TSLRecSASRec", knowledge_path="nowhere"))
+
+
+def test_llm_that_does_not_exist_is_said_before_the_backbone_is_trained(make_config: MakeConfig) -> None:
+    config = make_config("TSLRecSASRec", llm_name_or_path="./no-such-llm")
+    with pytest.raises(LLMError, match="is no folder with a config"):
+        run_stages(config)
+    assert not list(Path(config["artifacts_dir"]).rglob("backbone-*"))
+
+
+def test_damaged_artifact_is_named_and_rebuilt_when_asked(make_config: MakeConfig) -> None:
+    run = run_stages(make_config("TSLRecSASRec"), stop_after="groups")
+    path = run.artifacts["groups"].folder / "data.safetensors"
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(ArtifactError, match=r"groups-\w+/data.safetensors differs from its hash.*--rebuild=groups"):
+        run_stages(make_config("TSLRecSASRec"), stop_after="groups")
+    mended = run_stages(make_config("TSLRecSASRec"), rebuild=["groups"], stop_after="groups")
+    assert mended.artifacts["groups"].hash == run.artifacts["groups"].hash
+
+
+def test_too_many_groups_is_an_error_and_keeps_the_backbone(make_config: MakeConfig) -> None:
+    with pytest.raises(ValueError, match=r"group_count \[31\] must lie between 2 and the number of items \[30\]"):
+        run_stages(make_config("TSLRecSASRec", group_count=31))
+    assert run_stages(make_config("TSLRecSASRec"), stop_after="backbone").reused["backbone"]
+
+
+def test_user_without_training_interactions_is_named_with_the_cure(make_config: MakeConfig) -> None:
+    with pytest.raises(ValueError, match=r"'lonely' with 1 interaction.*--user_inter_num_interval="):
+        run_stages(make_config("TSLRecSASRec", interactions=[*walks(), ("lonely", "i3", 0.0)]))
+    cured = make_config(
+        "TSLRecSASRec", interactions=[*walks(), ("lonely", "i3", 0.0)], user_inter_num_interval="[3,inf)"
+    )
+    assert run_stages(cured, stop_after="targets").artifacts["targets"]
+
+
+def test_items_without_training_interactions_work_and_are_counted(
+    make_config: MakeConfig, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        interactions = [*walks(), ("u0", "unseen-valid", 98.0), ("u0", "unseen-test", 99.0)]
+        run = run_stages(make_config("TSLRecSASRec", interactions=interactions))
+    assert "2 of 32 items have no training interaction" in caplog.text
+    assert "unseen-test" in run.artifacts["knowledge"].item_tokens()
+
+
+def test_history_longer_than_the_context_is_cut_and_said_once(
+    make_config: MakeConfig, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A context of 20 bytes, of which BOS, 'Predict.' and 'Response:' take 18."""
+    with caplog.at_level(logging.WARNING):
+        config = make_config("TSLRecSASRec", scratch_context_length=20, prompt_instruction="Predict.")
+        run_stages(config, stop_after="sft")
+    assert caplog.text.count("context holds 2 items; longer histories (up to 8) are cut to the most recent") == 1
+
+
+def test_diverged_backbone_stops_and_keeps_the_last_good_checkpoint(
+    make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = []
+    build_model = recommender.build_model
+
+    def build_diverging(config: Any, train_data: Any) -> Any:
+        model: Any = build_model(config, train_data)
+        calculate_loss = model.calculate_loss
+
+        def diverging(interaction: Any) -> torch.Tensor:
+            steps.append(1)
+            loss: torch.Tensor = calculate_loss(interaction)
+            return loss * float("nan") if len(steps) == len(train_data) + 1 else loss
+
+        model.calculate_loss = diverging
+        return model
+
+    monkeypatch.setattr(recommender, "build_model", build_diverging)
+    with pytest.raises(TrainingDiverged, match=r"SASRec is nan at step \d+, learning rate 0.001.*model.safetensors"):
+        run_stages(make_config("SASRec", epochs=3))
+    (kept,) = Path("artifacts").glob("toy/backbone-*.partial/model.safetensors")
+    assert torch.isfinite(recommender.item_embeddings(kept.parent)).all()
+
+
+def test_interrupt_while_saving_keeps_the_former_artifact(
+    make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = run_stages(make_config("TSLRecSASRec"), stop_after="groups").artifacts["groups"]
+
+    def interrupted(*args: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pipeline, "write_item_table", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run_stages(make_config("TSLRecSASRec"), stop_after="groups", rebuild=["groups"])
+    assert open_artifact(before.folder, "groups").hash == before.hash
+
+
+def test_result_has_metrics_seconds_and_folders(make_config: MakeConfig, tmp_path: Path) -> None:
+    result = Result.of(run_stages(make_config("TSLRecSASRec")))
+    result.write(tmp_path / "new" / "result.json")
+    read = json.loads((tmp_path / "new" / "result.json").read_text())
+    assert (read["model"], read["dataset"], read["seed"]) == ("TSLRecSASRec", "toy", 2020)
+    for row in ("Base", "TSLRec"):
+        for part in ("valid", "test"):
+            assert set(read["metrics"][row][part]) == {"hit@5", "hit@10", "ndcg@5", "ndcg@10"}
+    assert set(read["seconds"]) == set(read["folders"]) == set(ALL)
+    assert all((Path(folder) / "manifest.json").is_file() for folder in read["folders"].values())
+    header = next(line for line in result.table().splitlines() if line.startswith("test"))
+    assert header.split() == ["test", "HR@5", "HR@10", "NDCG@5", "NDCG@10"]
+
+
+def test_artifacts_hold_only_safetensors_and_json(make_config: MakeConfig) -> None:
+    """Nothing in them could be unpickled. (peft adds a README.md to an adapter.)"""
+    run = run_stages(make_config("TSLRecSASRec"))
+    files = [path for artifact in run.artifacts.values() for path in artifact.folder.rglob("*") if path.is_file()]
+    assert {path.suffix for path in files} == {".safetensors", ".json"}

@@ -1,0 +1,45 @@
+"""Real data: ml-100k, which RecBole ships; and Beauty with a pretrained Llama where both lie beside the checkout."""
+
+import gzip
+from pathlib import Path
+
+import pytest
+
+import recbole_tslrec
+from recbole_tslrec.pipeline import STAGES
+
+SHARED = Path(recbole_tslrec.__file__).parents[2] / "shared"
+
+
+@pytest.mark.slow
+def test_ml_100k_two_epochs_a_stage() -> None:
+    settings = {"epochs": 2, "sft_epochs": 2, "MAX_ITEM_LIST_LENGTH": 5, "train_batch_size": 2048, "hidden_size": 32}
+    result = recbole_tslrec.run("TSLRecSASRec", "ml-100k", config_dict=settings)
+    assert {name.split("/")[0] for name in result.folders} == set(STAGES)
+    chance = 10 / 1682
+    for row in ("Base", "TSLRec"):
+        assert result.metrics[row]["test"]["hit@10"] > 2 * chance
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not (SHARED / "data" / "beauty").is_dir(), reason="needs ../shared/data/beauty and ../shared/llm")
+def test_beauty_with_a_pretrained_llama(tmp_path: Path) -> None:
+    """The LLM's path on real data: one short epoch a stage, then the export of all 12,101 items."""
+    (tmp_path / "data" / "beauty").mkdir(parents=True)
+    packed = gzip.decompress((SHARED / "data" / "beauty" / "beauty.inter.gz").read_bytes())
+    (tmp_path / "data" / "beauty" / "beauty.inter").write_bytes(packed)
+    settings = {
+        "data_path": str(tmp_path / "data"),
+        "epochs": 1,
+        "sft_epochs": 1,
+        "MAX_ITEM_LIST_LENGTH": 3,
+        "train_batch_size": 4096,
+        "hidden_size": 16,
+        "n_layers": 1,
+        "llm_name_or_path": str(SHARED / "llm" / "stories260K"),
+        "sft_batch_size": 128,
+    }
+    result = recbole_tslrec.run("TSLRecSASRec", "beauty", config_dict=settings, stop_after="knowledge")
+    knowledge = Path(result.folders["knowledge"])
+    assert (Path(result.folders["sft"]) / "checkpoint" / "adapter" / "adapter_model.safetensors").is_file()
+    assert (knowledge / "data.safetensors").stat().st_size > 12101 * (64 + 32) * 4

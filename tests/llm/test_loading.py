@@ -1,0 +1,125 @@
+"""Loading an LLM: what works without a download, and one clear error for what does not."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import transformers
+
+from recbole_tslrec.llm import loading
+from recbole_tslrec.llm.loading import LLMError, add_adapters, byte_level_tokenizer, check_llm, load_llm
+
+MakeConfig = Callable[..., Any]
+
+
+@pytest.fixture
+def llama_folder(tmp_path: Path) -> Path:
+    """A tiny Llama with its tokenizer in the Hugging Face layout."""
+    tokenizer = byte_level_tokenizer()
+    config = transformers.LlamaConfig(
+        vocab_size=len(tokenizer), hidden_size=16, intermediate_size=24, num_hidden_layers=2, num_attention_heads=2
+    )
+    transformers.LlamaForCausalLM(config).save_pretrained(tmp_path / "llama")
+    tokenizer.save_pretrained(tmp_path / "llama")
+    return tmp_path / "llama"
+
+
+def test_pretrained_llm_is_frozen_and_has_no_head(make_config: MakeConfig, llama_folder: Path) -> None:
+    llm = load_llm(make_config(llm_name_or_path=str(llama_folder)))
+    assert isinstance(llm, transformers.LlamaModel)
+    assert not any(weight.requires_grad for weight in llm.parameters())
+
+
+def test_pretrained_weights_are_read(make_config: MakeConfig, llama_folder: Path) -> None:
+    causal = transformers.LlamaForCausalLM.from_pretrained(llama_folder)
+    llm = load_llm(make_config(llm_name_or_path=str(llama_folder)))
+    assert torch.equal(llm.embed_tokens.weight, causal.model.embed_tokens.weight)
+
+
+@pytest.mark.parametrize(("name", "dtype"), [("auto", torch.float32), ("bfloat16", torch.bfloat16)])
+def test_dtype_is_the_configured_one(
+    make_config: MakeConfig, llama_folder: Path, name: str, dtype: torch.dtype
+) -> None:
+    llm = load_llm(make_config(llm_name_or_path=str(llama_folder), llm_dtype=name))
+    assert llm.embed_tokens.weight.dtype == dtype
+
+
+def test_scratch_is_the_same_for_the_same_seed_and_trains_in_full(make_config: MakeConfig) -> None:
+    first, second, other = (load_llm(make_config(seed=seed)) for seed in (1, 1, 2))
+    assert torch.equal(first.embed_tokens.weight, second.embed_tokens.weight)
+    assert not torch.equal(first.embed_tokens.weight, other.embed_tokens.weight)
+    assert all(weight.requires_grad for weight in first.parameters())
+
+
+def test_only_adapters_of_all_linear_layers_train(make_config: MakeConfig, llama_folder: Path) -> None:
+    config = make_config(llm_name_or_path=str(llama_folder), lora_rank=3)
+    llm = add_adapters(load_llm(config), config)
+    trainable = [name for name, weight in llm.named_parameters() if weight.requires_grad]
+    assert len(trainable) == 2 * 7 * 2  # layers x (q, k, v, o, gate, up, down) x (A, B)
+    assert all("lora_" in name for name in trainable)
+
+
+def test_making_an_llm_leaves_the_random_stream_alone(make_config: MakeConfig) -> None:
+    torch.manual_seed(0)
+    expected = torch.rand(1)
+    torch.manual_seed(0)
+    load_llm(make_config())
+    assert torch.equal(torch.rand(1), expected)
+
+
+def _damaged(folder: Path) -> None:
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:100])
+
+
+def _encoder_decoder(folder: Path) -> None:
+    (folder / "config.json").write_text(json.dumps(transformers.T5Config().to_dict()))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "settings", "message"),
+    [
+        (_damaged, {}, "incomplete or damaged"),
+        (_encoder_decoder, {}, "is an encoder-decoder"),
+        (lambda folder: (folder / "config.json").unlink(), {}, "no folder with a config.json"),
+        (lambda folder: None, {"llm_dtype": "float7"}, "llm_dtype .float7. is not one of"),
+        (lambda folder: None, {"llm_quantization": "3bit"}, "llm_quantization .3bit. is not one of none, 8bit, 4bit"),
+    ],
+)
+def test_what_cannot_be_loaded_is_said_before_work_starts(
+    make_config: MakeConfig, llama_folder: Path, spoil: Callable[[Path], None], settings: dict[str, str], message: str
+) -> None:
+    spoil(llama_folder)
+    with pytest.raises(LLMError, match=message):
+        check_llm(make_config(llm_name_or_path=str(llama_folder), **settings))
+
+
+def test_quantisation_without_bitsandbytes_names_the_extra(
+    make_config: MakeConfig, llama_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loading, "find_spec", lambda name: None)
+    with pytest.raises(LLMError, match=r"recbole_tslrec\[quantization\]"):
+        check_llm(make_config(llm_name_or_path=str(llama_folder), llm_quantization="4bit"))
+
+
+def test_too_little_memory_says_how_much(
+    make_config: MakeConfig, llama_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loading, "_free_memory", lambda device: 1000)
+    with pytest.raises(LLMError, match=r"GiB for its weights.*choose a smaller LLM"):
+        check_llm(make_config(llm_name_or_path=str(llama_folder)))
+
+
+def test_hub_out_of_reach_says_so(make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tests run with HF_HUB_OFFLINE=1, which is a hub out of reach."""
+    with pytest.raises(LLMError, match="hub cannot be reached and the model is not in the local cache"):
+        check_llm(make_config(llm_name_or_path="nobody/no-such-model"))
+
+
+def test_target_modules_that_do_not_exist_are_refused(make_config: MakeConfig, llama_folder: Path) -> None:
+    config = make_config(llm_name_or_path=str(llama_folder), lora_target_modules=["no_proj"])
+    with pytest.raises(LLMError, match="lora_target_modules"):
+        add_adapters(load_llm(config), config)

@@ -1,0 +1,137 @@
+"""Eq. 1 to 3 against a plain computation in float64, one user at a time, with a tiny Llama."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from transformers.models.llama import modeling_llama
+
+from recbole_tslrec.llm.loading import add_adapters, load_llm
+from recbole_tslrec.reconstruction.network import (
+    ITEM_SEQ,
+    ITEM_SEQ_LEN,
+    PREFERENCE_TARGET,
+    ReconstructionNetwork,
+    build_network,
+    configured_prompt,
+    reconstruction_loss,
+)
+
+HISTORIES = [[3, 1, 4, 1, 5], [2], [9, 2, 6]]
+GROUP_COUNT = 4
+
+
+@pytest.fixture
+def exact_norm(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Llama's RMSNorm computes in float32 whatever it is given; here it must not."""
+
+    def forward(self: Any, hidden: torch.Tensor) -> torch.Tensor:
+        variance = hidden.square().mean(-1, keepdim=True)
+        return self.weight * hidden * torch.rsqrt(variance + self.variance_epsilon)
+
+    monkeypatch.setattr(modeling_llama.LlamaRMSNorm, "forward", forward)
+
+
+@pytest.fixture
+def network(make_config: Callable[..., Any], exact_norm: None) -> ReconstructionNetwork:
+    """A float64 network whose LLM has adapters that do something (a fresh B is zero)."""
+    config = make_config(group_count=GROUP_COUNT, scratch_layers=2)
+    network = build_network(config, torch.randn(11, 6, generator=torch.Generator().manual_seed(0)))
+    network.encoder.llm = add_adapters(load_llm(config).requires_grad_(False), config)
+    generator = torch.Generator().manual_seed(1)
+    for name, weight in network.named_parameters():
+        if "lora_B" in name:
+            weight.data.copy_(torch.randn(weight.shape, generator=generator) * 0.1)
+    return network.double()
+
+
+def batch(histories: list[list[int]], target: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
+    rows = torch.nn.utils.rnn.pad_sequence([torch.tensor(history) for history in histories], batch_first=True)
+    lengths = torch.tensor([len(history) for history in histories])
+    return {ITEM_SEQ: rows, ITEM_SEQ_LEN: lengths, PREFERENCE_TARGET: target}  # type: ignore[dict-item]
+
+
+def plain_hidden(network: ReconstructionNetwork, history: list[int]) -> torch.Tensor:
+    """Eq. 1 as it is written, for one user: no batch, no pad, no mask."""
+    encoder = network.encoder
+    words = encoder.llm.get_input_embeddings().weight
+    items = encoder.item_embeddings[history] @ encoder.linear_proj.weight.T + encoder.linear_proj.bias
+    prompt = torch.cat([words[encoder.instruction], items, words[encoder.response]])
+    return encoder.llm(inputs_embeds=prompt[None], use_cache=False).last_hidden_state[0, -1]
+
+
+def test_eq_1_for_every_user_of_a_batch(network: ReconstructionNetwork) -> None:
+    hidden, _ = network(batch(HISTORIES)[ITEM_SEQ], batch(HISTORIES)[ITEM_SEQ_LEN])
+    expected = torch.stack([plain_hidden(network, history) for history in HISTORIES])
+    torch.testing.assert_close(hidden, expected, rtol=0, atol=1e-12)
+
+
+def test_eq_2_is_a_softmax_of_the_head(network: ReconstructionNetwork) -> None:
+    inputs = batch(HISTORIES)
+    hidden, predicted = network(inputs[ITEM_SEQ], inputs[ITEM_SEQ_LEN])
+    scores = hidden.detach().numpy() @ network.head.weight.detach().numpy().T + network.head.bias.detach().numpy()
+    expected = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(predicted.detach().numpy(), expected, rtol=0, atol=1e-12)
+
+
+def test_eq_3_by_hand() -> None:
+    predicted = torch.tensor([[0.5, 0.5], [0.9, 0.1]])
+    target = torch.tensor([[1.0, 0.0], [0.9, 0.1]])
+    assert reconstruction_loss(predicted, target).item() == pytest.approx((0.25 + 0.25 + 0) / 2)
+
+
+def test_loss_and_gradients_equal_the_plain_computation(network: ReconstructionNetwork) -> None:
+    target = torch.tensor([[0.4, 0.2, 0.4, 0.0], [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1 / 3, 2 / 3]], dtype=torch.float64)
+    loss = network.calculate_loss(batch(HISTORIES, target))
+    gradients = torch.autograd.grad(loss, list(network.trainable().values()))
+
+    per_user = []
+    for history, wanted in zip(HISTORIES, target, strict=True):
+        scores = network.head.weight @ plain_hidden(network, history) + network.head.bias
+        predicted = scores.exp() / scores.exp().sum()
+        per_user.append(((wanted - predicted) ** 2).sum())
+    expected_loss = sum(per_user) / len(per_user)
+    expected = torch.autograd.grad(expected_loss, list(network.trainable().values()))
+
+    assert loss.item() == pytest.approx(expected_loss.item(), abs=1e-12)
+    for name, found, wanted in zip(network.trainable(), gradients, expected, strict=True):
+        torch.testing.assert_close(found, wanted, rtol=0, atol=1e-10, msg=name)
+        assert wanted.abs().max() > 0, name
+
+
+def test_only_adapters_projection_and_head_are_trained(network: ReconstructionNetwork) -> None:
+    trained = set(network.trainable())
+    assert {"encoder.linear_proj.weight", "encoder.linear_proj.bias", "head.weight", "head.bias"} < trained
+    assert all("lora_" in name for name in trained if name.startswith("encoder.llm"))
+
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    items = network.encoder.item_embeddings.clone()
+    optimizer = torch.optim.SGD(network.parameters(), lr=1.0)
+    network.calculate_loss(batch(HISTORIES, torch.full((3, GROUP_COUNT), 0.25, dtype=torch.float64))).backward()
+    optimizer.step()
+    changed = {name for name, value in network.state_dict().items() if not torch.equal(value, before[name])}
+    assert changed == trained
+    assert torch.equal(network.encoder.item_embeddings, items)
+
+
+def test_a_user_does_not_depend_on_the_others_of_the_batch(network: ReconstructionNetwork) -> None:
+    together, _ = network(batch(HISTORIES)[ITEM_SEQ], batch(HISTORIES)[ITEM_SEQ_LEN])
+    alone, _ = network(batch([HISTORIES[1]])[ITEM_SEQ], batch([HISTORIES[1]])[ITEM_SEQ_LEN])
+    torch.testing.assert_close(together[1], alone[0], rtol=0, atol=1e-12)
+
+
+def test_projected_items_start_as_loud_as_words(make_config: Callable[..., Any]) -> None:
+    for scale in (0.01, 100.0):
+        rows = torch.randn(200, 6, generator=torch.Generator().manual_seed(0)) * scale
+        rows[0] = 0
+        encoder = build_network(make_config(scratch_hidden_size=64), rows).encoder
+        loudness = encoder.linear_proj(encoder.item_embeddings[1:]).std() / encoder.token_embedding.weight.std()
+        assert 0.8 < loudness < 1.25
+
+
+def test_the_prompt_is_that_of_the_keys(make_config: Callable[..., Any]) -> None:
+    short = configured_prompt(make_config(prompt_instruction="{group_count}", prompt_response="R", group_count=7))
+    assert len(short.instruction) == 2  # BOS, "7"
+    assert len(short.response) == 1

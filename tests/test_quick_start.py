@@ -1,0 +1,184 @@
+"""One path behind the script, ``python -m``, the command and the function; errors of the user are one line."""
+
+import configparser
+import logging
+import os
+import runpy
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import recbole_tslrec
+from recbole_tslrec import quick_start
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+NOTHING = {
+    "config_file_list": [],
+    "argv": [],
+    "rebuild": [],
+    "stop_after": None,
+    "result_file": None,
+}
+
+
+class Table:
+    """Stands for a result."""
+
+    def table(self) -> str:
+        return "the table"
+
+
+@pytest.fixture
+def runs(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """What ``run`` is called with; nothing is trained."""
+    calls: list[dict[str, Any]] = []
+
+    def run(**given: Any) -> Table:
+        calls.append(given)
+        return Table()
+
+    monkeypatch.setattr(quick_start, "run", run)
+    return calls
+
+
+@pytest.fixture
+def fail(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """``fail(*argv)``: the message with which the command line ends."""
+
+    def fail(*argv: str) -> str:
+        monkeypatch.setattr(sys, "argv", ["run_recbole_tslrec.py", *argv])
+        with pytest.raises(SystemExit) as ended:
+            quick_start.console()
+        assert isinstance(ended.value.code, str)  # text means exit status 1
+        return ended.value.code
+
+    return fail
+
+
+# main
+
+
+def test_main_reads_its_own_arguments(runs: list[dict[str, Any]]) -> None:
+    what = ["--model=CICaser", "--dataset=toy", "--config_files=a.yaml b.yaml"]
+    how = ["--rebuild=sft,knowledge", "--stop_after=groups", "--result_file=out/result.json"]
+    quick_start.main([*what, *how])
+    expected = {
+        "model": "CICaser",
+        "dataset": "toy",
+        "config_file_list": ["a.yaml", "b.yaml"],
+        "argv": [],
+        "rebuild": ["sft", "knowledge"],
+        "stop_after": "groups",
+        "result_file": "out/result.json",
+    }
+    assert runs == [expected]
+
+
+def test_main_passes_other_arguments_on_as_they_are(runs: list[dict[str, Any]]) -> None:
+    keys = ["--epochs=3", "--prompt_response=a=b c", "--topk=[5, 10]", "--rebuil=sft"]
+    quick_start.main(["--model=SASRec", *keys])
+    assert runs == [{**NOTHING, "model": "SASRec", "dataset": "ml-100k", "argv": keys}]
+
+
+def test_without_arguments_main_runs_the_main_job(runs: list[dict[str, Any]]) -> None:
+    quick_start.main([])
+    quick = {"config_file_list": ["properties/presets/quick.yaml"]}
+    assert runs == [{**NOTHING, **quick, "model": "TSLRecSASRec", "dataset": "ml-100k"}]
+
+
+def test_main_prints_the_table(runs: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]) -> None:
+    quick_start.main([])
+    assert capsys.readouterr().out.strip() == "the table"
+
+
+# console
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--model=SASRec", "--sft_epoch=3"], "error: unknown configuration key [sft_epoch]; did you mean sft_epochs?"),
+        (["--model=SASRec", "epochs=3"], "error: argument [epochs=3] is not of the form --key=value"),
+        (["--model=TSLRecSASRek"], "error: model [TSLRecSASRek] does not exist; did you mean TSLRecSASRec"),
+        (["--model=SASRec", "--config_files=nowhere.yaml"], "error: configuration file [nowhere.yaml] does not exist"),
+        (["--model=SASRec", "--stop_after=sftt"], "error: stage [sftt] does not exist; the stages are backbone, "),
+        (["--model=SASRec", "--rebuild=backbone,lora"], "error: stage [lora] does not exist; the stages are backbone,"),
+        (["--model=TSLRecSASRec", "--knowledge_path=nowhere"], "error: nowhere is no artifact folder"),
+    ],
+    ids=["key", "argument", "model", "file", "stop_after", "rebuild", "artifact"],
+)
+def test_error_of_the_user_is_one_line(fail: Callable[..., str], argv: Sequence[str], message: str) -> None:
+    said = fail(*argv)
+    assert said.startswith(message)
+    assert "\n" not in said
+
+
+def test_unknown_dataset_names_the_file_that_is_expected(fail: Callable[..., str], tmp_path: Path) -> None:
+    said = fail("--model=SASRec", "--dataset=nothing", f"--data_path={tmp_path}")
+    assert said.startswith("error: dataset [nothing] does not exist")
+    assert f"{tmp_path}/nothing/nothing.inter" in said
+    assert "\n" not in said
+
+
+def test_interruption_says_how_to_go_on(fail: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(argv: Sequence[str]) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(quick_start, "main", interrupted)
+    assert fail().startswith("interrupted; finished stages are kept")
+
+
+def test_debugging_shows_where_an_error_came_from(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["x", "--sft_epoch=3"])
+    with caplog.at_level(logging.DEBUG), pytest.raises(ValueError, match="sft_epoch"):
+        quick_start.console()
+
+
+# the entry points
+
+
+def test_function_of_the_package_is_run(runs: list[dict[str, Any]]) -> None:
+    recbole_tslrec.run(model="SASRec", argv=["--epochs=1"])
+    assert runs == [{"model": "SASRec", "argv": ["--epochs=1"]}]
+
+
+def test_module_is_the_same_command(runs: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["x", "--model=SASRec", "--epochs=1"])
+    runpy.run_module("recbole_tslrec", run_name="__main__")
+    assert runs == [{**NOTHING, "model": "SASRec", "dataset": "ml-100k", "argv": ["--epochs=1"]}]
+
+
+def test_script_is_the_same_command_from_any_folder(tmp_path: Path) -> None:
+    command = [sys.executable, str(REPOSITORY / "run_recbole_tslrec.py"), "--help"]
+    environment = {**os.environ, "PYTHONPATH": "", "OMP_NUM_THREADS": "1"}
+    finished = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment, check=False)
+    assert finished.returncode == 0, finished.stderr
+    for argument in ("--model", "--dataset", "--config_files", "--rebuild", "--stop_after", "--result_file"):
+        assert argument in finished.stdout
+
+
+# the installation
+
+
+@pytest.fixture
+def metadata() -> configparser.ConfigParser:
+    parser = configparser.ConfigParser()
+    parser.read(REPOSITORY / "setup.cfg")
+    return parser
+
+
+def test_installed_command_is_the_same(metadata: configparser.ConfigParser) -> None:
+    command = metadata["options.entry_points"]["console_scripts"].strip()
+    assert command == "recbole-tslrec = recbole_tslrec.quick_start:console"
+
+
+def test_every_package_folder_is_installed(metadata: configparser.ConfigParser) -> None:
+    folders = {path.parent for path in (REPOSITORY / "recbole_tslrec").rglob("*.py")}
+    packages = {".".join(folder.relative_to(REPOSITORY).parts) for folder in folders}
+    assert set(metadata["options"]["packages"].split()) == packages | {"recbole_tslrec.properties"}
