@@ -110,7 +110,7 @@ def open_artifact(folder: str | Path, kind: str | None = None) -> Artifact:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         files, found_kind, version = manifest["files"], manifest["kind"], manifest["format_version"]
         digest = manifest.pop("hash")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise ArtifactError(f"{folder} is no artifact folder: it has no {MANIFEST}; check the path") from None
     except (json.JSONDecodeError, KeyError, TypeError, UnicodeDecodeError):
         raise ArtifactError(f"{folder / MANIFEST} is damaged; delete the folder or rebuild it with --rebuild") from None
@@ -146,8 +146,10 @@ class Store:
         """The artifact of this kind and recipe, verified, or ``None`` where it was never finished."""
         folder = self.folder(kind, recipe)
         previous = beside(folder, "previous")
-        if previous.exists() and not folder.exists():
-            previous.rename(folder)  # a rebuild was interrupted between its two renames
+        if previous.exists():
+            with FileLock(beside(folder, "lock")):  # not while another process is between its two renames
+                if not folder.exists():
+                    previous.rename(folder)  # a rebuild was interrupted there
         return open_artifact(folder, kind) if folder.exists() else None
 
     def build(

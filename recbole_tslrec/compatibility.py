@@ -98,7 +98,7 @@ def _sort_by_exact_time() -> None:
 
 
 def _sorted_before_the_cast(change_feat_format: Callable[..., Any], dataset: Any) -> Any:
-    if {dataset.uid_field, dataset.time_field} <= set(dataset.inter_feat.columns):
+    if dataset.benchmark_filename_list is None and {dataset.uid_field, dataset.time_field} <= set(dataset.inter_feat):
         dataset.inter_feat = sort_by_time(dataset)
     return change_feat_format(dataset)
 
@@ -137,7 +137,9 @@ def _torch_load_unpickles() -> Iterator[None]:
     before = os.environ.get(name)
     os.environ[name] = "1"
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=f"Environment variable {name} detected")
+            yield
     finally:
         if before is None:
             del os.environ[name]

@@ -11,6 +11,7 @@ from typing import Any
 
 import recbole
 import recbole.config
+import yaml
 from recbole.model import sequential_recommender
 
 from recbole_tslrec.registry import (
@@ -22,7 +23,7 @@ from recbole_tslrec.registry import (
 )
 
 # Keys that RecBole's code reads but no yaml file of it lists.
-_UNLISTED = ("model", "dataset", "config_files", "encoding", "tail_ratio", "user_id_field")
+_UNLISTED = ("model", "dataset", "config_files", "encoding", "tail_ratio", "contrast", "tau", "sim")
 # Keys that say where and how a run happens, not what it computes.
 _RUN_KEYS = frozenset(
     {"gpu_id", "use_gpu", "worker", "state", "show_progress", "data_path", "checkpoint_dir", "config_files"}
@@ -69,6 +70,20 @@ class Config(recbole.config.Config):  # type: ignore[misc]  # RecBole is untyped
         super().__init__(model, dataset, files, dict(config_dict or {}))
         if not sys.stderr.isatty():
             self.final_config_dict["show_progress"] = False
+
+    def _load_config_files(self, file_list: Sequence[str]) -> dict[str, Any]:
+        settings: dict[str, Any] = {}
+        for file in file_list:
+            try:
+                read = read_properties(Path(file), self.yaml_loader)
+            except yaml.YAMLError as error:
+                raise ConfigError(f"configuration file [{file}] is no yaml: {' '.join(str(error).split())}") from error
+            if not isinstance(read, dict):
+                raise ConfigError(
+                    f"configuration file [{file}] must hold key: value lines, not a {type(read).__name__}"
+                )
+            settings.update(read)
+        return settings
 
     def _load_cmd_line(self) -> dict[str, Any]:
         given: dict[str, Any] = {}
@@ -168,5 +183,5 @@ def _literal(text: str) -> Any:
         return text.lower() == "true"
     try:
         return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, TypeError):
         return text

@@ -10,7 +10,6 @@ import importlib
 import importlib.machinery
 import sys
 import types
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +40,7 @@ def split_model_name(name: str) -> tuple[str, str]:
             raise ValueError(f"model [{name}] does not exist{hint}")
         return "Base", name
     for family in FAMILIES:
-        if name.removeprefix(family) in BACKBONES:
+        if name.startswith(family) and name.removeprefix(family) in BACKBONES:
             return "TSLRec" if family == "P2Rec" else family, name.removeprefix(family)
     return "Base", name
 
@@ -102,8 +101,8 @@ def load_with_own_defaults(config: Any, model: str, model_class: Any, dataset: s
 
 def merge_own_defaults(config: Any, backbone: str, dataset: str) -> None:
     """Put the defaults of this package over RecBole's in ``config``."""
-    given: Mapping[str, Any] = config.external_config_dict
     defaults = own_defaults(backbone, dataset, config.yaml_loader)
-    if given.get("loss_type") == "BPR" and "train_neg_sample_args" not in given:
-        defaults.pop("train_neg_sample_args", None)  # ours is for CE; RecBole's own draws one negative
+    loss_type = {**config.internal_config_dict, **defaults, **config.external_config_dict}.get("loss_type")
+    if loss_type != "CE":
+        del defaults["train_neg_sample_args"]  # ours is for CE; RecBole's own draws one negative
     config.internal_config_dict.update(defaults)

@@ -66,8 +66,13 @@ def training_histories(full: Histories, train_dataset: Any) -> Histories:
         train_dataset: the training dataset after ``data_preparation``.
 
     Raises:
-        ValueError: a user has no training interaction.
+        ValueError: a user has no training interaction, or the split was made outside RecBole (``benchmark_filename``).
     """
+    if train_dataset.benchmark_filename_list is not None:
+        raise ValueError(
+            "benchmark_filename gives rows that are split already, from which the users' training interactions cannot "
+            "be told; give the plain .inter file and let RecBole split it"
+        )
     ids = train_dataset.inter_feat[train_dataset.uid_field].numpy()
     rows_per_user = np.bincount(ids, minlength=train_dataset.user_num)
     token_to_id = train_dataset.field2token_id[train_dataset.uid_field]
