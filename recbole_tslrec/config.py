@@ -128,7 +128,7 @@ def backbone_config(config: Any) -> Any:
 def training_settings(config: Any) -> dict[str, Any]:
     """The RecBole keys that decide what training a recommender computes, for the recipe of its artifact."""
     ours = own_defaults("", "")
-    kept = {"valid_metric", "train_neg_sample_args"}  # RecBole's, with a default of ours
+    kept = {"load_col", "valid_metric", "train_neg_sample_args"}  # RecBole's, with a default of ours
     return {
         key: value
         for key, value in sorted(config.final_config_dict.items())

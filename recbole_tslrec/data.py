@@ -22,7 +22,7 @@ class Data:
         config: RecBole's configuration.
 
     Raises:
-        DatasetError: its files are not there.
+        DatasetError: its files or the columns for user, item and time are not there.
 
     Attributes:
         dataset: RecBole's dataset.
@@ -40,6 +40,12 @@ class Data:
         self.config = config
         init_seed(config["seed"], config["reproducibility"])
         self.dataset: Any = create_dataset(config)
+        missing = {config[f"{field}_FIELD"] for field in ("USER_ID", "ITEM_ID", "TIME")} - set(self.dataset.inter_feat)
+        if missing:
+            raise DatasetError(
+                f"dataset [{name}] was loaded without {', '.join(sorted(map(str, missing)))}; name your columns with "
+                "USER_ID_FIELD, ITEM_ID_FIELD and TIME_FIELD, and list them in load_col"
+            )
         self.full: Histories = full_histories(self.dataset)
         self.description: dict[str, Any] = fingerprint(self.dataset, self.full)
         self.item_tokens: list[str] = dataset_item_tokens(self.dataset)

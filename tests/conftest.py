@@ -60,7 +60,6 @@ def make_config(tmp_path: Path) -> Callable[..., Config]:
         small: Mapping[str, Any] = {
             "data_path": str(data),
             "artifacts_dir": str(tmp_path / "artifacts"),
-            "load_col": {"inter": ["user_id", "item_id", "timestamp"]},
             "MAX_ITEM_LIST_LENGTH": 8,
             "hidden_size": 8,
             "embedding_size": 8,

@@ -11,6 +11,7 @@ import torch
 
 from recbole_tslrec import pipeline, recommender
 from recbole_tslrec.artifacts import ArtifactError, open_artifact
+from recbole_tslrec.data import DatasetError
 from recbole_tslrec.llm.loading import LLMError
 from recbole_tslrec.pipeline import STAGES, run_stages
 from recbole_tslrec.result import Result
@@ -133,6 +134,11 @@ def test_damaged_artifact_is_named_and_rebuilt_when_asked(make_config: MakeConfi
         run_stages(make_config("TSLRecSASRec"), stop_after="groups")
     mended = run_stages(make_config("TSLRecSASRec"), rebuild=["groups"], stop_after="groups")
     assert mended.artifacts["groups"].hash == run.artifacts["groups"].hash
+
+
+def test_column_that_is_not_loaded_is_named(make_config: MakeConfig) -> None:
+    with pytest.raises(DatasetError, match=r"\[toy\] was loaded without when; name your columns with USER_ID_FIELD"):
+        run_stages(make_config("SASRec", TIME_FIELD="when"))
 
 
 def test_too_many_groups_is_an_error_and_keeps_the_backbone(make_config: MakeConfig) -> None:
