@@ -4,6 +4,7 @@ A folder is written under another name and renamed when it is whole, so a reader
 is ever unpickled. Rows of items or users are matched by their external tokens, never by position.
 """
 
+import functools
 import hashlib
 import json
 import os
@@ -292,6 +293,7 @@ def hash_arrays(*arrays: "np.ndarray[Any, Any]") -> str:
     return digest.hexdigest()
 
 
+@functools.cache
 def _versions() -> dict[str, str]:
     versions = {"python": platform.python_version(), "recbole_tslrec": __version__}
     for name in LIBRARIES:
@@ -302,6 +304,7 @@ def _versions() -> dict[str, str]:
     return versions
 
 
+@functools.cache
 def _git_commit() -> str | None:
     package = Path(__file__).resolve().parent
     command = ["git", "-C", str(package), "log", "-1", "--format=%H", "--", str(package)]

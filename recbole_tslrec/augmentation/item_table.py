@@ -83,7 +83,8 @@ class FusedItemTable(nn.Module):
     """The parametrization: ID embeddings [N + 1, d] -> fused table [N + 1, d], its pad row zero.
 
     Without gradients and in evaluation mode, the table is kept until a tensor that it is made of changes, so that a
-    whole evaluation computes it once. In training, ``torch.nn.utils.parametrize.cached`` around a step does that.
+    whole evaluation computes it once (tensor versions tell; a write through ``.data`` escapes them). In training,
+    ``torch.nn.utils.parametrize.cached`` around a step does that.
     """
 
     def __init__(self, source: KnowledgeProjection | CategoryEmbedding, fusion: nn.Module) -> None:

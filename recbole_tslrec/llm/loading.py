@@ -15,6 +15,8 @@ from safetensors import SafetensorError, safe_open
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from torch import nn
 
+from recbole_tslrec.random_stream import own_random_stream
+
 SCRATCH = "scratch"
 QUANTIZATIONS = ("none", "8bit", "4bit")
 # peft 0.21 asks a transformers model for its old name of the switch for activation checkpointing
@@ -108,8 +110,7 @@ def load_llm(config: Any) -> nn.Module:
     llm_config = load_llm_config(config)
     attention = config["llm_attn_implementation"]
     if config["llm_name_or_path"] == SCRATCH:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(config["seed"])
+        with own_random_stream(config["seed"]):
             llm = transformers.AutoModel.from_config(llm_config, attn_implementation=attention, dtype=torch.float32)
         scratch: nn.Module = llm.to(config["device"])
         return scratch
@@ -148,8 +149,7 @@ def add_adapters(llm: nn.Module, config: Any) -> nn.Module:
         target_modules=config["lora_target_modules"],
         bias="none",
     )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config["seed"])
+    with own_random_stream(config["seed"]):
         try:
             adapted: nn.Module = get_peft_model(llm, lora)
             return adapted

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.nn.utils import parametrize
 
@@ -13,6 +12,7 @@ from recbole_tslrec.augmentation.item_table import (
     fuse_item_embedding,
 )
 from recbole_tslrec.augmentation.knowledge import load_groups, load_knowledge
+from recbole_tslrec.random_stream import own_random_stream
 
 
 class FusedItemsMixin:
@@ -41,8 +41,7 @@ class KnowledgeMixin(FusedItemsMixin):
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)  # type: ignore[call-arg]
         folder = _required_path(config, "knowledge_path", "a knowledge artifact")
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(config["seed"])
+        with own_random_stream(config["seed"]):
             dimension = self.item_embedding.embedding_dim  # type: ignore[attr-defined]
             source = KnowledgeProjection(load_knowledge(folder, dataset), dimension)
             self.fuse_items(source, config["fusion_type"])
@@ -55,8 +54,7 @@ class CategoryMixin(FusedItemsMixin):
         super().__init__(config, dataset)  # type: ignore[call-arg]
         folder = _required_path(config, "groups_path", "a groups artifact")
         groups, group_count = load_groups(folder, dataset)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(config["seed"])
+        with own_random_stream(config["seed"]):
             dimension = self.item_embedding.embedding_dim  # type: ignore[attr-defined]
             self.fuse_items(CategoryEmbedding(groups, group_count, dimension), config["ci_fusion_type"])
 

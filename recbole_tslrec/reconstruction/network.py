@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from recbole_tslrec.llm.encoder import PromptEncoder
 from recbole_tslrec.llm.loading import SCRATCH, add_adapters, load_llm, load_tokenizer
 from recbole_tslrec.llm.prompt import Prompt, build_prompt
+from recbole_tslrec.random_stream import own_random_stream
 
 ITEM_SEQ, ITEM_SEQ_LEN, PREFERENCE_TARGET = "item_seq", "item_seq_len", "preference_target"
 
@@ -71,8 +72,7 @@ def build_network(config: Any, item_embeddings: Tensor) -> ReconstructionNetwork
     llm = load_llm(config)
     if config["llm_name_or_path"] != SCRATCH:
         llm = add_adapters(llm, config)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config["seed"])
+    with own_random_stream(config["seed"]):
         encoder = PromptEncoder(llm, configured_prompt(config), item_embeddings)
         network = ReconstructionNetwork(encoder, config["group_count"])
     return network.to(config["device"])

@@ -131,6 +131,17 @@ def test_backbone_starts_as_without_the_fusion(toy, fusion):
 
 
 @backbones
+@families
+@fusions
+def test_backbone_draws_dropout_as_without_the_fusion(toy, fusion):
+    """The fusion's initialisation leaves the random stream where it was."""
+    toy.base()
+    before = torch.get_rng_state()
+    toy.model(fusion)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@backbones
 @tslrec
 @fusions
 @pytest.mark.parametrize("norm", [0.01, 1000.0])
@@ -304,10 +315,11 @@ def test_deep_copy_after_an_evaluation_scores_alike(toy):
 
 @backbones
 @families
-def test_deep_copy_is_trained_alone(toy):
+def test_deep_copy_after_a_training_step_is_trained_alone(toy):
     model = toy.model()
-    before = toy.scores(model)
+    toy.training_step(model)
     trained = copy.deepcopy(model)
+    before = toy.scores(model)
     toy.training_step(trained)
     assert torch.equal(toy.scores(model), before)
     assert not torch.equal(toy.scores(trained), before)

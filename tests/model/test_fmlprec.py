@@ -78,6 +78,15 @@ def test_order_matters(model):
     assert not torch.allclose(first, second, atol=1e-3)
 
 
+def test_output_is_read_at_the_last_item(model):
+    """Filters of zeros keep the positions apart, so only the last item remains."""
+    for block in model.blocks:
+        torch.nn.init.zeros_(block.filter.complex_weight)
+    first, same_last, other_last = output(model, [3, 1, 4], [5, 2, 4], [3, 1, 6])
+    torch.testing.assert_close(first, same_last)
+    assert not torch.allclose(first, other_last, atol=1e-3)
+
+
 def test_history_does_not_depend_on_its_batch(model):
     together = output(model, [3, 1, 4, 2], [5, 6])
     torch.testing.assert_close(together[1:], output(model, [5, 6]))
