@@ -52,7 +52,7 @@ class Config(recbole.config.Config):  # type: ignore[misc]  # RecBole is untyped
         argv: ``--key=value`` arguments over both.
 
     Raises:
-        ConfigError: an unknown key, a malformed argument, a missing file.
+        ConfigError: an unknown key, a malformed argument or number, a missing file.
         ValueError: an unknown model.
     """
 
@@ -65,9 +65,10 @@ class Config(recbole.config.Config):  # type: ignore[misc]  # RecBole is untyped
         argv: Sequence[str] = (),
     ) -> None:
         self.argv = list(argv)
-        split_model_name(model)
+        split_model_name(model)  # refuses unknown names before RecBole looks for them
         files = [_find_config_file(file) for file in config_file_list]
         super().__init__(model, dataset, files, dict(config_dict or {}))
+        check_numbers(self.external_config_dict, self.internal_config_dict)
         if not sys.stderr.isatty():
             self.final_config_dict["show_progress"] = False
 
@@ -153,6 +154,18 @@ def check_keys(given: Mapping[str, Any]) -> None:
             near = difflib.get_close_matches(key, known_keys(), n=1)
             hint = f"did you mean {near[0]}?" if near else "see properties/overall.yaml for the keys"
             raise ConfigError(f"unknown configuration key [{key}]; {hint}")
+
+
+def check_numbers(given: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
+    """Refuse text where the default is a number.
+
+    Raises:
+        ConfigError: names the key and the value.
+    """
+    for key, value in given.items():
+        default = defaults.get(key)
+        if isinstance(value, str) and isinstance(default, (int, float)) and not isinstance(default, bool):
+            raise ConfigError(f"{key} must be a number such as {default}, not [{value}]")
 
 
 @functools.cache

@@ -25,10 +25,12 @@ from recbole_tslrec.artifacts import (
     write_item_table,
     write_json,
 )
+from recbole_tslrec.augmentation.fusion import check_fusion_type
 from recbole_tslrec.augmentation.knowledge import dataset_item_tokens, load_groups
 from recbole_tslrec.config import backbone_config, derive, settings_of, training_settings
 from recbole_tslrec.data import Data
-from recbole_tslrec.reconstruction.grouping import group_items
+from recbole_tslrec.reconstruction.grouping import check_group_count, group_items
+from recbole_tslrec.reconstruction.histories import hold_out_users
 from recbole_tslrec.reconstruction.targets import preference_targets
 from recbole_tslrec.registry import split_model_name
 
@@ -109,6 +111,7 @@ def run_stages(
     given = given_artifacts(config)  # before the dataset is loaded: a wrong path is known at once
     store = Store(Path(config["artifacts_dir"]) / config["dataset"])
     run = Run(config, data or Data(config), store, rebuild, artifacts=given)
+    check_settings(run)
     for finished in _stages(run, stop_after):
         if finished == stop_after:
             break
@@ -119,7 +122,7 @@ def _stages(run: Run, stop_after: str | None) -> Iterator[str]:
     family, _ = split_model_name(run.config["model"])
     if not run.artifacts:
         if family == "TSLRec" and _needs_llm(stop_after):
-            check_fine_tuning(run.config)
+            check_llm_settings(run.config)
         train_backbone(run)
         yield "backbone"
         if family != "Base":
@@ -287,8 +290,30 @@ def stage_0_rows(folder: Path, dataset: Any) -> Tensor:
     return torch.cat([rows.new_zeros(1, rows.shape[1]), rows])
 
 
-def check_fine_tuning(config: Any) -> None:
-    """What would make SFT fail, checked before the backbone is trained."""
+def check_settings(run: Run) -> None:
+    """What would make a later stage fail, checked before the first one starts.
+
+    Raises:
+        ValueError: says which key, and what it may be.
+    """
+    config = run.config
+    family, _ = split_model_name(config["model"])
+    if family not in FUSED_TABLES:
+        return
+    check_fusion_type(config[FUSED_TABLES[family][1]])
+    if not run.artifacts:
+        check_group_count(config["group_count"], len(run.data.item_tokens))
+        if family == "TSLRec":
+            hold_out_users(len(run.data.full), config["sft_valid_ratio"], config["seed"])
+
+
+def check_llm_settings(config: Any) -> None:
+    """What would make SFT fail, checked before the backbone is trained.
+
+    Raises:
+        ImportError: transformers or peft is not installed.
+        LLMError: the LLM cannot be loaded.
+    """
     try:
         from recbole_tslrec.llm.loading import check_llm
     except ImportError as error:

@@ -79,7 +79,7 @@ def evaluate_recommender(config: Any, train_data: Any, eval_data: Any, folder: P
     trainer = RecommenderTrainer(derive(config, checkpoint_dir=str(folder)), build_model(config, train_data))
     result = trainer.evaluate(eval_data, show_progress=config["show_progress"])
     trainer.tensorboard.close()
-    return {name: float(value) for name, value in result.items()}
+    return {name: float(value) for name, value in (result or {}).items()}  # no result where the split left no rows
 
 
 def load_weights(model: torch.nn.Module, path: Path) -> None:

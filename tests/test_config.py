@@ -120,12 +120,12 @@ def test_values_are_python_literals_or_text(text: str, value: object) -> None:
 
 def test_argument_is_not_evaluated() -> None:
     code = '__import__("os").getpid()'
-    assert configure(f"--sft_epochs={code}")["sft_epochs"] == code
+    assert configure(f"--prompt_response={code}")["prompt_response"] == code
 
 
 def test_text_in_config_dict_is_not_evaluated() -> None:
     code = '__import__("pathlib").Path("touched").touch() or 3'
-    assert configure(sft_epochs=code)["sft_epochs"] == code
+    assert configure(prompt_response=code)["prompt_response"] == code
     assert not Path("touched").exists()
 
 
@@ -307,3 +307,8 @@ def test_paper_preset_holds_the_printed_settings() -> None:
 
 def test_quick_preset_has_a_learning_rate_that_is_a_number() -> None:
     assert configure(files=("properties/presets/quick.yaml",))["sft_learning_rate"] == 0.001
+
+
+def test_text_where_a_number_belongs_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"epochs must be a number such as 300, not \[x\]"):
+        Config("SASRec", "ml-100k", argv=["--epochs=x"])

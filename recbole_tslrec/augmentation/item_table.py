@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from recbole_tslrec.augmentation.fusion import FUSIONS
+from recbole_tslrec.augmentation.fusion import FUSIONS, check_fusion_type
 
 
 class KnowledgeProjection(nn.Module):
@@ -141,8 +141,7 @@ def fuse_item_embedding(
     Raises:
         ValueError: there is no such fusion.
     """
-    if fusion_type not in FUSIONS:
-        raise ValueError(f"fusion type [{fusion_type}] is not one of {', '.join(FUSIONS)}")
+    check_fusion_type(fusion_type)
     fusion: Any = FUSIONS[fusion_type](embedding.embedding_dim)
     own_scale = float(embedding.weight[1:].detach().std())
     source.reset_scale(fusion.knowledge_scale(own_scale))

@@ -13,9 +13,9 @@ from recbole_tslrec.augmentation.knowledge import dataset_item_tokens
 from recbole_tslrec.config import derive
 from recbole_tslrec.llm.loading import context_length, load_llm_config
 from recbole_tslrec.reconstruction.checkpoint import load_trained_weights
-from recbole_tslrec.reconstruction.histories import Histories
+from recbole_tslrec.reconstruction.histories import Histories, hold_out_users
 from recbole_tslrec.reconstruction.network import ReconstructionNetwork, build_network, configured_prompt
-from recbole_tslrec.reconstruction.trainer import CHECKPOINT, SFTTrainer, UserExamples, hold_out_users
+from recbole_tslrec.reconstruction.trainer import CHECKPOINT, SFTTrainer, UserExamples
 
 
 def fine_tune_users(

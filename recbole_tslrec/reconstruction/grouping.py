@@ -25,12 +25,17 @@ def group_items(item_embeddings: Tensor, group_count: int, seed: int) -> tuple[T
         ValueError: K is not between 2 and N.
     """
     rows: NDArray[np.float32] = item_embeddings.numpy()
-    if not 2 <= group_count <= len(rows):
-        raise ValueError(
-            f"group_count [{group_count}] must lie between 2 and the number of items [{len(rows)}]; lower --group_count"
-        )
+    check_group_count(group_count, len(rows))
     kind = KMeans if len(rows) <= FULL_KMEANS_LIMIT else MiniBatchKMeans
     kmeans = kind(n_clusters=group_count, n_init=10 if kind is KMeans else 3, random_state=seed)
     with threadpool_limits(limits=1):  # several threads add up in any order: not the same centers every time
         groups = kmeans.fit_predict(rows)
     return torch.from_numpy(groups.astype(np.int64)), torch.from_numpy(kmeans.cluster_centers_.astype(np.float32))
+
+
+def check_group_count(group_count: int, item_count: int) -> None:
+    """Raise ``ValueError`` if ``item_count`` items cannot fall into ``group_count`` groups."""
+    if not 2 <= group_count <= item_count:
+        raise ValueError(
+            f"group_count [{group_count}] must lie between 2 and the number of items [{item_count}]; set --group_count"
+        )

@@ -68,19 +68,6 @@ class UserExamples(torch.utils.data.Dataset[int]):
         )
 
 
-def hold_out_users(user_count: int, valid_ratio: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Split the users at random into those to train on and those to choose the epoch by; neither is empty.
-
-    Raises:
-        ValueError: there are fewer than two users, or the ratio does not lie between 0 and 1.
-    """
-    if user_count < 2 or not 0 < valid_ratio < 1:
-        raise ValueError(f"cannot hold out a share [{valid_ratio}] of {user_count} users; check --sft_valid_ratio")
-    held_out = min(max(1, round(user_count * valid_ratio)), user_count - 1)
-    order = np.random.default_rng(seed).permutation(user_count)
-    return np.sort(order[held_out:]), np.sort(order[:held_out])
-
-
 class SFTTrainer(StepwiseNanCheck, Trainer):  # type: ignore[misc]  # RecBole is untyped
     """RecBole's ``fit``, early stopping, logging and ``saved``, for Eq. 3 on users.
 

@@ -141,10 +141,20 @@ def test_column_that_is_not_loaded_is_named(make_config: MakeConfig) -> None:
         run_stages(make_config("SASRec", TIME_FIELD="when"))
 
 
-def test_too_many_groups_is_an_error_and_keeps_the_backbone(make_config: MakeConfig) -> None:
-    with pytest.raises(ValueError, match=r"group_count \[31\] must lie between 2 and the number of items \[30\]"):
-        run_stages(make_config("TSLRecSASRec", group_count=31))
-    assert run_stages(make_config("TSLRecSASRec"), stop_after="backbone").reused["backbone"]
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"group_count": 31}, r"group_count \[31\] must lie between 2 and the number of items \[30\]"),
+        ({"fusion_type": "gat"}, r"fusion type \[gat\] is not one of gate, scalar_gate, sum, concat"),
+        ({"sft_valid_ratio": 2}, r"cannot hold out a share \[2\] of 40 users; check --sft_valid_ratio"),
+    ],
+)
+def test_settings_of_later_stages_are_checked_before_the_backbone_is_trained(
+    make_config: MakeConfig, settings: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        run_stages(make_config("TSLRecSASRec", **settings))
+    assert not Path("artifacts").exists()
 
 
 def test_user_without_training_interactions_is_named_with_the_cure(make_config: MakeConfig) -> None:

@@ -12,10 +12,10 @@ from recbole_tslrec.augmentation.export import export_items
 from recbole_tslrec.data import Data
 from recbole_tslrec.recommender import evaluate_recommender, train_recommender
 from recbole_tslrec.reconstruction.grouping import group_items
-from recbole_tslrec.reconstruction.histories import Histories
+from recbole_tslrec.reconstruction.histories import Histories, hold_out_users
 from recbole_tslrec.reconstruction.network import build_network
 from recbole_tslrec.reconstruction.targets import preference_targets
-from recbole_tslrec.reconstruction.trainer import SFTTrainer, UserExamples, hold_out_users
+from recbole_tslrec.reconstruction.trainer import SFTTrainer, UserExamples
 from tests.planted import plant, separated_rows
 
 USERS, ITEMS, CATEGORIES, LENGTH = 800, 300, 6, 10

@@ -12,9 +12,9 @@ from peft import PeftModel
 from safetensors.torch import load_file
 
 from recbole_tslrec.llm.loading import byte_level_tokenizer
-from recbole_tslrec.reconstruction.histories import Histories
+from recbole_tslrec.reconstruction.histories import Histories, hold_out_users
 from recbole_tslrec.reconstruction.network import ITEM_SEQ, ITEM_SEQ_LEN, PREFERENCE_TARGET, build_network
-from recbole_tslrec.reconstruction.trainer import SFTTrainer, UserExamples, hold_out_users
+from recbole_tslrec.reconstruction.trainer import SFTTrainer, UserExamples
 from recbole_tslrec.training import TrainingDiverged
 
 ROWS = torch.randn(9, 4, generator=torch.Generator().manual_seed(0))
