@@ -8,6 +8,7 @@ BIN = $(VENV)/bin
 setup: $(VENV)/installed
 
 $(VENV)/installed: setup.cfg constraints.txt
+	@echo "Installing the pinned packages into $(VENV): some minutes, once."
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install -q -c constraints.txt -e .[llm,dev]
 	touch $@

@@ -61,6 +61,11 @@ class Run:
     seconds: dict[str, float] = field(default_factory=dict)
     reused: dict[str, bool] = field(default_factory=dict)
 
+    def recipe(self, settings: Mapping[str, Any], parents: Collection[str] = ()) -> Recipe:
+        """What an artifact of this run depends on."""
+        parent_hashes = {parent: self.artifacts[parent].hash for parent in parents}
+        return Recipe({"seed": self.config["seed"], **settings}, parent_hashes, self.data.description)
+
     def stage(
         self,
         kind: str,
@@ -72,8 +77,7 @@ class Run:
     ) -> Artifact:
         """Find or build the artifact of a stage, and say which before it starts."""
         name = name or kind
-        parent_hashes = {parent: self.artifacts[parent].hash for parent in parents}
-        recipe = Recipe({"seed": self.config["seed"], **settings}, parent_hashes, self.data.description)
+        recipe = self.recipe(settings, parents)
         started = time.perf_counter()
         artifact = None if kind in self.rebuild else self.store.find(kind, recipe)
         self.reused[name] = artifact is not None
@@ -120,10 +124,10 @@ def run_stages(
 
 def _stages(run: Run, stop_after: str | None) -> Iterator[str]:
     family, _ = split_model_name(run.config["model"])
-    if not run.artifacts:
-        if family == "TSLRec" and _needs_llm(stop_after):
-            check_llm_settings(run.config)
-        train_backbone(run)
+    if run.artifacts:
+        find_backbone(run)
+    else:
+        train_backbone(run, needs_llm=family == "TSLRec" and _reaches("sft", stop_after))
         yield "backbone"
         if family != "Base":
             embed_items(run)
@@ -147,16 +151,26 @@ def _stages(run: Run, stop_after: str | None) -> Iterator[str]:
     yield "evaluation"
 
 
-def train_backbone(run: Run) -> Artifact:
-    """Stage 0: train the ID backbone. It is also the paper's "+Base"."""
+def train_backbone(run: Run, needs_llm: bool = False) -> Artifact:
+    """Stage 0: train the ID backbone. It is also the paper's "+Base". If ``needs_llm``, check the LLM first."""
     config = backbone_config(run.config)
 
     def write(folder: Path) -> None:
+        if needs_llm:
+            check_llm_settings(config)
         train_data, valid_data, _ = run.data.loaders
         _warn_of_untrained_items(run)
         write_json(folder / "training.json", recommender.train_recommender(config, train_data, valid_data, folder))
 
     return run.stage("backbone", _describe_training(config), write, training_settings(config))
+
+
+def find_backbone(run: Run) -> None:
+    """With a given table no backbone is needed; if this one was trained before, its row joins the result."""
+    recipe = run.recipe(training_settings(backbone_config(run.config)))
+    artifact = run.store.find("backbone", recipe)
+    if artifact is not None:
+        run.artifacts["backbone"] = artifact
 
 
 def embed_items(run: Run) -> Artifact:
@@ -324,14 +338,17 @@ def check_llm_settings(config: Any) -> None:
     check_llm(config)
 
 
-def _needs_llm(stop_after: str | None) -> bool:
-    return stop_after is None or STAGES.index(stop_after) >= STAGES.index("sft")
+def _reaches(stage: str, stop_after: str | None) -> bool:
+    return stop_after is None or STAGES.index(stop_after) >= STAGES.index(stage)
 
 
 def _llm_files(config: Any) -> dict[str, Any]:
-    from recbole_tslrec.llm.loading import describe_files
-
-    return {"llm_files": describe_files(config["llm_name_or_path"])}
+    """What tells one local LLM from another under the same path: its configuration and the sizes of its weights."""
+    folder = Path(config["llm_name_or_path"])
+    if not (folder / "config.json").is_file():
+        return {"llm_files": {}}
+    sizes = {path.name: path.stat().st_size for path in sorted(folder.glob("*.safetensors"))}
+    return {"llm_files": {"config": (folder / "config.json").read_text(encoding="utf-8"), "weights": sizes}}
 
 
 def _describe_training(config: Any) -> str:

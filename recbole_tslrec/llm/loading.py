@@ -1,6 +1,5 @@
 """The decoder and its tokenizer: by hub name, from a folder, or the embedded ``scratch``; with LoRA adapters."""
 
-import json
 import warnings
 from importlib.util import find_spec
 from pathlib import Path
@@ -180,15 +179,6 @@ def count_parameters(llm_config: Any) -> int:
     """The number of weights of an architecture, counted without making them."""
     with torch.device("meta"):
         return sum(weight.numel() for weight in transformers.AutoModel.from_config(llm_config).parameters())
-
-
-def describe_files(name: str) -> dict[str, Any]:
-    """What tells one local LLM from another under the same path: its configuration and the sizes of its weights."""
-    folder = Path(name)
-    if name == SCRATCH or not folder.is_dir():
-        return {}
-    sizes = {path.name: path.stat().st_size for path in sorted(folder.glob("*.safetensors"))}
-    return {"config": json.loads((folder / "config.json").read_text(encoding="utf-8")), "weights": sizes}
 
 
 def _check_quantization(config: Any) -> None:

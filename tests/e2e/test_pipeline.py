@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 import torch
@@ -106,6 +107,21 @@ def test_knowledge_path_starts_from_an_export_of_another_run(make_config: MakeCo
     assert result == expected
 
 
+def test_knowledge_path_shows_the_base_row_where_the_backbone_was_trained_before(make_config: MakeConfig) -> None:
+    first = run_stages(make_config("TSLRecSASRec"))
+    run = run_stages(make_config("TSLRecSASRec", knowledge_path=str(first.artifacts["knowledge"].folder)))
+    assert set(Result.of(run).metrics) == {"Base", "TSLRec"}
+
+
+def test_what_is_reused_needs_no_llm(make_config: MakeConfig, tmp_path: Path) -> None:
+    """A pretrained LLM that has been deleted since, or a machine without transformers."""
+    config = make_config("TSLRecSASRec")
+    run_stages(config)
+    blocked = dict.fromkeys(("transformers", "peft", "recbole_tslrec.llm.loading"))
+    with mock.patch.dict("sys.modules", blocked):
+        assert all(run_stages(make_config("TSLRecSASRec")).reused.values())
+
+
 def test_knowledge_of_another_dataset_names_what_is_missing(
     make_config: MakeConfig, make_knowledge: Callable[..., Any]
 ) -> None:
@@ -123,7 +139,7 @@ def test_llm_that_does_not_exist_is_said_before_the_backbone_is_trained(make_con
     config = make_config("TSLRecSASRec", llm_name_or_path="./no-such-llm")
     with pytest.raises(LLMError, match="is no folder with a config"):
         run_stages(config)
-    assert not list(Path(config["artifacts_dir"]).rglob("backbone-*"))
+    assert not list(Path(config["artifacts_dir"]).rglob("*.safetensors"))
 
 
 def test_damaged_artifact_is_named_and_rebuilt_when_asked(make_config: MakeConfig) -> None:
