@@ -4,18 +4,13 @@ A folder is written under another name and renamed when it is whole, so a reader
 is ever unpickled. Rows of items or users are matched by their external tokens, never by position.
 """
 
-import functools
 import hashlib
 import json
 import os
-import platform
-import resource
 import shutil
-import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +21,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from recbole_tslrec.version import __version__
+from recbole_tslrec.provenance import git_commit, peak_memory, versions
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
 ITEM_TOKENS = "item_tokens.json"
 TENSORS = "data.safetensors"
-LIBRARIES = ("recbole", "torch", "numpy", "scikit-learn", "transformers", "peft", "safetensors")
 
 
 class ArtifactError(RuntimeError):
@@ -181,11 +175,11 @@ class Store:
                 "parents": dict(recipe.parents),
                 "dataset": dict(recipe.dataset),
                 "seed": seed,
-                "versions": _versions(),
-                "git_commit": _git_commit(),
+                "versions": versions(),
+                "git_commit": git_commit(),
                 "seconds": round(time.perf_counter() - started, 3),
                 "device": device,
-                "peak_memory_bytes": _peak_memory(device),
+                "peak_memory_bytes": peak_memory(device),
                 "files": {
                     path.relative_to(partial).as_posix(): _hash_file(path)
                     for path in sorted(partial.rglob("*"))
@@ -291,31 +285,3 @@ def hash_arrays(*arrays: "np.ndarray[Any, Any]") -> str:
         digest.update(f"{array.dtype.str}{array.shape}".encode())
         digest.update(array.tobytes())
     return digest.hexdigest()
-
-
-@functools.cache
-def _versions() -> dict[str, str]:
-    versions = {"python": platform.python_version(), "recbole_tslrec": __version__}
-    for name in LIBRARIES:
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return versions
-
-
-@functools.cache
-def _git_commit() -> str | None:
-    package = Path(__file__).resolve().parent
-    command = ["git", "-C", str(package), "log", "-1", "--format=%H", "--", str(package)]
-    try:
-        finished = subprocess.run(command, capture_output=True, text=True, timeout=10)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return finished.stdout.strip() or None
-
-
-def _peak_memory(device: str) -> int:
-    if device.startswith("cuda"):
-        return int(torch.cuda.max_memory_allocated())
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -5,9 +5,7 @@
 A Base model takes ``backbone`` and ``evaluation``; a CI model leaves ``targets``, ``sft`` and ``knowledge`` out.
 """
 
-import time
-from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator
 from logging import getLogger
 from pathlib import Path
 from typing import Any
@@ -18,7 +16,6 @@ from torch import Tensor
 from recbole_tslrec import recommender
 from recbole_tslrec.artifacts import (
     Artifact,
-    Recipe,
     Store,
     open_artifact,
     rows_of_tokens,
@@ -33,64 +30,10 @@ from recbole_tslrec.reconstruction.grouping import check_group_count, group_item
 from recbole_tslrec.reconstruction.histories import hold_out_users
 from recbole_tslrec.reconstruction.targets import preference_targets
 from recbole_tslrec.registry import split_model_name
+from recbole_tslrec.stages import STAGES, Run
 
-STAGES = ("backbone", "item_embeddings", "groups", "targets", "sft", "knowledge", "recommender", "evaluation")
 FUSED_TABLES = {"TSLRec": ("knowledge", "fusion_type"), "CI": ("groups", "ci_fusion_type")}
 FINE_TUNING_KEYS = ("llm_", "lora_", "sft_", "prompt_", "scratch_")
-
-
-@dataclass
-class Run:
-    """One run: its configuration and data, and what its stages have left so far.
-
-    Attributes:
-        config: of the model that is asked for.
-        data: its dataset.
-        store: where artifacts are kept.
-        rebuild: stages to build anew even if nothing changed.
-        artifacts: by stage; evaluations by ``evaluation/<model>``.
-        seconds: spent in each stage now; what is reused costs almost nothing.
-        reused: whether each stage's artifact was found.
-    """
-
-    config: Any
-    data: Data
-    store: Store
-    rebuild: Collection[str] = ()
-    artifacts: dict[str, Artifact] = field(default_factory=dict)
-    seconds: dict[str, float] = field(default_factory=dict)
-    reused: dict[str, bool] = field(default_factory=dict)
-
-    def recipe(self, settings: Mapping[str, Any], parents: Collection[str] = ()) -> Recipe:
-        """What an artifact of this run depends on."""
-        parent_hashes = {parent: self.artifacts[parent].hash for parent in parents}
-        return Recipe({"seed": self.config["seed"], **settings}, parent_hashes, self.data.description)
-
-    def stage(
-        self,
-        kind: str,
-        what: str,
-        write: Callable[[Path], None],
-        settings: Mapping[str, Any],
-        parents: Collection[str] = (),
-        name: str | None = None,
-    ) -> Artifact:
-        """Find or build the artifact of a stage, and say which before it starts."""
-        name = name or kind
-        recipe = self.recipe(settings, parents)
-        started = time.perf_counter()
-        artifact = None if kind in self.rebuild else self.store.find(kind, recipe)
-        self.reused[name] = artifact is not None
-        label = f"[{STAGES.index(kind) + 1}/{len(STAGES)} {name}]"
-        if artifact is not None:
-            getLogger().info(f"{label} {what}: reused from {artifact.folder} (took {artifact.seconds:.1f} s)")
-        else:
-            getLogger().info(f"{label} {what}: building {self.store.folder(kind, recipe)}")
-            device = str(self.config["device"])
-            artifact = self.store.build(kind, recipe, write, self.config["seed"], device)
-        self.artifacts[name] = artifact
-        self.seconds[name] = time.perf_counter() - started
-        return artifact
 
 
 def run_stages(

@@ -10,8 +10,9 @@ from typing import Any
 from recbole.utils import init_logger
 
 from recbole_tslrec.config import Config
-from recbole_tslrec.pipeline import STAGES, run_stages
+from recbole_tslrec.pipeline import run_stages
 from recbole_tslrec.result import Result
+from recbole_tslrec.stages import STAGES
 
 MAIN_JOB = ("--model=TSLRecSASRec", "--dataset=ml-100k", "--config_files=properties/presets/quick.yaml")
 

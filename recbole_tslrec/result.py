@@ -7,8 +7,8 @@ from typing import Any
 from tabulate import tabulate
 
 from recbole_tslrec.artifacts import write_json
-from recbole_tslrec.pipeline import Run
 from recbole_tslrec.registry import split_model_name
+from recbole_tslrec.stages import Run
 
 EVAL_HISTORY = "unmasked"  # RecBole's mode for sequential models: items of the history stay in the ranking
 

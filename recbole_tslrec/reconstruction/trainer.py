@@ -2,7 +2,6 @@
 
 import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,13 @@ from recbole_tslrec.artifacts import beside, replace_folder
 from recbole_tslrec.config import derive
 from recbole_tslrec.reconstruction.checkpoint import load_trained_weights, save_trained_weights
 from recbole_tslrec.reconstruction.histories import Histories
-from recbole_tslrec.reconstruction.network import ITEM_SEQ, ITEM_SEQ_LEN, PREFERENCE_TARGET, ReconstructionNetwork
+from recbole_tslrec.reconstruction.network import (
+    ITEM_SEQ,
+    ITEM_SEQ_LEN,
+    PREFERENCE_TARGET,
+    ReconstructionNetwork,
+    reconstruction_loss,
+)
 from recbole_tslrec.training import StepwiseNanCheck, log_under
 
 CHECKPOINT = "checkpoint"
@@ -128,18 +133,15 @@ class SFTTrainer(StepwiseNanCheck, Trainer):  # type: ignore[misc]  # RecBole is
             load_trained_weights(self.model, Path(model_file or self.saved_model_file))
         self.model.eval()
         loss = agreement = users = 0.0
-        for interaction in self._with_bar(eval_data, show_progress):
+        for interaction in tqdm(eval_data, desc="Evaluate users", disable=not show_progress):
             interaction = interaction.to(self.device)
             target = interaction[PREFERENCE_TARGET]
             _, predicted = self.model(interaction[ITEM_SEQ], interaction[ITEM_SEQ_LEN])
-            loss += float((target - predicted).square().sum())
+            loss += float(reconstruction_loss(predicted, target)) * len(target)
             favourite = target.gather(1, predicted.argmax(dim=1, keepdim=True)).squeeze(1)
             agreement += float((favourite == target.max(dim=1).values).sum())
             users += len(target)
         return {"loss": loss / users, "top1": agreement / users}
-
-    def _with_bar(self, batches: Any, show_progress: bool) -> Iterator[Any]:
-        yield from tqdm(batches, desc="Evaluate users", disable=not show_progress)
 
     def _save_checkpoint(self, epoch: int, verbose: bool = True, **kwargs: Any) -> None:
         folder = Path(kwargs.get("saved_model_file", self.saved_model_file))

@@ -14,8 +14,9 @@ from recbole_tslrec import pipeline, recommender
 from recbole_tslrec.artifacts import ArtifactError, open_artifact
 from recbole_tslrec.data import DatasetError
 from recbole_tslrec.llm.loading import LLMError
-from recbole_tslrec.pipeline import STAGES, run_stages
+from recbole_tslrec.pipeline import run_stages
 from recbole_tslrec.result import Result
+from recbole_tslrec.stages import STAGES
 from recbole_tslrec.training import TrainingDiverged
 from tests.conftest import walks
 

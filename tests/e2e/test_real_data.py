@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import recbole_tslrec
-from recbole_tslrec.pipeline import STAGES
+from recbole_tslrec.stages import STAGES
 
 SHARED = Path(recbole_tslrec.__file__).parents[2] / "shared"
 
