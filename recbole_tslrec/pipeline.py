@@ -30,9 +30,8 @@ from recbole_tslrec.reconstruction.grouping import check_group_count, group_item
 from recbole_tslrec.reconstruction.histories import hold_out_users
 from recbole_tslrec.reconstruction.targets import preference_targets
 from recbole_tslrec.registry import split_model_name
-from recbole_tslrec.stages import STAGES, Run
+from recbole_tslrec.stages import FUSED_TABLES, STAGES, Run
 
-FUSED_TABLES = {"TSLRec": ("knowledge", "fusion_type"), "CI": ("groups", "ci_fusion_type")}
 FINE_TUNING_KEYS = ("llm_", "lora_", "sft_", "prompt_", "scratch_")
 
 

@@ -8,8 +8,9 @@ from tabulate import tabulate
 
 from recbole_tslrec.artifacts import write_json
 from recbole_tslrec.registry import split_model_name
-from recbole_tslrec.stages import Run
+from recbole_tslrec.stages import FUSED_TABLES, Run
 
+STAGE_SETTINGS = {"groups": ("group_count",), "sft": ("llm_name_or_path", "sft_epochs")}
 EVAL_HISTORY = "unmasked"  # RecBole's mode for sequential models: items of the history stay in the ranking
 
 
@@ -46,9 +47,13 @@ class Result:
         rows = {name.removeprefix("evaluation/"): artifact for name, artifact in run.artifacts.items() if "/" in name}
         shown = ("epochs", "backbone_epochs", "MAX_ITEM_LIST_LENGTH", "train_batch_size", "learning_rate")
         settings = {key: config[key] for key in shown if config[key] is not None}
-        if split_model_name(config["model"])[0] == "TSLRec":
-            keys = ("llm_name_or_path", "group_count", "sft_epochs", "fusion_type")
-            settings.update({key: config[key] for key in keys if not config["knowledge_path"] or key == "fusion_type"})
+        for stage, keys in STAGE_SETTINGS.items():
+            if stage in run.reused:  # not where its artifact was given
+                settings.update({key: config[key] for key in keys})
+        family, _ = split_model_name(config["model"])
+        if family in FUSED_TABLES:
+            _, fusion = FUSED_TABLES[family]
+            settings[fusion] = config[fusion]
         return cls(
             model=config["model"],
             dataset=config["dataset"],

@@ -11,6 +11,8 @@ from recbole_tslrec.artifacts import Artifact, Recipe, Store
 from recbole_tslrec.data import Data
 
 STAGES = ("backbone", "item_embeddings", "groups", "targets", "sft", "knowledge", "recommender", "evaluation")
+# what each family fuses into the item embedding, and the key that says how
+FUSED_TABLES = {"TSLRec": ("knowledge", "fusion_type"), "CI": ("groups", "ci_fusion_type")}
 
 
 @dataclass

@@ -7,6 +7,7 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,7 @@ print(json.dumps({"targets": targets, "patched": "recbole_tslrec" in sys.modules
 """
 
 
+@pytest.mark.skipif(find_spec("ray") is None, reason="stock RecBole cannot be imported without ray")
 def test_stock_recbole_gets_test_targets_of_the_same_data_wrong(make_config: Callable[..., Any]) -> None:
     data_path = Path(make_config("SASRec", shuffled_unix_times())["data_path"]).parent
     stock = python(STOCK, str(data_path))

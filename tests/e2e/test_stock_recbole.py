@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any
 
 import pytest
@@ -27,6 +28,7 @@ def stock_results() -> dict[str, Any]:
     return {}
 
 
+@pytest.mark.skipif(find_spec("ray") is None, reason="stock RecBole cannot be imported without ray")
 @pytest.mark.parametrize("model", ["SASRec", "GRU4Rec", "Caser"])
 def test_base_equals_stock_recbole(make_config: Callable[..., Any], stock_results: dict[str, Any], model: str) -> None:
     """On small integer times, whose order stock RecBole keeps."""
