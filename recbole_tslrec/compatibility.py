@@ -27,8 +27,8 @@ def apply() -> None:
     _refuse_versions_that_corrupt()
     _quieten_warnings()
     _restore_numpy_names()
-    _stub_ray_where_it_cannot_be_imported()
     _import_models_without_anomaly_mode()
+    _import_recbole_without_ray()
     _sort_by_exact_time()
     _load_own_checkpoints()
 
@@ -64,20 +64,6 @@ def _restore_numpy_names() -> None:
             setattr(np, name, value)
 
 
-def _stub_ray_where_it_cannot_be_imported() -> None:
-    # recbole.quick_start and recbole.trainer import ray for hyper-parameter search only. ray<=2.6.3 has no wheel for
-    # Python 3.12 and needs pkg_resources, which setuptools 82 dropped (RecBole#1820, ray#36742).
-    try:
-        importlib.import_module("ray.tune")
-    except (ImportError, AttributeError):
-        for name in [name for name in sys.modules if name == "ray" or name.startswith("ray.")]:
-            del sys.modules[name]
-        ray, tune = types.ModuleType("ray"), types.ModuleType("ray.tune")
-        vars(tune)["report"] = lambda *args, **kwargs: None
-        vars(ray)["tune"] = tune
-        sys.modules["ray"], sys.modules["ray.tune"] = ray, tune
-
-
 def _import_models_without_anomaly_mode() -> None:
     # recbole/model/sequential_recommender/sine.py (RecBole#1142) calls torch.autograd.set_detect_anomaly(True) at
     # import, and importing any sequential model imports it: every step of every model gets 1.3 to 1.6 times slower.
@@ -86,6 +72,23 @@ def _import_models_without_anomaly_mode() -> None:
     before = torch.is_anomaly_enabled()
     importlib.import_module("recbole.model.sequential_recommender")
     torch.autograd.set_detect_anomaly(before)
+
+
+def _import_recbole_without_ray() -> None:
+    # recbole.quick_start imports ray for hyper-parameter search only. ray<=2.6.3 has no wheel for Python 3.12 and needs
+    # pkg_resources, which setuptools 82 dropped (RecBole#1820, ray#36742). A stub stands in while RecBole is imported.
+    try:
+        importlib.import_module("ray.tune")
+    except (ImportError, AttributeError):
+        before = {name: sys.modules.pop(name) for name in list(sys.modules) if name.split(".")[0] == "ray"}
+        ray, tune = types.ModuleType("ray"), types.ModuleType("ray.tune")
+        vars(tune)["report"] = lambda *args, **kwargs: None
+        vars(ray)["tune"] = tune
+        sys.modules.update({"ray": ray, "ray.tune": tune})
+        importlib.import_module("recbole.quick_start")
+        del sys.modules["ray"], sys.modules["ray.tune"]  # nobody else shall think that ray is here
+        if before.get("ray", ray) is None:
+            sys.modules["ray"] = before["ray"]
 
 
 def _sort_by_exact_time() -> None:
