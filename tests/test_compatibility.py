@@ -261,7 +261,7 @@ def test_applying_twice_changes_nothing() -> None:
             Trainer.evaluate,
             Trainer.resume_checkpoint,
             recbole.quick_start.load_data_and_model,
-            sys.modules["ray"],
+            sys.modules.get("ray"),
             torch.is_anomaly_enabled(),
         ]
 
