@@ -4,8 +4,10 @@ import gzip
 from pathlib import Path
 
 import pytest
+import torch
 
 import recbole_tslrec
+from recbole_tslrec.artifacts import open_artifact
 from recbole_tslrec.stages import STAGES
 
 SHARED = Path(recbole_tslrec.__file__).parents[2] / "shared"
@@ -24,7 +26,7 @@ def test_ml_100k_two_epochs_a_stage() -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(not (SHARED / "data" / "beauty").is_dir(), reason="needs ../shared/data/beauty and ../shared/llm")
 def test_beauty_with_a_pretrained_llama(tmp_path: Path) -> None:
-    """The LLM's path on real data: one short epoch a stage, then the export of all 12,101 items."""
+    """The LLM's path on real data: one short epoch a stage on the busiest users, then the export of all their items."""
     (tmp_path / "data" / "beauty").mkdir(parents=True)
     packed = gzip.decompress((SHARED / "data" / "beauty" / "beauty.inter.gz").read_bytes())
     (tmp_path / "data" / "beauty" / "beauty.inter").write_bytes(packed)
@@ -32,6 +34,7 @@ def test_beauty_with_a_pretrained_llama(tmp_path: Path) -> None:
         "data_path": str(tmp_path / "data"),
         "epochs": 1,
         "sft_epochs": 1,
+        "user_inter_num_interval": "[20,inf)",
         "MAX_ITEM_LIST_LENGTH": 3,
         "train_batch_size": 4096,
         "hidden_size": 16,
@@ -40,6 +43,9 @@ def test_beauty_with_a_pretrained_llama(tmp_path: Path) -> None:
         "sft_batch_size": 128,
     }
     result = recbole_tslrec.run("TSLRecSASRec", "beauty", config_dict=settings, stop_after="knowledge")
-    knowledge = Path(result.folders["knowledge"])
+    knowledge = open_artifact(result.folders["knowledge"], "knowledge")
     assert (Path(result.folders["sft"]) / "checkpoint" / "adapter" / "adapter_model.safetensors").is_file()
-    assert (knowledge / "data.safetensors").stat().st_size > 12101 * (64 + 32) * 4
+    item_count = knowledge.manifest["dataset"]["items"]
+    assert item_count > 5000
+    assert knowledge.tensors()["knowledge"].shape == (item_count, 64)  # stories260K has hidden size 64
+    assert knowledge.tensors()["category_distribution"].sum(dim=1).allclose(torch.ones(item_count))
