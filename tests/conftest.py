@@ -101,3 +101,19 @@ def make_groups(tmp_path: Path) -> Callable[[Sequence[str], torch.Tensor, int], 
         )
 
     return make
+
+
+@pytest.fixture
+def llama_folder(tmp_path: Path) -> Path:
+    """A tiny Llama of two layers with its tokenizer, in the Hugging Face layout."""
+    import transformers  # here, since most tests need none of it
+
+    from recbole_tslrec.llm.loading import byte_level_tokenizer
+
+    tokenizer = byte_level_tokenizer()
+    config = transformers.LlamaConfig(
+        vocab_size=len(tokenizer), hidden_size=16, intermediate_size=24, num_hidden_layers=2, num_attention_heads=2
+    )
+    transformers.LlamaForCausalLM(config).save_pretrained(tmp_path / "llama")
+    tokenizer.save_pretrained(tmp_path / "llama")
+    return tmp_path / "llama"

@@ -10,21 +10,9 @@ import torch
 import transformers
 
 from recbole_tslrec.llm import loading
-from recbole_tslrec.llm.loading import LLMError, add_adapters, byte_level_tokenizer, check_llm, load_llm
+from recbole_tslrec.llm.loading import LLMError, add_adapters, check_llm, load_llm
 
 MakeConfig = Callable[..., Any]
-
-
-@pytest.fixture
-def llama_folder(tmp_path: Path) -> Path:
-    """A tiny Llama with its tokenizer in the Hugging Face layout."""
-    tokenizer = byte_level_tokenizer()
-    config = transformers.LlamaConfig(
-        vocab_size=len(tokenizer), hidden_size=16, intermediate_size=24, num_hidden_layers=2, num_attention_heads=2
-    )
-    transformers.LlamaForCausalLM(config).save_pretrained(tmp_path / "llama")
-    tokenizer.save_pretrained(tmp_path / "llama")
-    return tmp_path / "llama"
 
 
 def test_pretrained_llm_is_frozen_and_has_no_head(make_config: MakeConfig, llama_folder: Path) -> None:

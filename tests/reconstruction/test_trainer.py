@@ -11,7 +11,6 @@ import transformers
 from peft import PeftModel
 from safetensors.torch import load_file
 
-from recbole_tslrec.llm.loading import byte_level_tokenizer
 from recbole_tslrec.reconstruction.histories import Histories, hold_out_users
 from recbole_tslrec.reconstruction.network import ITEM_SEQ, ITEM_SEQ_LEN, PREFERENCE_TARGET, build_network
 from recbole_tslrec.reconstruction.trainer import SFTTrainer, UserExamples
@@ -20,17 +19,6 @@ from recbole_tslrec.training import TrainingDiverged
 ROWS = torch.randn(9, 4, generator=torch.Generator().manual_seed(0))
 HISTORIES = Histories([f"u{i}" for i in range(12)], np.arange(36) % 8 + 1, np.arange(13) * 3)
 TARGETS = torch.eye(4)[torch.arange(12) % 4]
-
-
-@pytest.fixture
-def llama_folder(tmp_path: Path) -> Path:
-    tokenizer = byte_level_tokenizer()
-    config = transformers.LlamaConfig(
-        vocab_size=len(tokenizer), hidden_size=16, intermediate_size=24, num_hidden_layers=1, num_attention_heads=2
-    )
-    transformers.LlamaModel(config).save_pretrained(tmp_path / "llama")
-    tokenizer.save_pretrained(tmp_path / "llama")
-    return tmp_path / "llama"
 
 
 @pytest.fixture
