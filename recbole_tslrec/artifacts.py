@@ -10,6 +10,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from recbole_tslrec import distributed
 from recbole_tslrec.provenance import git_commit, peak_memory, versions
 
 FORMAT_VERSION = 1
@@ -148,48 +150,68 @@ class Store:
         return open_artifact(folder, kind) if folder.exists() else None
 
     def build(
-        self, kind: str, recipe: Recipe, write: Callable[[Path], None], seed: int = 0, device: str = "cpu"
+        self,
+        kind: str,
+        recipe: Recipe,
+        write: Callable[[Path], Mapping[str, Any] | None],
+        seed: int = 0,
+        device: str = "cpu",
+        shared: bool = False,
     ) -> Artifact:
         """Make an artifact and put it into place when it is whole; a former one stays intact until then.
 
         Args:
             kind: what it is, e.g. ``knowledge``.
             recipe: what it is made from.
-            write: writes the files into the folder that it is given. If it fails, that folder stays for a look.
+            write: writes the files into the folder that it is given; what it returns goes into the manifest as
+                ``report``. If it fails, that folder stays for a look.
             seed: for the manifest.
             device: for the manifest.
+            shared: whether ``write`` goes on with what an interrupted attempt has left in the folder, and all processes
+                take part in it; otherwise the main process writes anew and the others wait.
         """
         folder = self.folder(kind, recipe)
+        partial = beside(folder, "partial")
         self.root.mkdir(parents=True, exist_ok=True)
-        with FileLock(beside(folder, "lock")):
-            partial = beside(folder, "partial")
-            shutil.rmtree(partial, ignore_errors=True)
-            partial.mkdir()
+        with FileLock(beside(folder, "lock")) if distributed.is_main() else nullcontext():
+            if distributed.is_main():
+                if not shared:
+                    shutil.rmtree(partial, ignore_errors=True)
+                partial.mkdir(exist_ok=True)
+            distributed.wait_for_everyone()
             started = time.perf_counter()
-            write(partial)
-            manifest = {
-                "kind": kind,
-                "format_version": FORMAT_VERSION,
-                "key": recipe.key,
-                "settings": dict(recipe.settings),
-                "parents": dict(recipe.parents),
-                "dataset": dict(recipe.dataset),
-                "seed": seed,
-                "versions": versions(),
-                "git_commit": git_commit(),
-                "seconds": round(time.perf_counter() - started, 3),
-                "device": device,
-                "peak_memory_bytes": peak_memory(device),
-                "files": {
-                    path.relative_to(partial).as_posix(): _hash_file(path)
-                    for path in sorted(partial.rglob("*"))
-                    if path.is_file()
-                },
-            }
-            manifest = json.loads(json.dumps(manifest, default=str))  # as it will be read
-            write_json(partial / MANIFEST, {**manifest, "hash": _hash_json(manifest)})
-            replace_folder(partial, folder)
+            report = write(partial) if shared or distributed.is_main() else None
+            distributed.wait_for_everyone()
+            if distributed.is_main():
+                self._finish(folder, kind, recipe, started, {"seed": seed, "device": device, "report": report or {}})
+            distributed.wait_for_everyone()
         return open_artifact(folder, kind)
+
+    def _finish(self, folder: Path, kind: str, recipe: Recipe, started: float, facts: Mapping[str, Any]) -> None:
+        """Write the manifest into the partial folder and put it into place."""
+        partial = beside(folder, "partial")
+        manifest = {
+            "kind": kind,
+            "format_version": FORMAT_VERSION,
+            "key": recipe.key,
+            "settings": dict(recipe.settings),
+            "parents": dict(recipe.parents),
+            "dataset": dict(recipe.dataset),
+            "versions": versions(),
+            "git_commit": git_commit(),
+            "seconds": round(time.perf_counter() - started, 3),
+            "peak_memory_bytes": peak_memory(str(facts["device"])),
+            "processes": distributed.process_count(),
+            **facts,
+            "files": {
+                path.relative_to(partial).as_posix(): _hash_file(path)
+                for path in sorted(partial.rglob("*"))
+                if path.is_file()
+            },
+        }
+        manifest = json.loads(json.dumps(manifest, default=str))  # as it will be read
+        write_json(partial / MANIFEST, {**manifest, "hash": _hash_json(manifest)})
+        replace_folder(partial, folder)
 
 
 def write_json(path: Path, value: Any) -> None:

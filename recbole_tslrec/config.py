@@ -14,6 +14,7 @@ import recbole.config
 import yaml
 from recbole.model import sequential_recommender
 
+from recbole_tslrec import distributed
 from recbole_tslrec.registry import (
     merge_own_defaults,
     own_defaults,
@@ -24,6 +25,9 @@ from recbole_tslrec.registry import (
 
 # Keys that RecBole's code reads but no yaml file of it lists.
 _UNLISTED = ("model", "dataset", "config_files", "encoding", "tail_ratio", "contrast", "tau", "sim")
+_FINE_TUNING_KEYS = ("llm_", "lora_", "sft_", "prompt_", "scratch_")
+# Keys that decide how fast SFT gives its result, not which; a step checkpoint goes on under other values of them.
+_SPEED_KEYS = frozenset({"sft_layout", "sft_tokens_per_batch", "sft_save_steps", "llm_attn_implementation"})
 # Keys that say where and how a run happens, not what it computes.
 _RUN_KEYS = frozenset(
     {"gpu_id", "use_gpu", "worker", "state", "show_progress", "data_path", "checkpoint_dir", "config_files"}
@@ -71,6 +75,17 @@ class Config(recbole.config.Config):  # type: ignore[misc]  # RecBole is untyped
         check_numbers(self.external_config_dict, self.internal_config_dict)
         if not sys.stderr.isatty():
             self.final_config_dict["show_progress"] = False
+
+    def _init_device(self) -> None:
+        if distributed.process_count() == 1:
+            super()._init_device()
+            return
+        # a launcher has started several processes: each takes the GPU of its number, and to RecBole each is alone
+        device = distributed.own_device(self.final_config_dict["use_gpu"])
+        alone = {"single_spec": True, "local_rank": 0, "gpu_id": str(self.final_config_dict["gpu_id"])}
+        self.final_config_dict.update(alone, device=device)
+        if not distributed.is_main():
+            self.final_config_dict.update(state="error", show_progress=False)
 
     def _load_config_files(self, file_list: Sequence[str]) -> dict[str, Any]:
         settings: dict[str, Any] = {}
@@ -141,6 +156,12 @@ def settings_of(config: Any, prefixes: Iterable[str], keys: Iterable[str] = ()) 
     """The keys with one of the prefixes, and those named, for the recipe of an artifact."""
     prefixes, keys = tuple(prefixes), set(keys)
     return {k: v for k, v in sorted(config.final_config_dict.items()) if k.startswith(prefixes) or k in keys}
+
+
+def fine_tuning_settings(config: Any) -> dict[str, Any]:
+    """The settings that decide what SFT computes."""
+    settings = settings_of(config, _FINE_TUNING_KEYS, ["seed", "group_count", "MAX_ITEM_LIST_LENGTH"])
+    return {key: value for key, value in settings.items() if key not in _SPEED_KEYS}
 
 
 def check_keys(given: Mapping[str, Any]) -> None:

@@ -5,6 +5,7 @@
 A Base model takes ``backbone`` and ``evaluation``; a CI model leaves ``targets``, ``sft`` and ``knowledge`` out.
 """
 
+import shutil
 from collections.abc import Collection, Iterator
 from logging import getLogger
 from pathlib import Path
@@ -13,8 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from recbole_tslrec import recommender
+from recbole_tslrec import distributed, recommender
 from recbole_tslrec.artifacts import (
+    ITEM_TOKENS,
+    TENSORS,
     Artifact,
     Store,
     open_artifact,
@@ -24,15 +27,15 @@ from recbole_tslrec.artifacts import (
 )
 from recbole_tslrec.augmentation.fusion import check_fusion_type
 from recbole_tslrec.augmentation.knowledge import dataset_item_tokens, load_groups
-from recbole_tslrec.config import backbone_config, derive, settings_of, training_settings
+from recbole_tslrec.config import backbone_config, derive, fine_tuning_settings, settings_of, training_settings
 from recbole_tslrec.data import Data
+from recbole_tslrec.llm.precision import export_dtype
 from recbole_tslrec.reconstruction.grouping import check_group_count, group_items
 from recbole_tslrec.reconstruction.histories import hold_out_users
 from recbole_tslrec.reconstruction.targets import preference_targets
 from recbole_tslrec.registry import split_model_name
 from recbole_tslrec.stages import FUSED_TABLES, STAGES, Run
-
-FINE_TUNING_KEYS = ("llm_", "lora_", "sft_", "prompt_", "scratch_")
+from recbole_tslrec.tensor_file import TensorFile
 
 
 def run_stages(
@@ -56,6 +59,7 @@ def run_stages(
             raise ValueError(f"stage [{stage}] does not exist; the stages are {', '.join(STAGES)}")
     given = given_artifacts(config)  # before the dataset is loaded: a wrong path is known at once
     store = Store(Path(config["artifacts_dir"]) / config["dataset"])
+    distributed.join(config["device"])
     run = Run(config, data or Data(config), store, rebuild, artifacts=given)
     check_settings(run)
     for finished in _stages(run, stop_after):
@@ -97,12 +101,12 @@ def train_backbone(run: Run, needs_llm: bool = False) -> Artifact:
     """Stage 0: train the ID backbone. It is also the paper's "+Base". If ``needs_llm``, check the LLM first."""
     config = backbone_config(run.config)
 
-    def write(folder: Path) -> None:
+    def write(folder: Path) -> dict[str, Any]:
         if needs_llm:
             check_llm_settings(config)
         train_data, valid_data, _ = run.data.loaders
         _warn_of_untrained_items(run)
-        write_json(folder / "training.json", recommender.train_recommender(config, train_data, valid_data, folder))
+        return recommender.train_recommender(config, train_data, valid_data, folder)
 
     return run.stage("backbone", _describe_training(config), write, training_settings(config))
 
@@ -160,42 +164,46 @@ def fine_tune(run: Run) -> Artifact:
     """Stage 1: user-level SFT of the LLM."""
     config = run.config
 
-    def write(folder: Path) -> None:
+    def write(folder: Path) -> dict[str, Any]:
         from recbole_tslrec.reconstruction.fine_tuning import fine_tune_users
 
         embeddings = stage_0_rows(run.artifacts["item_embeddings"].folder, run.data.dataset)
-        report = fine_tune_users(config, run.artifacts["targets"].folder, run.data.dataset, embeddings, folder)
-        write_json(folder / "training.json", report)
+        return fine_tune_users(config, run.artifacts["targets"].folder, run.data.dataset, embeddings, folder)
 
-    settings = {**settings_of(config, FINE_TUNING_KEYS, ["group_count", "MAX_ITEM_LIST_LENGTH"]), **_llm_files(config)}
+    settings = {**fine_tuning_settings(config), **_llm_files(config)}
     what = f"fine-tune {config['llm_name_or_path']} on one example per user, up to {config['sft_epochs']} epochs"
-    return run.stage("sft", what, write, settings, ["targets", "item_embeddings"])
+    return run.stage("sft", what, write, settings, ["targets", "item_embeddings"], shared=True)
 
 
 def export(run: Run) -> Artifact:
     """Stage 2: every item alone through the LLM."""
+    config = run.config
+    dtype = export_dtype(config)
 
     def write(folder: Path) -> None:
-        from recbole_tslrec.augmentation.export import export_items, write_knowledge
+        from recbole_tslrec.augmentation.export import export_items, prepare_for_export
         from recbole_tslrec.reconstruction.fine_tuning import load_fine_tuned
 
-        embeddings = stage_0_rows(run.artifacts["item_embeddings"].folder, run.data.dataset)
-        network = load_fine_tuned(run.config, embeddings, run.artifacts["sft"].folder)
-        tokens = run.data.item_tokens
-        options = run.config["export_batch_size"], run.config["show_progress"]
-        write_knowledge(folder, tokens, *export_items(network, len(tokens), *options))
+        network = load_fine_tuned(config, run.artifacts["sft"].folder)
+        prepare_for_export(network, dtype)
+        items = run.artifacts["item_embeddings"].folder
+        if distributed.is_main():
+            shutil.copyfile(items / ITEM_TOKENS, folder / ITEM_TOKENS)
+        rows = TensorFile(items / TENSORS)
+        export_items(network, rows, folder, config["export_batch_size"], config["show_progress"])
 
-    what = f"export the knowledge embeddings of {len(run.data.item_tokens)} items"
-    return run.stage("knowledge", what, write, {}, ["sft", "item_embeddings"])
+    what = f"export the knowledge embeddings of {len(run.data.item_tokens)} items in {dtype}"
+    settings = {"export_dtype": str(dtype)}
+    return run.stage("knowledge", what, write, settings, ["sft", "item_embeddings"], shared=True)
 
 
 def augment(run: Run, family: str) -> Artifact:
     """Stage 2: train the backbone anew with fused item embeddings."""
     config = augmented_config(run, family)
 
-    def write(folder: Path) -> None:
+    def write(folder: Path) -> dict[str, Any]:
         train_data, valid_data, _ = run.data.loaders
-        write_json(folder / "training.json", recommender.train_recommender(config, train_data, valid_data, folder))
+        return recommender.train_recommender(config, train_data, valid_data, folder)
 
     table, fusion = FUSED_TABLES[family]
     model = family + split_model_name(config["model"])[1]  # P2Rec is TSLRec

@@ -9,6 +9,7 @@ from typing import Any
 
 from recbole.utils import init_logger
 
+from recbole_tslrec import distributed
 from recbole_tslrec.config import Config
 from recbole_tslrec.pipeline import run_stages
 from recbole_tslrec.result import Result
@@ -51,7 +52,7 @@ def run(
     config = Config(model, dataset, config_file_list, config_dict, argv)
     init_logger(config)
     result = Result.of(run_stages(config, rebuild, stop_after))
-    if result_file:
+    if result_file and distributed.is_main():
         result.write(result_file)
     return result
 
@@ -79,7 +80,8 @@ def main(argv: Sequence[str]) -> Result:
         stop_after=given.stop_after,
         result_file=given.result_file,
     )
-    sys.stdout.write(f"\n{result.table()}\n")
+    if distributed.is_main():
+        sys.stdout.write(f"\n{result.table()}\n")
     return result
 
 

@@ -7,7 +7,8 @@ from logging import getLogger
 from pathlib import Path
 from typing import Any
 
-from recbole_tslrec.artifacts import Artifact, Recipe, Store
+from recbole_tslrec import distributed
+from recbole_tslrec.artifacts import Artifact, Recipe, Store, open_artifact
 from recbole_tslrec.data import Data
 
 STAGES = ("backbone", "item_embeddings", "groups", "targets", "sft", "knowledge", "recommender", "evaluation")
@@ -46,24 +47,26 @@ class Run:
         self,
         kind: str,
         what: str,
-        write: Callable[[Path], None],
+        write: Callable[[Path], Mapping[str, Any] | None],
         settings: Mapping[str, Any],
         parents: Collection[str] = (),
         name: str | None = None,
+        shared: bool = False,
     ) -> Artifact:
-        """Find or build the artifact of a stage, and say which before it starts."""
+        """Find or build the artifact of a stage, and say which before it starts; see :meth:`Store.build`."""
         name = name or kind
         recipe = self.recipe(settings, parents)
         started = time.perf_counter()
         artifact = None if kind in self.rebuild else self.store.find(kind, recipe)
-        self.reused[name] = artifact is not None
+        self.reused[name] = distributed.from_main(artifact is not None)
         label = f"[{STAGES.index(kind) + 1}/{len(STAGES)} {name}]"
-        if artifact is not None:
+        if self.reused[name]:
+            artifact = artifact or open_artifact(self.store.folder(kind, recipe), kind)
             getLogger().info(f"{label} {what}: reused from {artifact.folder} (took {artifact.seconds:.1f} s)")
         else:
             getLogger().info(f"{label} {what}: building {self.store.folder(kind, recipe)}")
             device = str(self.config["device"])
-            artifact = self.store.build(kind, recipe, write, self.config["seed"], device)
+            artifact = self.store.build(kind, recipe, write, self.config["seed"], device, shared)
         self.artifacts[name] = artifact
         self.seconds[name] = time.perf_counter() - started
         return artifact

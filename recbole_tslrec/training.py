@@ -16,13 +16,15 @@ class StepwiseNanCheck:
     """Counts the steps of RecBole's ``Trainer`` and names the one that diverged."""
 
     steps_done = 0
+    divergence_hint = ""
 
     def _check_nan(self: Any, loss: Tensor) -> None:
         self.steps_done += 1
         if not torch.isfinite(loss.detach()):
             raise TrainingDiverged(
                 f"the training loss of {type(self.model).__name__} is {loss.item()} at step {self.steps_done}, "
-                f"learning rate {self.learning_rate}; lower it. Last good checkpoint, if any: {self.saved_model_file}"
+                f"learning rate {self.learning_rate}; lower it{self.divergence_hint}. "
+                f"Last good checkpoint, if any: {self.saved_model_file}"
             )
 
 

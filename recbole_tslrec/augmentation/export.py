@@ -1,44 +1,132 @@
 """Information augmentation, first half (Section 4.2): every item alone through the fine-tuned LLM."""
 
+import time
+from collections.abc import Iterator
+from logging import getLogger
 from pathlib import Path
 
 import torch
+from peft import PeftModel
 from torch import Tensor
 from tqdm import tqdm
 
-from recbole_tslrec.artifacts import write_item_table
+from recbole_tslrec import distributed
+from recbole_tslrec.artifacts import TENSORS
+from recbole_tslrec.llm.loading import LLMError, base_model
 from recbole_tslrec.reconstruction.network import ReconstructionNetwork
+from recbole_tslrec.tensor_file import TensorFile
+
+BLOCK = 1024  # items that are written and counted together
+_SECONDS_BETWEEN_MARKS = 10.0
+KNOWLEDGE, CATEGORIES = "knowledge", "category_distribution"
+
+
+def prepare_for_export(network: ReconstructionNetwork, dtype: torch.dtype) -> None:
+    """Make a network fast at one-item prompts, for good: adapters merged, the LLM in ``dtype``, d_inst computed once.
+
+    A quantised LLM keeps its weights and adapters as they are.
+    """
+    encoder = network.eval().encoder
+    if not getattr(base_model(encoder.llm), "is_quantized", False):
+        if isinstance(encoder.llm, PeftModel):
+            encoder.llm = encoder.llm.merge_and_unload()
+        encoder.llm.to(dtype)
+    encoder.compute_prefix_once()
 
 
 @torch.no_grad()
-def export_items(
-    network: ReconstructionNetwork, item_count: int, batch_size: int, show_progress: bool = False
-) -> tuple[Tensor, Tensor]:
-    """The prompt with d_ids = one item, for every item.
+def encode_items(network: ReconstructionNetwork, rows: Tensor) -> tuple[Tensor, Tensor]:
+    """The prompt with d_ids = one item, for several items.
 
     Args:
-        network: fine-tuned.
-        item_count: N.
+        network: fine-tuned, in evaluation mode.
+        rows: stage-0 embeddings e_v, [n, d].
+
+    Returns:
+        The knowledge embeddings h^v, [n, H], and the inferred category distributions g-hat^v, [n, K], both float32.
+    """
+    rows = rows.to(network.head.weight.device)
+    hidden = network.encoder(rows, torch.ones(len(rows), dtype=torch.int64, device=rows.device))
+    return hidden.float().cpu(), network.predict_distribution(hidden).float().cpu()
+
+
+def export_items(
+    network: ReconstructionNetwork,
+    item_embeddings: TensorFile,
+    folder: Path,
+    batch_size: int,
+    show_progress: bool = False,
+) -> None:
+    """Write ``knowledge`` [N, H] and ``category_distribution`` [N, K] of every item into ``folder/data.safetensors``.
+
+    Rows are read, computed and written in blocks, so that memory does not grow with the catalogue. Blocks that an
+    interrupted export left in the folder are not computed again. Several processes share the blocks.
+
+    Args:
+        network: of :func:`prepare_for_export`.
+        item_embeddings: ``item_embeddings`` [N, d].
+        folder: an existing folder.
         batch_size: items per forward pass.
         show_progress: whether to show a bar.
 
-    Returns:
-        The knowledge embeddings h^v, [N, H], and the inferred category distributions g-hat^v, [N, K]; row i is of item
-        id i + 1.
+    Raises:
+        OSError: the disk has no room for the table; raised before anything is computed.
+        LLMError: a hidden state is not finite.
     """
-    network.eval()
-    device = network.head.weight.device
-    knowledge, categories = [], []
-    items = torch.arange(1, item_count + 1)
-    with tqdm(total=item_count, desc="Export items", unit="item", disable=not show_progress) as bar:
-        for batch in torch.split(items, batch_size):
-            hidden, category = network(batch.unsqueeze(1).to(device), torch.ones_like(batch).to(device))
-            knowledge.append(hidden.cpu())
-            categories.append(category.cpu())
-            bar.update(len(batch))
-    return torch.cat(knowledge), torch.cat(categories)
+    count = item_embeddings.shapes["item_embeddings"][0]
+    shapes = {KNOWLEDGE: (count, network.encoder.hidden_size), CATEGORIES: (count, network.head.out_features)}
+    path = folder / TENSORS
+    if distributed.is_main() and not path.exists():
+        TensorFile.create(path, shapes)
+    distributed.wait_for_everyone()
+    table = TensorFile(path)
+    done = _finished_blocks(folder)
+    if done:
+        getLogger().info(f"export goes on: {min(count, len(done) * BLOCK)} of {count} items were exported before")
+    distributed.wait_for_everyone()  # before any process marks a block
+    pending = [start for start in range(0, count, BLOCK) if start not in done]
+    own = pending[distributed.process_rank() :: distributed.process_count()]
+    before = max(0, count - BLOCK * len(pending))
+    with tqdm(total=count, initial=before, desc="Export items", disable=not show_progress) as bar:
+        for start in _marked(own, table, folder):
+            stop = min(start + BLOCK, count)
+            for rows in torch.split(item_embeddings.read_rows("item_embeddings", start, stop), batch_size):
+                knowledge, categories = encode_items(network, rows)
+                _check_finite(knowledge, start)
+                table.write_rows(KNOWLEDGE, start, knowledge)
+                table.write_rows(CATEGORIES, start, categories)
+                start += len(rows)
+            bar.update(BLOCK * distributed.process_count())
+    distributed.wait_for_everyone()
+    if distributed.is_main():
+        for marks in folder.glob("*.blocks"):
+            marks.unlink()
 
 
-def write_knowledge(folder: Path, item_tokens: list[str], knowledge: Tensor, categories: Tensor) -> None:
-    """Write a ``knowledge`` artifact's files: ``knowledge`` [N, H] and ``category_distribution`` [N, K]."""
-    write_item_table(folder, item_tokens, {"knowledge": knowledge, "category_distribution": categories})
+def _marked(starts: list[int], table: TensorFile, folder: Path) -> Iterator[int]:
+    """The starts of blocks; every few seconds those that are done are marked, once they are on the disk."""
+    done: list[int] = []
+    marked_at = time.monotonic()
+    for number, start in enumerate(starts, 1):
+        yield start
+        done.append(start)
+        if number == len(starts) or time.monotonic() - marked_at > _SECONDS_BETWEEN_MARKS:
+            table.sync()
+            with (folder / f"{distributed.process_rank()}.blocks").open("a") as marks:
+                marks.write("".join(f"{block}\n" for block in done))
+            done, marked_at = [], time.monotonic()
+
+
+def _finished_blocks(folder: Path) -> set[int]:
+    """Where finished blocks start; a line that was cut off does not count."""
+    lines = [line for marks in folder.glob("*.blocks") for line in marks.read_text().splitlines(keepends=True)]
+    return {int(line) for line in lines if line.endswith("\n") and line.strip().isdigit()}
+
+
+def _check_finite(knowledge: Tensor, start: int) -> None:
+    bad = int((~torch.isfinite(knowledge)).any(dim=1).sum())
+    if bad:
+        raise LLMError(
+            f"{bad} of the hidden states of items {start + 1} to {start + len(knowledge)} are not finite; run again "
+            "with --export_dtype=float32, or bfloat16 where the LLM was trained in it"
+        )

@@ -5,7 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from recbole_tslrec.llm.layout import pad_prompts
+from recbole_tslrec.llm.attention import PrefixRow, default_kernel
+from recbole_tslrec.llm.layout import PADDED, lay_segments, pad_prompts
 from recbole_tslrec.llm.prompt import Prompt
 
 
@@ -18,25 +19,29 @@ class PromptEncoder(nn.Module):
     Args:
         llm: a decoder without head that gives ``last_hidden_state`` after its final norm.
         prompt: the text parts.
-        item_embeddings: the frozen stage-0 rows, [N + 1, d]; row 0 is the pad.
+        embedding_size: d of the stage-0 rows.
+        item_norm: the root-mean-square norm of a stage-0 row.
+
+    Attributes:
+        layout: how prompts lie in memory; :func:`recbole_tslrec.llm.layout.choose_layout` sets it.
+        kernel: of the attention over a prefix row.
     """
 
     instruction: Tensor
     response: Tensor
-    item_embeddings: Tensor
 
-    def __init__(self, llm: nn.Module, prompt: Prompt, item_embeddings: Tensor) -> None:
+    def __init__(self, llm: nn.Module, prompt: Prompt, embedding_size: int, item_norm: float) -> None:
         super().__init__()
         self.llm = llm
+        self.layout = PADDED
         self.register_buffer("instruction", prompt.instruction, persistent=False)
         self.register_buffer("response", prompt.response, persistent=False)
-        self.register_buffer("item_embeddings", item_embeddings, persistent=False)
         words = self.token_embedding.weight
-        self.linear_proj = nn.Linear(item_embeddings.shape[1], words.shape[1])
-        norm = item_embeddings[1:].square().sum(dim=1).mean().sqrt()  # root-mean-square norm of an item
-        std = float(words.detach().float().std() / norm.clamp_min(1e-12))
-        nn.init.normal_(self.linear_proj.weight, std=std)
+        self.kernel = default_kernel(words.device)
+        self.linear_proj = nn.Linear(embedding_size, words.shape[1])
+        nn.init.normal_(self.linear_proj.weight, std=float(words.detach().float().std()) / max(item_norm, 1e-12))
         nn.init.zeros_(self.linear_proj.bias)
+        self._prefix_states: dict[nn.Module, tuple[Tensor, Tensor]] = {}
 
     @property
     def token_embedding(self) -> nn.Embedding:
@@ -49,14 +54,64 @@ class PromptEncoder(nn.Module):
         """H, the width of a hidden state."""
         return self.linear_proj.out_features
 
-    def forward(self, item_seq: Tensor, item_seq_len: Tensor) -> Tensor:
-        """Item ids [B, L], pads behind, and their number [B] -> h^u in float32 or better, [B, H]."""
+    def forward(self, items: Tensor, item_count: Tensor) -> Tensor:
+        """The hidden states of a micro-batch of users.
+
+        Args:
+            items: stage-0 rows of the users' items, one user after the other, [sum of item_count, d].
+            item_count: items of each user, int64 [B].
+
+        Returns:
+            h^u in float32 or better, [B, H].
+        """
         instruction = self.token_embedding(self.instruction)  # [P, H]
         response = self.token_embedding(self.response)  # [R, H]
-        items = self.linear_proj(self.item_embeddings[item_seq]).to(instruction.dtype)  # [B, L, H]
-        batch = pad_prompts(instruction, items, item_seq_len, response)
+        # under autocast the projection comes in half precision, the embeddings do not
+        projected = self.linear_proj(items).to(instruction.dtype)  # [sum of item_count, H]
+        segments = lay_segments(projected, item_count, response)  # [T, H]
+        lengths = item_count + len(response)
+        row = PrefixRow(len(instruction), lengths, int(lengths.max()), self.kernel, self._prefix_states)
+        read = self._read_padded if self.layout == PADDED else self._read_row
+        hidden = read(instruction, segments, row)
+        return hidden if hidden.dtype == torch.float64 else hidden.float()
+
+    def checkpoint_activations(self) -> None:
+        """For training in little memory: compute each layer's activations a second time rather than keep them."""
+        llm: Any = self.llm
+        llm.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+
+    @torch.no_grad()
+    def compute_prefix_once(self) -> None:
+        """For inference: keep the states of d_inst, so that later rows do without it. Does nothing when ``padded``."""
+        if self.layout == PADDED:
+            return
+        self._prefix_states.clear()
+        instruction = self.token_embedding(self.instruction)
+        row = PrefixRow(len(instruction), self.instruction.new_zeros(0), 0, self.kernel, keep_prefix=True)
+        self._run(instruction, torch.arange(len(instruction), device=instruction.device), row)
+        self._prefix_states = row.prefix_states
+
+    def _read_row(self, instruction: Tensor, segments: Tensor, row: PrefixRow) -> Tensor:
+        positions = len(instruction) + row.local  # of a prompt of its own
+        if self._prefix_states:
+            row.prefix_length = 0
+        else:
+            segments = torch.cat([instruction, segments])
+            positions = torch.cat([torch.arange(len(instruction), device=positions.device), positions])
+        return self._run(segments, positions, row)[row.prefix_length + row.ends - 1]
+
+    def _run(self, embeddings: Tensor, positions: Tensor, row: PrefixRow) -> Tensor:
+        """A row of embeddings [T, H] through the decoder, [T, H]."""
+        # with a cache transformers would take the row for one sequence
+        output = self.llm(
+            inputs_embeds=embeddings.unsqueeze(0), position_ids=positions.unsqueeze(0), use_cache=False, prefix_row=row
+        )
+        hidden: Tensor = output.last_hidden_state[0]
+        return hidden
+
+    def _read_padded(self, instruction: Tensor, segments: Tensor, row: PrefixRow) -> Tensor:
+        batch = pad_prompts(instruction, segments, row)
         hidden: Tensor = self.llm(
             inputs_embeds=batch.embeddings, attention_mask=batch.attention_mask, use_cache=False
-        ).last_hidden_state  # [B, P + L + R, H]
-        read = hidden[torch.arange(len(hidden), device=hidden.device), batch.last]
-        return read if read.dtype == torch.float64 else read.float()
+        ).last_hidden_state  # [B, P + S, H]
+        return hidden[torch.arange(len(hidden), device=hidden.device), batch.last]

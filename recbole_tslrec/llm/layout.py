@@ -1,9 +1,21 @@
-"""How a batch of prompts lies in memory: ``padded``, one row per user, pads behind."""
+"""How a micro-batch of prompts lies in memory, and which layout a decoder can take.
 
-from typing import NamedTuple
+``prefix_row``: one row ``[d_inst | items of user 1, d_res | items of user 2, d_res | ...]``. The instruction is the
+same for every user and attention is causal, so its states are the same too: computed once, and nothing is padded.
+``padded``: one prompt a row, pads behind; for decoders whose attention cannot be replaced.
+"""
+
+from logging import getLogger
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+
+from recbole_tslrec.llm import attention
+from recbole_tslrec.llm.attention import PrefixRow
+from recbole_tslrec.llm.loading import base_model
+
+PREFIX_ROW, PADDED = LAYOUTS = ("prefix_row", "padded")
 
 
 class PaddedBatch(NamedTuple):
@@ -20,22 +32,125 @@ class PaddedBatch(NamedTuple):
     last: Tensor
 
 
-def pad_prompts(instruction: Tensor, items: Tensor, item_count: Tensor, response: Tensor) -> PaddedBatch:
-    """Lay out [d_inst | items | d_res | pads] for every user.
+def check_layout(layout: str) -> None:
+    """Refuse a name that is none of :data:`LAYOUTS`.
+
+    Raises:
+        ValueError: names them.
+    """
+    if layout not in LAYOUTS:
+        raise ValueError(f"sft_layout [{layout}] is not one of {', '.join(LAYOUTS)}")
+
+
+def lay_segments(items: Tensor, item_count: Tensor, response: Tensor) -> Tensor:
+    """``[items of user 1 | d_res | items of user 2 | d_res | ...]``.
+
+    Args:
+        items: projected items of all users, one user after the other, [sum of item_count, H].
+        item_count: int64 [B].
+        response: embedded d_res, [R, H].
+
+    Returns:
+        [T, H], where T = sum of item_count + B * R.
+    """
+    users, length = len(item_count), len(response)
+    of_item = torch.repeat_interleave(torch.arange(users, device=items.device), item_count)
+    item_place = torch.arange(len(items), device=items.device) + of_item * length
+    starts = item_count.cumsum(0) + torch.arange(users, device=items.device) * length
+    response_place = (starts.unsqueeze(1) + torch.arange(length, device=items.device)).flatten()
+    row = torch.cat([items, response.repeat(users, 1)])
+    return torch.empty_like(row).index_copy(0, torch.cat([item_place, response_place]), row)
+
+
+def pad_prompts(instruction: Tensor, segments: Tensor, row: PrefixRow) -> PaddedBatch:
+    """Lay out ``[d_inst | segment | pads]`` for every user.
 
     Args:
         instruction: embedded d_inst, [P, H].
-        items: projected items, [B, L, H]; row u holds ``item_count[u]`` of them, then anything.
-        item_count: int64 [B].
-        response: embedded d_res, [R, H].
+        segments: of :func:`lay_segments`, [T, H].
+        row: how they are divided.
     """
-    batch, _, hidden_size = items.shape
-    response_length = response.shape[0]
-    rows = torch.arange(batch, device=items.device).unsqueeze(1)  # [B, 1]
-    columns = item_count.unsqueeze(1) + torch.arange(response_length, device=items.device)  # [B, R]
-    suffix = torch.cat([items, items.new_zeros(batch, response_length, hidden_size)], dim=1)  # [B, L + R, H]
-    suffix = suffix.index_put((rows, columns), response.expand(batch, -1, -1))
-    embeddings = torch.cat([instruction.expand(batch, -1, -1), suffix], dim=1)
-    last = instruction.shape[0] + item_count + response_length - 1  # [B]
-    position = torch.arange(embeddings.shape[1], device=items.device)
+    users, hidden_size = len(row.lengths), segments.shape[1]
+    padded = segments.new_zeros(users * row.longest, hidden_size).index_copy(0, row.padded_place, segments)
+    embeddings = torch.cat(
+        [instruction.expand(users, -1, -1), padded.view(users, row.longest, hidden_size)], dim=1
+    )  # [B, P + S, H]
+    last = len(instruction) + row.lengths - 1  # [B]
+    position = torch.arange(embeddings.shape[1], device=segments.device)
     return PaddedBatch(embeddings, (position <= last.unsqueeze(1)).long(), last)
+
+
+def choose_layout(encoder: Any, wanted: str) -> str:
+    """``wanted``, or ``padded`` where the encoder's LLM cannot take a prefix row; says so, and why.
+
+    Two short prompts go through both layouts; outputs and gradients have to agree. So a decoder that does anything else
+    than plain attention (soft caps, sinks, ALiBi, recurrence, attention in both directions) is found out, and so is a
+    kernel that does not work on this machine.
+
+    Args:
+        encoder: a ``PromptEncoder``; its layout and its LLM's attention are set.
+        wanted: of :data:`LAYOUTS`.
+    """
+    check_layout(wanted)
+    encoder.layout = PADDED
+    if wanted == PADDED:
+        return PADDED
+    reason = _why_not(encoder)
+    if reason is None:
+        return PREFIX_ROW
+    getLogger().warning(
+        f"sft_layout=prefix_row does not serve {type(base_model(encoder.llm)).__name__}: {reason}; going on with padded, "
+        "which gives the same results more slowly"
+    )
+    return PADDED
+
+
+def _why_not(encoder: Any) -> str | None:
+    """Why the LLM cannot take a prefix row; ``None`` where it can, and then it is set up for it."""
+    llm = base_model(encoder.llm)
+    if not (hasattr(llm, "set_attn_implementation") and llm._can_set_attn_implementation()):
+        return "its attention does not go through transformers' attention interface"
+    before, training = llm.config._attn_implementation, encoder.training
+    padded = _probe(encoder.eval())
+    try:
+        llm.set_attn_implementation(attention.NAME)
+        encoder.layout = PREFIX_ROW
+        with torch.no_grad():
+            _outputs(encoder.train())  # what asks for dropout inside attention says so here
+        row = _probe(encoder.eval())
+    except Exception as error:  # a kernel may fail in any way: it must not fail the run
+        reason: str | None = (str(error).strip() or type(error).__name__).splitlines()[0]
+    else:
+        reason = None if _agree(row, padded) else "its outputs or gradients differ from those of padded prompts"
+    if reason is not None:
+        encoder.layout = PADDED
+        llm.set_attn_implementation(before)
+    encoder.train(training)
+    return reason
+
+
+def _probe(encoder: Any) -> tuple[Tensor, Tensor]:
+    """The hidden states of two prompts, [2, H], and the gradient of a weighted sum of them by the items, [4, d]."""
+    items = _probe_items(encoder).requires_grad_()
+    with torch.enable_grad():
+        hidden = encoder(items, torch.tensor([3, 1], device=items.device))
+        weights = torch.linspace(-1, 1, hidden.numel(), device=hidden.device, dtype=hidden.dtype).view_as(hidden)
+        (gradient,) = torch.autograd.grad((hidden * weights).sum(), items)
+    return hidden.detach(), gradient
+
+
+def _outputs(encoder: Any) -> None:
+    items = _probe_items(encoder)
+    encoder(items, torch.tensor([3, 1], device=items.device))
+
+
+def _probe_items(encoder: Any) -> Tensor:
+    weight = encoder.linear_proj.weight
+    generator = torch.Generator().manual_seed(0)
+    items = torch.randn(4, weight.shape[1], generator=generator, dtype=torch.float32)
+    return items.to(weight.device, weight.dtype)
+
+
+def _agree(found: tuple[Tensor, Tensor], expected: tuple[Tensor, Tensor]) -> bool:
+    """Whether each tensor lies within 5% of its expected one, by the Euclidean norm, as it does in half precision."""
+    return all(bool((a - b).norm() <= 0.05 * b.norm()) for a, b in zip(found, expected, strict=True))

@@ -9,19 +9,18 @@ import psutil
 import torch
 import transformers
 from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
-from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
+from peft import LoraConfig, PeftModel, get_peft_model, prepare_model_for_kbit_training
 from safetensors import SafetensorError, safe_open
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from torch import nn
 
+from recbole_tslrec.llm.precision import llm_dtype
 from recbole_tslrec.random_stream import own_random_stream
 
 SCRATCH = "scratch"
 QUANTIZATIONS = ("none", "8bit", "4bit")
 # peft 0.21 asks a transformers model for its old name of the switch for activation checkpointing
 warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated", category=FutureWarning)
-
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 class LLMError(RuntimeError):
@@ -89,8 +88,8 @@ def check_llm(config: Any) -> None:
     load_tokenizer(config)
     _check_quantization(config)
     _check_weight_files(config["llm_name_or_path"])
-    bytes_needed = count_parameters(llm_config) * _bytes_per_weight(config)
-    bytes_free = _free_memory(config["device"])
+    bytes_needed = count_parameters(llm_config) * bytes_per_weight(config)
+    bytes_free = free_memory(config["device"])
     if bytes_needed > bytes_free:
         raise LLMError(
             f"[{config['llm_name_or_path']}] needs {bytes_needed / 2**30:.1f} GiB for its weights, {config['device']} "
@@ -156,18 +155,9 @@ def add_adapters(llm: nn.Module, config: Any) -> nn.Module:
             raise LLMError(f"lora_target_modules [{config['lora_target_modules']}] does not fit: {error}") from error
 
 
-def llm_dtype(config: Any) -> torch.dtype:
-    """``llm_dtype``; ``auto`` is bfloat16 on a GPU and float32 on a CPU.
-
-    Raises:
-        LLMError: no such type.
-    """
-    name = config["llm_dtype"]
-    if name == "auto":
-        name = "float32" if torch.device(config["device"]).type == "cpu" else "bfloat16"
-    if name not in DTYPES:
-        raise LLMError(f"llm_dtype [{name}] is not one of auto, {', '.join(DTYPES)}")
-    return DTYPES[name]
+def base_model(llm: nn.Module) -> Any:
+    """The transformers model itself, without peft's wrapping."""
+    return llm.get_base_model() if isinstance(llm, PeftModel) else llm
 
 
 def context_length(llm_config: Any) -> int:
@@ -204,12 +194,14 @@ def _check_weight_files(name: str) -> None:
                     pass
 
 
-def _bytes_per_weight(config: Any) -> float:
+def bytes_per_weight(config: Any) -> float:
+    """Bytes that a frozen weight takes in ``llm_dtype`` or ``llm_quantization``."""
     quantized = {"8bit": 1.0, "4bit": 0.5}
     return quantized.get(config["llm_quantization"], float(llm_dtype(config).itemsize))
 
 
-def _free_memory(device: torch.device | str) -> int:
+def free_memory(device: torch.device | str) -> int:
+    """Bytes that are free on a device."""
     if torch.device(device).type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     return int(psutil.virtual_memory().available)

@@ -1,90 +1,62 @@
-"""The user-level SFT: a RecBole ``Trainer`` whose examples are users and whose score is the validation loss."""
+"""The user-level SFT: a RecBole ``Trainer`` whose examples are users and whose score is the validation loss.
+
+``fit``, early stopping and logging are RecBole's; precision, DDP, FSDP2 and DeepSpeed are accelerate's.
+"""
 
 import os
 import shutil
+from contextlib import nullcontext
+from logging import getLogger
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from accelerate.utils import DistributedDataParallelKwargs, DistributedType, find_executable_batch_size
 from numpy.typing import NDArray
-from recbole.data.interaction import Interaction
 from recbole.trainer import Trainer
 from torch import Tensor
-from torch.utils.data import DataLoader
 from tqdm import tqdm
+from transformers import get_cosine_schedule_with_warmup
 
+from recbole_tslrec import distributed
 from recbole_tslrec.artifacts import beside, replace_folder
 from recbole_tslrec.config import derive
+from recbole_tslrec.llm.cost import MOST_TOKENS
+from recbole_tslrec.llm.precision import llm_dtype
+from recbole_tslrec.reconstruction.batching import MicroBatch, TokenBudget, split_step
 from recbole_tslrec.reconstruction.checkpoint import load_trained_weights, save_trained_weights
-from recbole_tslrec.reconstruction.histories import Histories
+from recbole_tslrec.reconstruction.examples import UserExamples
 from recbole_tslrec.reconstruction.network import (
     ITEM_SEQ,
     ITEM_SEQ_LEN,
     PREFERENCE_TARGET,
     ReconstructionNetwork,
-    reconstruction_loss,
+    reconstruction_error,
 )
+from recbole_tslrec.reconstruction.resume import Position, StepCheckpoints
 from recbole_tslrec.training import StepwiseNanCheck, log_under
 
 CHECKPOINT = "checkpoint"
-
-
-class UserExamples(torch.utils.data.Dataset[int]):
-    """One example per user: the most recent items of the history, and the preference target.
-
-    Args:
-        histories: the training part of every user.
-        targets: g-bar, [U, K].
-        max_items: how many of the most recent items the prompt takes.
-    """
-
-    def __init__(self, histories: Histories, targets: Tensor, max_items: int) -> None:
-        self.histories = histories
-        self.targets = targets
-        self.max_items = max_items
-
-    def __len__(self) -> int:
-        return len(self.histories)
-
-    def __getitem__(self, user: int) -> int:
-        return user
-
-    def collate(self, users: list[int]) -> Any:
-        """Users -> an interaction with item_seq [B, L], item_seq_len [B] and preference_target [B, K]."""
-        sequences = [torch.from_numpy(self.histories[user][-self.max_items :]) for user in users]
-        return Interaction(
-            {
-                ITEM_SEQ: torch.nn.utils.rnn.pad_sequence(sequences, batch_first=True),
-                ITEM_SEQ_LEN: torch.tensor([len(sequence) for sequence in sequences]),
-                PREFERENCE_TARGET: self.targets[users],
-            }
-        )
-
-    def loader(self, users: NDArray[np.int64], batch_size: int, seed: int | None = None) -> "DataLoader[int]":
-        """Batches of the given users; in an order drawn from ``seed``, or in theirs without one."""
-        generator = None if seed is None else torch.Generator().manual_seed(seed)
-        return DataLoader(
-            torch.utils.data.Subset(self, users.tolist()),
-            batch_size=batch_size,
-            shuffle=seed is not None,
-            generator=generator,
-            collate_fn=self.collate,
-        )
+_SHARDED = (DistributedType.FSDP, DistributedType.DEEPSPEED)
 
 
 class SFTTrainer(StepwiseNanCheck, Trainer):  # type: ignore[misc]  # RecBole is untyped
     """RecBole's ``fit``, early stopping, logging and ``saved``, for Eq. 3 on users.
 
-    A checkpoint (``saved_model_file``) is a folder with the trained weights only, see
-    :mod:`recbole_tslrec.reconstruction.checkpoint`.
+    A checkpoint (``saved_model_file``) is a folder with the trained weights of the best epoch only, see
+    :mod:`recbole_tslrec.reconstruction.checkpoint`; to go on after an interruption there are step checkpoints, see
+    :mod:`recbole_tslrec.reconstruction.resume`.
 
     Args:
         config: with the ``sft_`` keys.
         model: the network.
+        tokens_per_batch: what fits the memory, for ``sft_tokens_per_batch: ~``.
     """
 
-    def __init__(self, config: Any, model: ReconstructionNetwork) -> None:
+    def __init__(self, config: Any, model: ReconstructionNetwork, tokens_per_batch: int = MOST_TOKENS["cpu"]) -> None:
         super().__init__(
             derive(
                 config,
@@ -92,7 +64,6 @@ class SFTTrainer(StepwiseNanCheck, Trainer):  # type: ignore[misc]  # RecBole is
                 epochs=config["sft_epochs"],
                 learning_rate=config["sft_learning_rate"],
                 weight_decay=config["sft_weight_decay"],
-                clip_grad_norm={"max_norm": config["sft_clip_grad_norm"]},
                 stopping_step=config["sft_stopping_step"],
                 train_batch_size=config["sft_batch_size"],
                 eval_step=1,
@@ -104,10 +75,135 @@ class SFTTrainer(StepwiseNanCheck, Trainer):  # type: ignore[misc]  # RecBole is
             model,
         )
         self.saved_model_file = os.path.join(self.checkpoint_dir, CHECKPOINT)
-        log_under(self, "sft")
+        self.divergence_hint = "; or set llm_dtype to bfloat16" if llm_dtype(config) == torch.float16 else ""
+        rank = distributed.process_rank()
+        log_under(self, f"sft/rank{rank}" if rank else "sft")
+        self.accelerator = _accelerator(config)
+        self.optimizer: Any
+        self.prepared: Any = None
+        self.tokens_per_batch = int(config["sft_tokens_per_batch"] or tokens_per_batch)
+        self.position = Position()
+        self.checkpoints: StepCheckpoints | None = None
+        self._resume_from: Path | None = None
 
     def _build_optimizer(self, **kwargs: Any) -> torch.optim.Optimizer:
-        return super()._build_optimizer(params=list(self.model.trainable().values()), **kwargs)  # type: ignore[no-any-return]
+        trained = list(self.model.trainable().values())
+        return torch.optim.AdamW(trained, lr=self.learning_rate, weight_decay=self.weight_decay, fused=True)
+
+    @property
+    def budget(self) -> TokenBudget:
+        """What a micro-batch may hold at present."""
+        encoder = self.model.encoder
+        return TokenBudget(self.tokens_per_batch, len(encoder.instruction), encoder.layout)
+
+    def fit(
+        self,
+        train_data: UserExamples,
+        valid_data: UserExamples | None = None,
+        verbose: bool = True,
+        saved: bool = True,
+        show_progress: bool = False,
+        callback_fn: Any = None,
+    ) -> tuple[float, dict[str, float] | None]:
+        """RecBole's ``fit``; ``saved`` also switches the step checkpoints.
+
+        Raises:
+            TrainingDiverged: the loss is not finite.
+            ResumeError: the checkpoint given to ``resume_checkpoint`` was made with other settings or users.
+        """
+        self._prepare(len(train_data.steps(0)))
+        checkpoints = StepCheckpoints(self, train_data.fingerprint)
+        if self._resume_from is not None:
+            checkpoints.load(self._resume_from)
+            self._resume_from = None
+        self.checkpoints = checkpoints if saved else None
+        show_progress = show_progress and distributed.is_main()
+        result = super().fit(train_data, valid_data, verbose, saved, show_progress, callback_fn)
+        return result  # type: ignore[no-any-return]
+
+    def _prepare(self, steps_per_epoch: int) -> None:
+        if self.prepared is not None:
+            return
+        steps = steps_per_epoch * self.epochs
+        warmup = round(steps * self.config["sft_warmup_ratio"])
+        schedule = get_cosine_schedule_with_warmup(self.optimizer, warmup, steps)
+        self.prepared, self.optimizer, self.schedule = self.accelerator.prepare(self.model, self.optimizer, schedule)
+        self.trained = [weight for weight in self.prepared.parameters() if weight.requires_grad]
+
+    def _train_epoch(
+        self, train_data: UserExamples, epoch_idx: int, loss_func: Any = None, show_progress: bool = False
+    ) -> float:
+        """Go through the steps of an epoch that are still to do; the mean loss over its users."""
+        if self.position.epoch != epoch_idx:
+            self.position = Position(epoch=epoch_idx)
+        steps = train_data.steps(epoch_idx)
+        self.prepared.train()
+        with tqdm(
+            total=len(steps),
+            initial=self.position.step,
+            desc=f"SFT epoch {epoch_idx}",
+            unit="step",
+            disable=not show_progress,
+        ) as bar:
+
+            def go_on(tokens_per_batch: int) -> None:
+                self.tokens_per_batch = tokens_per_batch
+                for users in steps[self.position.step :]:
+                    if self.checkpoints is not None:
+                        self.checkpoints.save_if_due()
+                    self._train_step(train_data, users)
+                    bar.update()
+                    bar.set_postfix(loss=f"{self.position.loss_sum / self.position.users:.4f}", refresh=False)
+
+            find_executable_batch_size(go_on, self.tokens_per_batch, self._halve_budget)()
+        return self.position.loss_sum / self.position.users
+
+    def _train_step(self, train_data: UserExamples, users: NDArray[np.int64]) -> None:
+        micro_batches = self._split(train_data, users)
+        loss = torch.zeros((), device=self.device)
+        for number, micro_batch in enumerate(micro_batches, start=1):
+            last = number == len(micro_batches)
+            # DeepSpeed and the optimizer's wrapper ask accelerate whether this is the last part of a step
+            self.accelerator.gradient_state._set_sync_gradients(last)
+            with nullcontext() if last else self.accelerator.no_sync(self.prepared):
+                part, _ = self._errors(train_data, micro_batch)
+                # gradients are averaged over the processes, whose losses are parts of one sum
+                self.accelerator.backward(part * self.accelerator.num_processes)
+            loss += part.detach()
+        loss = self.accelerator.reduce(loss, "sum")
+        self._check_nan(loss)
+        self.accelerator.clip_grad_norm_(self.trained, self.config["sft_clip_grad_norm"])
+        self.optimizer.step()
+        self.schedule.step()
+        self.optimizer.zero_grad()
+        self.position.advance(float(loss), len(users))
+
+    def _errors(self, data: UserExamples, micro_batch: MicroBatch) -> tuple[Tensor, Tensor]:
+        """The weighted sums of the users' errors, and of how often the favourite group is right."""
+        interaction = data.interaction(micro_batch.users).to(self.device)
+        target = interaction[PREFERENCE_TARGET]
+        _, predicted = self.prepared(interaction[ITEM_SEQ], interaction[ITEM_SEQ_LEN])
+        weights = torch.from_numpy(micro_batch.weights).to(predicted)
+        favourite = target.gather(1, predicted.argmax(dim=1, keepdim=True)).squeeze(1)
+        agrees = favourite == target.max(dim=1).values
+        return (weights * reconstruction_error(predicted, target)).sum(), (weights * agrees).sum()
+
+    def _split(self, data: UserExamples, users: NDArray[np.int64]) -> list[MicroBatch]:
+        lengths = data.item_counts + len(self.model.encoder.response)
+        return split_step(users, lengths, self.budget, self.accelerator.num_processes, self.accelerator.process_index)
+
+    def _halve_budget(self) -> int:
+        """After running out of memory: half the tokens a micro-batch; the step begins anew."""
+        halved = self.tokens_per_batch // 2
+        if self.accelerator.num_processes > 1 or not halved:
+            raise MemoryError(
+                f"out of memory with micro-batches of {self.tokens_per_batch} tokens; run the same command with "
+                f"--sft_tokens_per_batch={max(1, halved)} to go on from the last step checkpoint, or choose a smaller "
+                "LLM or a smaller prompt_max_items"
+            )
+        self.optimizer.zero_grad()
+        self.logger.warning(f"out of memory: going on with micro-batches of {halved} tokens")
+        return halved
 
     def _valid_epoch(self, valid_data: Any, show_progress: bool = False) -> tuple[float, dict[str, float]]:
         result = self.evaluate(valid_data, load_best_model=False, show_progress=show_progress)
@@ -116,7 +212,7 @@ class SFTTrainer(StepwiseNanCheck, Trainer):  # type: ignore[misc]  # RecBole is
     @torch.no_grad()
     def evaluate(
         self,
-        eval_data: Any,
+        eval_data: UserExamples,
         load_best_model: bool = True,
         model_file: str | None = None,
         show_progress: bool = False,
@@ -124,36 +220,55 @@ class SFTTrainer(StepwiseNanCheck, Trainer):  # type: ignore[misc]  # RecBole is
         """The loss of Eq. 3, and ``top1``: how often the predicted favourite group is one of the target's.
 
         Args:
-            eval_data: batches of users.
+            eval_data: users.
             load_best_model: whether to load the best checkpoint first.
             model_file: another checkpoint folder to load.
             show_progress: whether to show a bar.
         """
+        self._prepare(1)
         if load_best_model:
             load_trained_weights(self.model, Path(model_file or self.saved_model_file))
-        self.model.eval()
-        loss = agreement = users = 0.0
-        for interaction in tqdm(eval_data, desc="Evaluate users", disable=not show_progress):
-            interaction = interaction.to(self.device)
-            target = interaction[PREFERENCE_TARGET]
-            _, predicted = self.model(interaction[ITEM_SEQ], interaction[ITEM_SEQ_LEN])
-            loss += float(reconstruction_loss(predicted, target)) * len(target)
-            favourite = target.gather(1, predicted.argmax(dim=1, keepdim=True)).squeeze(1)
-            agreement += float((favourite == target.max(dim=1).values).sum())
-            users += len(target)
-        return {"loss": loss / users, "top1": agreement / users}
+        self.prepared.eval()
+        sums = torch.zeros(2, dtype=torch.float64, device=self.device)
+        for micro_batch in tqdm(self._split(eval_data, eval_data.users), "Evaluate users", disable=not show_progress):
+            sums += torch.stack(self._errors(eval_data, micro_batch)).double()
+        loss, top1 = self.accelerator.reduce(sums, "sum").tolist()
+        return {"loss": loss, "top1": top1}
 
     def _save_checkpoint(self, epoch: int, verbose: bool = True, **kwargs: Any) -> None:
         folder = Path(kwargs.get("saved_model_file", self.saved_model_file))
-        partial = beside(folder, "partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        save_trained_weights(self.model, partial)
-        replace_folder(partial, folder)
-        if verbose:
-            self.logger.info(f"Saving the adapters of epoch {epoch}: {folder}")
+        sharded = self.accelerator.distributed_type in _SHARDED
+        state = self.accelerator.get_state_dict(self.prepared) if sharded else None
+        if distributed.is_main():
+            partial = beside(folder, "partial")
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(parents=True)
+            save_trained_weights(self.model, partial, state)
+            replace_folder(partial, folder)
+            if verbose:
+                self.logger.info(f"Saving the adapters of epoch {epoch}: {folder}")
+        distributed.wait_for_everyone()
 
     def resume_checkpoint(self, resume_file: str) -> None:
-        """Load the trained weights of a checkpoint folder; training starts at epoch 0 with a fresh optimizer."""
-        load_trained_weights(self.model, Path(resume_file))
-        self.saved_model_file = str(resume_file)
+        """Go on from a step checkpoint when ``fit`` is called.
+
+        Args:
+            resume_file: its folder, see :func:`recbole_tslrec.reconstruction.resume.latest_step_checkpoint`.
+        """
+        self._resume_from = Path(resume_file)
+
+
+def _accelerator(config: Any) -> Accelerator:
+    """accelerate for the configured device and precision; how many processes and how they share is the launcher's."""
+    getLogger("accelerate").setLevel("WARNING")  # it says "Saving ..." once a file
+    cpu = torch.device(config["device"]).type == "cpu"
+    precision = {torch.float32: "no", torch.bfloat16: "bf16", torch.float16: "no" if cpu else "fp16"}
+    wanted = precision[llm_dtype(config)]
+    if AcceleratorState._shared_state and AcceleratorState().mixed_precision != wanted:
+        AcceleratorState._reset_state()  # an earlier trainer of this process had another precision
+    return Accelerator(
+        cpu=cpu,
+        mixed_precision=wanted,
+        step_scheduler_with_optimizer=False,  # one step of the schedule a step, however many processes there are
+        kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],  # they never change
+    )
