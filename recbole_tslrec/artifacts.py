@@ -173,7 +173,10 @@ class Store:
         folder = self.folder(kind, recipe)
         partial = beside(folder, "partial")
         self.root.mkdir(parents=True, exist_ok=True)
+        existed = folder.exists()
         with FileLock(beside(folder, "lock")) if distributed.is_main() else nullcontext():
+            if distributed.from_main(folder.exists() and not existed):
+                return open_artifact(folder, kind)  # somebody else made it while this process waited
             if distributed.is_main():
                 if not shared:
                     shutil.rmtree(partial, ignore_errors=True)

@@ -73,6 +73,7 @@ class Config(recbole.config.Config):  # type: ignore[misc]  # RecBole is untyped
         files = [_find_config_file(file) for file in config_file_list]
         super().__init__(model, dataset, files, dict(config_dict or {}))
         check_numbers(self.external_config_dict, self.internal_config_dict)
+        check_counts(self.final_config_dict)
         if not sys.stderr.isatty():
             self.final_config_dict["show_progress"] = False
 
@@ -187,6 +188,20 @@ def check_numbers(given: Mapping[str, Any], defaults: Mapping[str, Any]) -> None
         default = defaults.get(key)
         if isinstance(value, str) and isinstance(default, (int, float)) and not isinstance(default, bool):
             raise ConfigError(f"{key} must be a number such as {default}, not [{value}]")
+
+
+def check_counts(settings: Mapping[str, Any]) -> None:
+    """Refuse sizes of the LLM stage that are no whole numbers above zero; those that may be left open may be ``None``.
+
+    Raises:
+        ConfigError: names the key and the value.
+    """
+    for key in ("sft_epochs", "sft_batch_size", "export_batch_size", "sft_tokens_per_batch", "sft_save_steps"):
+        value = settings[key]
+        if value is None and key in ("sft_tokens_per_batch", "sft_save_steps"):
+            continue
+        if not isinstance(value, int) or value < 1:
+            raise ConfigError(f"{key} must be a whole number above 0, not [{value}]")
 
 
 @functools.cache

@@ -42,6 +42,12 @@ def join(device: Any) -> None:
         PartialState(cpu=torch.device(device).type == "cpu", timeout=timedelta(days=30))
 
 
+def leave() -> None:
+    """Take leave of the other processes at the end of a program."""
+    if process_count() > 1 and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
 def wait_for_everyone() -> None:
     """Wait until every process has come here."""
     if process_count() > 1:

@@ -277,15 +277,21 @@ def check_llm_settings(config: Any) -> None:
     Raises:
         ImportError: transformers or peft is not installed.
         LLMError: the LLM cannot be loaded.
+        ValueError: a key is wrong, or the LLM's context has no room for an item beside the prompt.
     """
+    export_dtype(config)
     try:
+        from recbole_tslrec.llm.layout import check_layout
         from recbole_tslrec.llm.loading import check_llm
+        from recbole_tslrec.reconstruction.fine_tuning import check_prompt
     except ImportError as error:
         raise ImportError(
             f"fine-tuning needs {error.name}; install it with: pip install 'recbole_tslrec[llm]', or start from an "
             "export with --knowledge_path=<folder>"
         ) from error
+    check_layout(config["sft_layout"])
     check_llm(config)
+    check_prompt(config)
 
 
 def _reaches(stage: str, stop_after: str | None) -> bool:

@@ -89,6 +89,7 @@ def console() -> None:
     """``main`` for the command line: an error that the user can mend is one message and exit status 1."""
     try:
         main(sys.argv[1:])
+        distributed.leave()
     except KeyboardInterrupt:
         sys.exit("interrupted; finished stages are kept, the same command goes on from them")
     except (ValueError, RuntimeError, ImportError, OSError) as error:

@@ -5,6 +5,7 @@ same for every user and attention is causal, so its states are the same too: com
 ``padded``: one prompt a row, pads behind; for decoders whose attention cannot be replaced.
 """
 
+import functools
 from logging import getLogger
 from typing import Any, NamedTuple
 
@@ -98,11 +99,16 @@ def choose_layout(encoder: Any, wanted: str) -> str:
     reason = _why_not(encoder)
     if reason is None:
         return PREFIX_ROW
-    getLogger().warning(
-        f"sft_layout=prefix_row does not serve {type(base_model(encoder.llm)).__name__}: {reason}; going on with padded, "
-        "which gives the same results more slowly"
+    _say_once(
+        f"sft_layout=prefix_row does not serve {type(base_model(encoder.llm)).__name__}: {reason}; going on with "
+        "padded, which gives the same results more slowly"
     )
     return PADDED
+
+
+@functools.cache
+def _say_once(message: str) -> None:
+    getLogger().warning(message)
 
 
 def _why_not(encoder: Any) -> str | None:

@@ -98,6 +98,15 @@ def load_targets(folder: Path, dataset: Any) -> tuple[Histories, Tensor]:
     return histories, tensors["preference_target"]
 
 
+def check_prompt(config: Any) -> None:
+    """Refuse a prompt that leaves no room for an item in the LLM's context.
+
+    Raises:
+        ValueError: says how much it needs.
+    """
+    configured_prompt(config).max_items(context_length(load_llm_config(config)))
+
+
 def prompt_items(config: Any, histories: Histories) -> int:
     """How many of a user's most recent items a prompt takes: ``prompt_max_items``, or what the LLM's context holds."""
     wanted = int(config["prompt_max_items"] or config["MAX_ITEM_LIST_LENGTH"])

@@ -5,6 +5,7 @@
 
 import os
 import shutil
+import warnings
 from contextlib import nullcontext
 from logging import getLogger
 from pathlib import Path
@@ -38,6 +39,9 @@ from recbole_tslrec.reconstruction.network import (
 )
 from recbole_tslrec.reconstruction.resume import Position, StepCheckpoints
 from recbole_tslrec.training import StepwiseNanCheck, log_under
+
+# torch 2.13's new name for it leaves out what older versions need
+warnings.filterwarnings("ignore", message="`broadcast_buffers` is deprecated", category=FutureWarning)
 
 CHECKPOINT = "checkpoint"
 _SHARDED = (DistributedType.FSDP, DistributedType.DEEPSPEED)
@@ -80,7 +84,8 @@ class SFTTrainer(StepwiseNanCheck, Trainer):  # type: ignore[misc]  # RecBole is
         log_under(self, f"sft/rank{rank}" if rank else "sft")
         self.accelerator = _accelerator(config)
         self.optimizer: Any
-        self.prepared: Any = None
+        self.prepared: Any = self.model  # until fit has accelerate wrap it
+        self.schedule: Any = None
         self.tokens_per_batch = int(config["sft_tokens_per_batch"] or tokens_per_batch)
         self.position = Position()
         self.checkpoints: StepCheckpoints | None = None
@@ -122,8 +127,12 @@ class SFTTrainer(StepwiseNanCheck, Trainer):  # type: ignore[misc]  # RecBole is
         return result  # type: ignore[no-any-return]
 
     def _prepare(self, steps_per_epoch: int) -> None:
-        if self.prepared is not None:
+        if self.schedule is not None:
             return
+        if self.accelerator.distributed_type == DistributedType.DEEPSPEED:
+            # it wants to know what it otherwise reads off a data loader, and clips by itself
+            deepspeed = {"train_micro_batch_size_per_gpu": 1, "gradient_clipping": self.config["sft_clip_grad_norm"]}
+            self.accelerator.state.deepspeed_plugin.deepspeed_config.update(deepspeed)
         steps = steps_per_epoch * self.epochs
         warmup = round(steps * self.config["sft_warmup_ratio"])
         schedule = get_cosine_schedule_with_warmup(self.optimizer, warmup, steps)
@@ -225,7 +234,6 @@ class SFTTrainer(StepwiseNanCheck, Trainer):  # type: ignore[misc]  # RecBole is
             model_file: another checkpoint folder to load.
             show_progress: whether to show a bar.
         """
-        self._prepare(1)
         if load_best_model:
             load_trained_weights(self.model, Path(model_file or self.saved_model_file))
         self.prepared.eval()

@@ -1,0 +1,100 @@
+"""The command line in processes of its own: killed and started again, and several at once."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from recbole_tslrec.artifacts import Artifact, open_artifact
+from tests.conftest import TINY_SCRATCH, walks, write_dataset
+
+SCRIPT = Path(__file__).parents[2] / "run_recbole_tslrec.py"
+TWO_PROCESSES = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
+SETTINGS = {
+    **TINY_SCRATCH,
+    "MAX_ITEM_LIST_LENGTH": 8,
+    "epochs": 1,
+    "group_count": 4,
+    "sft_epochs": 4,
+    "sft_batch_size": 4,
+    "sft_tokens_per_batch": 200,
+    "sft_save_steps": 3,
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Holds a dataset, and below ``one`` the artifacts of an undisturbed run in one process."""
+    folder = tmp_path_factory.mktemp("processes")
+    write_dataset(folder / "data", "toy", walks())
+    run(command(folder, "one"), folder)
+    return folder
+
+
+def command(folder: Path, artifacts: str) -> list[str]:
+    """The arguments of a run up to the exported knowledge."""
+    keys = {**SETTINGS, "data_path": folder / "data", "artifacts_dir": folder / artifacts}
+    arguments = ["--model=TSLRecSASRec", "--dataset=toy", "--stop_after=knowledge"]
+    return [str(SCRIPT), *arguments, *(f"--{key}={value}" for key, value in keys.items())]
+
+
+def environment() -> dict[str, str]:
+    paths = f"{SCRIPT.parent}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
+    return {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
+
+
+def run(arguments: list[str], folder: Path) -> str:
+    finished = subprocess.run(
+        [sys.executable, *arguments], env=environment(), cwd=folder, capture_output=True, text=True, timeout=300
+    )
+    assert finished.returncode == 0, finished.stderr
+    return finished.stdout + finished.stderr
+
+
+def artifact(folder: Path, kind: str) -> Artifact:
+    (found,) = (path for path in (folder / "toy").glob(f"{kind}-*") if path.is_dir())
+    return open_artifact(found, kind)
+
+
+def test_sft_killed_with_signal_9_ends_with_the_same_weights(folder: Path) -> None:
+    arguments, artifacts = command(folder, "killed"), folder / "killed"
+    killed = subprocess.Popen([sys.executable, *arguments], env=environment(), cwd=folder, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not list(artifacts.glob("toy/sft-*.partial/steps/00000000[3-9]")):
+        assert killed.poll() is None, "it ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    assert not list(artifacts.glob("toy/sft-*/manifest.json"))
+
+    assert "SFT goes on from" in run(arguments, folder)
+    for kind in ("sft", "knowledge"):
+        assert artifact(artifacts, kind).hash == artifact(folder / "one", kind).hash
+    assert not list(artifacts.glob("toy/sft-*/steps"))
+
+
+def test_two_processes_find_what_one_finds(folder: Path) -> None:
+    output = run([*TWO_PROCESSES, *command(folder, "two")], folder)
+    assert output.count("[5/8 sft]") == 1  # one process speaks
+
+    alone, together = (artifact(folder / name, "sft") for name in ("one", "two"))
+    assert (alone.manifest["processes"], together.manifest["processes"]) == (1, 2)
+    report, expected = together.manifest["report"], alone.manifest["report"]
+    assert report["train_users"] == expected["train_users"]
+    assert report["valid"]["loss"] == pytest.approx(expected["valid"]["loss"], abs=1e-5)
+    assert report["valid"]["top1"] == pytest.approx(expected["valid"]["top1"], abs=1e-5)
+    tables = [artifact(folder / name, "knowledge").tensors() for name in ("one", "two")]
+    for name, table in tables[0].items():
+        torch.testing.assert_close(tables[1][name], table, rtol=0, atol=1e-5, msg=name)
+
+
+def test_fsdp2_has_the_gradients_of_one_piece(folder: Path) -> None:
+    """2 layers of 7 linear modules with two LoRA matrices each, projection and head with weight and bias."""
+    output = run([*TWO_PROCESSES, str(Path(__file__).with_name("fsdp2_gradients.py"))], folder)
+    assert f"{2 * 7 * 2 + 4} gradients agree" in output
