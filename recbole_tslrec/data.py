@@ -12,7 +12,7 @@ from recbole_tslrec.reconstruction.histories import Histories, fingerprint, full
 
 
 class DatasetError(ValueError):
-    """The dataset does not exist."""
+    """The dataset does not exist, lacks a column, or nothing of it is left."""
 
 
 class Data:
@@ -22,7 +22,7 @@ class Data:
         config: RecBole's configuration.
 
     Raises:
-        DatasetError: its files or the columns for user, item and time are not there.
+        DatasetError: its files or the columns for user, item and time are not there, or the filters leave nothing.
 
     Attributes:
         dataset: RecBole's dataset.
@@ -39,7 +39,15 @@ class Data:
             )
         self.config = config
         init_seed(config["seed"], config["reproducibility"])
-        self.dataset: Any = create_dataset(config)
+        try:
+            self.dataset: Any = create_dataset(config)
+        except ValueError as error:
+            if "feat is empty" not in str(error):
+                raise
+            raise DatasetError(
+                f"no interaction of [{name}] passes the filters; widen user_inter_num_interval, "
+                "item_inter_num_interval and val_interval"
+            ) from error
         missing = {config[f"{field}_FIELD"] for field in ("USER_ID", "ITEM_ID", "TIME")} - set(self.dataset.inter_feat)
         if missing:
             raise DatasetError(

@@ -61,9 +61,11 @@ class TensorFile:
                 f"{path} needs {needed / 2**30:.2f} GiB, its disk has {free / 2**30:.2f} GiB free; free some, or "
                 "choose another artifacts_dir"
             )
-        with path.open("wb") as file:
+        temporary = path.with_name(f"{path.name}.tmp")
+        with temporary.open("wb") as file:
             file.write(len(text).to_bytes(8, "little") + text)
             file.truncate(needed)
+        os.replace(temporary, path)
         return cls(path)
 
     def read_rows(self, name: str, start: int, stop: int) -> Tensor:

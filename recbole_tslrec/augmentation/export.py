@@ -1,5 +1,6 @@
 """Information augmentation, first half (Section 4.2): every item alone through the fine-tuned LLM."""
 
+import re
 import time
 from collections.abc import Iterator
 from logging import getLogger
@@ -16,6 +17,7 @@ from recbole_tslrec.llm.loading import LLMError, base_model
 from recbole_tslrec.reconstruction.network import ReconstructionNetwork
 from recbole_tslrec.tensor_file import TensorFile
 
+Block = tuple[int, int]  # the first item, and the one behind the last
 BLOCK = 1024  # items that are written and counted together
 _SECONDS_BETWEEN_MARKS = 10.0
 KNOWLEDGE, CATEGORIES = "knowledge", "category_distribution"
@@ -27,7 +29,7 @@ def prepare_for_export(network: ReconstructionNetwork, dtype: torch.dtype) -> No
     A quantised LLM keeps its weights and adapters as they are.
     """
     encoder = network.eval().encoder
-    if not getattr(base_model(encoder.llm), "is_quantized", False):
+    if getattr(base_model(encoder.llm), "hf_quantizer", None) is None:
         if isinstance(encoder.llm, PeftModel):
             encoder.llm = encoder.llm.merge_and_unload()
         encoder.llm.to(dtype)
@@ -82,45 +84,46 @@ def export_items(
     table = TensorFile(path)
     done = _finished_blocks(folder)
     if done:
-        getLogger().info(f"export goes on: {min(count, len(done) * BLOCK)} of {count} items were exported before")
+        before = sum(stop - start for start, stop in done)
+        getLogger().info(f"export goes on: {before} of {count} items were exported before")
     distributed.wait_for_everyone()  # before any process marks a block
-    pending = [start for start in range(0, count, BLOCK) if start not in done]
+    blocks = [(start, min(start + BLOCK, count)) for start in range(0, count, BLOCK)]
+    pending = [block for block in blocks if block not in done]
     own = pending[distributed.process_rank() :: distributed.process_count()]
-    before = max(0, count - BLOCK * len(pending))
-    with tqdm(total=count, initial=before, desc="Export items", disable=not show_progress) as bar:
-        for start in _marked(own, table, folder):
-            stop = min(start + BLOCK, count)
-            for rows in torch.split(item_embeddings.read_rows("item_embeddings", start, stop), batch_size):
-                knowledge, categories = encode_items(network, rows)
-                _check_finite(knowledge, start)
-                table.write_rows(KNOWLEDGE, start, knowledge)
-                table.write_rows(CATEGORIES, start, categories)
-                start += len(rows)
-            bar.update(BLOCK * distributed.process_count())
+    with tqdm(total=len(own) * BLOCK, desc="Export items", unit="item", disable=not show_progress) as bar:
+        for start, stop in _marked(own, table, folder):
+            rows = item_embeddings.read_rows("item_embeddings", start, stop)
+            encoded = [encode_items(network, batch) for batch in torch.split(rows, batch_size)]
+            knowledge, categories = (torch.cat(parts) for parts in zip(*encoded, strict=True))
+            _check_finite(knowledge, start)
+            table.write_rows(KNOWLEDGE, start, knowledge)
+            table.write_rows(CATEGORIES, start, categories)
+            bar.update(BLOCK)
     distributed.wait_for_everyone()
     if distributed.is_main():
         for marks in folder.glob("*.blocks"):
             marks.unlink()
 
 
-def _marked(starts: list[int], table: TensorFile, folder: Path) -> Iterator[int]:
-    """The starts of blocks; every few seconds those that are done are marked, once they are on the disk."""
-    done: list[int] = []
+def _marked(blocks: list[Block], table: TensorFile, folder: Path) -> Iterator[Block]:
+    """The blocks to do; every few seconds those that are done are marked, once they are on the disk."""
+    done: list[Block] = []
     marked_at = time.monotonic()
-    for number, start in enumerate(starts, 1):
-        yield start
-        done.append(start)
-        if number == len(starts) or time.monotonic() - marked_at > _SECONDS_BETWEEN_MARKS:
+    for block in blocks:
+        yield block
+        done.append(block)
+        if block == blocks[-1] or time.monotonic() - marked_at > _SECONDS_BETWEEN_MARKS:
             table.sync()
             with (folder / f"{distributed.process_rank()}.blocks").open("a") as marks:
-                marks.write("".join(f"{block}\n" for block in done))
+                marks.write("".join(f"{start} {stop}\n" for start, stop in done))
             done, marked_at = [], time.monotonic()
 
 
-def _finished_blocks(folder: Path) -> set[int]:
-    """Where finished blocks start; a line that was cut off does not count."""
+def _finished_blocks(folder: Path) -> set[Block]:
+    """The blocks that were marked; a line that was cut off counts for nothing."""
     lines = [line for marks in folder.glob("*.blocks") for line in marks.read_text().splitlines(keepends=True)]
-    return {int(line) for line in lines if line.endswith("\n") and line.strip().isdigit()}
+    whole = [re.fullmatch(r"(\d+) (\d+)\n", line) for line in lines]
+    return {(int(found[1]), int(found[2])) for found in whole if found}
 
 
 def _check_finite(knowledge: Tensor, start: int) -> None:
