@@ -23,6 +23,8 @@ from transformers import AttentionInterface
 NAME = "tslrec_prefix_row"
 # what some decoders ask of attention beyond keys, values and scale; a row without it would be silently wrong
 _UNSERVED = ("softcap", "s_aux", "sinks", "position_bias", "alibi")
+# Padding a group of segments by an eighth costs less than another call of the kernel; so do a few tokens.
+_PADDED, _FEW_TOKENS = 9 / 8, 32
 
 
 class UnservedAttention(NotImplementedError):
@@ -69,6 +71,27 @@ class PrefixRow:
     def padded_place(self) -> Tensor:
         """Where each token lies when the segments are padded to the longest, int64 [T], below B * S."""
         return self.segment * self.longest + self.local
+
+    @cached_property
+    def groups(self) -> "list[_Group]":
+        """Neighbours of about one length, for kernels that want them padded."""
+        groups: list[_Group] = []
+        lengths = self.lengths.tolist()
+        first = start = 0
+        while first < len(lengths):
+            last, tokens, longest = first, 0, 0
+            while last < len(lengths):
+                length = max(longest, lengths[last])
+                if length * (last + 1 - first) > _PADDED * (tokens + lengths[last]) + _FEW_TOKENS:
+                    break
+                last, tokens, longest = last + 1, tokens + lengths[last], length
+            own = torch.tensor(lengths[first:last], device=self.lengths.device)
+            segment = torch.repeat_interleave(torch.arange(len(own), device=own.device), own)
+            place = torch.arange(tokens, device=own.device) - (own.cumsum(0) - own)[segment]
+            places = None if tokens == len(own) * longest else segment * longest + place
+            groups.append(_Group(start, start + tokens, len(own), longest, places))
+            first, start = last, start + tokens
+        return groups
 
     @cached_property
     def cumulative(self) -> Tensor:
@@ -207,50 +230,71 @@ class _JoinedAttention(torch.autograd.Function):
 
 
 class _CpuPart:
-    """torch's flash attention for CPUs; with a row, over its segments padded to the longest.
+    """torch's flash attention for CPUs: all queries to all keys, or of each segment to itself.
 
-    A causal token never sees what comes behind it, so pads behind a segment need no mask.
+    Segments that lie together and are of about one length go through the kernel together, padded to the longest of
+    them. A causal token never sees what comes behind it, so pads need no mask.
     """
 
-    def __init__(self, row: PrefixRow | None = None) -> None:
-        self.row = row
+    def __init__(self, groups: list["_Group"] | None = None) -> None:
+        self.groups = groups
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor, scale: float) -> tuple[Tensor, Tensor]:
-        output, lse = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
-            self._pad(q), self._pad(k), self._pad(v), 0.0, self.row is not None, scale=scale
-        )
-        return self._unpad(output), self._unpad(lse)
+        kernel = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+        if self.groups is None:
+            output, lse = kernel(q, k, v, 0.0, False, scale=scale)
+            return output, lse
+        found = []
+        for group in self.groups:
+            output, lse = kernel(*(group.pad(tensor) for tensor in (q, k, v)), 0.0, True, scale=scale)
+            found.append((group.unpad(output), group.unpad(lse)))
+        outputs, lses = zip(*found, strict=True)
+        return torch.cat(outputs, dim=2), torch.cat(lses, dim=2)
 
     def backward(
         self, gradient: Tensor, q: Tensor, k: Tensor, v: Tensor, output: Tensor, lse: Tensor, scale: float
     ) -> tuple[Tensor, ...]:
-        tensors = [self._pad(tensor) for tensor in (gradient, q, k, v, output, lse)]
-        gradients = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward(
-            *tensors, 0.0, self.row is not None, scale=scale
-        )
-        return tuple(self._unpad(tensor) for tensor in gradients)
+        kernel = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
+        tensors = (gradient, q, k, v, output, lse)
+        if self.groups is None:
+            return tuple(kernel(*tensors, 0.0, False, scale=scale))
+        found = []
+        for group in self.groups:
+            gradients = kernel(*(group.pad(tensor) for tensor in tensors), 0.0, True, scale=scale)
+            found.append([group.unpad(tensor) for tensor in gradients])
+        return tuple(torch.cat(parts, dim=2) for parts in zip(*found, strict=True))
 
-    def _pad(self, tensor: Tensor) -> Tensor:
-        """[1, h, T, ...] -> [B, h, S, ...], zero at pads."""
-        row = self.row
-        if row is None:
-            return tensor.contiguous() if tensor.dim() == 3 else tensor
-        flat = tensor[0].transpose(0, 1)  # [T, h, ...]
-        if len(flat) < len(row.lengths) * row.longest:
-            padded = flat.new_zeros(len(row.lengths) * row.longest, *flat.shape[1:])
-            flat = padded.index_copy_(0, row.padded_place, flat)
-        view = flat.reshape(len(row.lengths), row.longest, *flat.shape[1:]).transpose(1, 2)
-        return view.contiguous() if tensor.dim() == 3 else view  # the kernel takes a log-sum-exp without strides
 
-    def _unpad(self, tensor: Tensor) -> Tensor:
-        """[B, h, S, ...] -> [1, h, T, ...]."""
-        row = self.row
-        if row is None:
-            return tensor
-        flat = tensor.transpose(1, 2).reshape(-1, tensor.shape[1], *tensor.shape[3:])  # [B * S, h, ...]
-        if len(row.padded_place) < len(flat):
-            flat = flat.index_select(0, row.padded_place)
-        return flat.transpose(0, 1).unsqueeze(0)
+@dataclass(frozen=True)
+class _Group:
+    """Segments that lie together in a row.
+
+    Attributes:
+        start, stop: their tokens, counted from the end of the prefix.
+        segments: their number, B.
+        longest: their greatest length, S.
+        places: where each token lies when they are padded to the longest, int64; ``None`` where none is shorter.
+    """
+
+    start: int
+    stop: int
+    segments: int
+    longest: int
+    places: Tensor | None
+
+    def pad(self, tensor: Tensor) -> Tensor:
+        """[1, h, T, ...] -> the group's [B, h, S, ...], zero at pads."""
+        own = tensor[0, :, self.start : self.stop]  # [h, tokens, ...]
+        if self.places is not None:
+            padded = own.new_zeros(len(own), self.segments * self.longest, *own.shape[2:])
+            own = padded.index_copy_(1, self.places, own)
+        view = own.reshape(len(own), self.segments, self.longest, *own.shape[2:]).transpose(0, 1)
+        return view.contiguous() if tensor.dim() == 3 else view  # the kernel takes a log-sum-exp without strides only
+
+    def unpad(self, tensor: Tensor) -> Tensor:
+        """[B, h, S, ...] -> [1, h, tokens, ...]."""
+        flat = tensor.transpose(0, 1).flatten(1, 2)  # [h, B * S, ...]
+        return (flat if self.places is None else flat.index_select(1, self.places)).unsqueeze(0)
 
 
 class _VarlenPart:
@@ -286,7 +330,7 @@ def _joined(*arguments: Any) -> Tensor:
 def _padded_segments(
     q: Tensor, k: Tensor, v: Tensor, prefix_k: Tensor, prefix_v: Tensor, row: PrefixRow, scale: float
 ) -> Tensor:
-    parts = _CpuPart(), _CpuPart(row)
+    parts = _CpuPart(), _CpuPart(row.groups)
     return _joined(q, k, v, prefix_k, prefix_v, parts, scale)
 
 
