@@ -92,7 +92,7 @@ def console() -> None:
         distributed.leave()
     except KeyboardInterrupt:
         sys.exit("interrupted; finished stages are kept, the same command goes on from them")
-    except (ValueError, RuntimeError, ImportError, OSError) as error:
+    except (ValueError, RuntimeError, ImportError, OSError, MemoryError) as error:
         if getLogger().isEnabledFor(logging.DEBUG):  # --state=DEBUG shows where it came from
             raise
         sys.exit(f"error: {error}")

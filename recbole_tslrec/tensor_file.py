@@ -84,7 +84,7 @@ class TensorFile:
         row = 4 * math.prod(self.shapes[name][1:])
         with self.path.open("r+b") as file:
             file.seek(self._starts[name] + start * row)
-            file.write(rows.contiguous().numpy().tobytes())
+            file.write(rows.numpy().tobytes())
 
     def sync(self) -> None:
         """Wait until what was written is on the disk."""

@@ -126,6 +126,17 @@ def test_manifest_says_what_when_with_what_and_how(built: Artifact) -> None:
     assert manifest["peak_memory_bytes"] > 1 << 20
 
 
+def test_what_writing_reports_stands_in_the_manifest_and_decides_no_hash(store: Store, built: Artifact) -> None:
+    def write(folder: Path) -> dict[str, float]:
+        table()(folder)
+        return {"loss": 0.5}
+
+    reported = store.build("knowledge", RECIPE, write)
+    assert built.manifest["report"] == {}
+    assert reported.manifest["report"] == {"loss": 0.5}
+    assert reported.hash == built.hash
+
+
 def test_manifest_lists_every_file_with_its_sha256(built: Artifact) -> None:
     names = {"item_tokens.json", "data.safetensors"}
     assert {path.name for path in built.folder.iterdir()} == names | {"manifest.json"}
@@ -218,6 +229,24 @@ def test_failed_first_build_is_not_found_and_can_be_repeated(store: Store) -> No
     assert store.find("knowledge", RECIPE) is None
     artifact = store.build("knowledge", RECIPE, table())
     assert set(artifact.manifest["files"]) == {"item_tokens.json", "data.safetensors"}
+
+
+@pytest.mark.parametrize(("shared", "left"), [(True, ["half.json"]), (False, [])])
+def test_only_a_shared_build_goes_on_with_what_an_interrupted_one_left(
+    store: Store, shared: bool, left: list[str]
+) -> None:
+    found = []
+
+    def write(folder: Path) -> None:
+        found.append([path.name for path in folder.iterdir()])
+        write_json(folder / "half.json", 1)
+        if len(found) == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        store.build("sft", RECIPE, write, shared=shared)
+    store.build("sft", RECIPE, write, shared=shared)
+    assert found == [[], left]
 
 
 def test_replace_that_stopped_between_its_renames_is_recovered(store: Store, built: Artifact) -> None:

@@ -16,6 +16,8 @@ MODULES = [
     "recbole_tslrec.artifacts",
     "recbole_tslrec.augmentation.fusion",
     "recbole_tslrec.model",
+    "recbole_tslrec.pipeline",
+    "recbole_tslrec.quick_start",
 ]
 SCRIPT = """
 import importlib, json, sys
@@ -38,7 +40,7 @@ def state_after():
 
 
 @pytest.mark.parametrize("module", MODULES)
-@pytest.mark.parametrize("library", ["transformers", "peft"])
+@pytest.mark.parametrize("library", ["transformers", "peft", "accelerate"])
 def test_llm_library_is_not_imported(state_after, module, library):
     assert module in state_after[module]["modules"]
     assert library not in state_after[module]["modules"]

@@ -142,6 +142,8 @@ def prefix_row_attention(
     """
     if prefix_row is None:
         raise UnservedAttention("it does not hand keyword arguments through to its attention")
+    if not getattr(module, "is_causal", True):
+        raise UnservedAttention("its attention looks in both directions")
     unserved = [name for name in _UNSERVED if others.get(name) is not None]
     if unserved or dropout or attention_mask is not None or len(query) != 1:
         reason = unserved[0] if unserved else "dropout" if dropout else "a mask or batch of its own"

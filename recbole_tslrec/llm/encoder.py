@@ -85,7 +85,6 @@ class PromptEncoder(nn.Module):
         """For inference: keep the states of d_inst, so that later rows do without it. Does nothing when ``padded``."""
         if self.layout == PADDED:
             return
-        self._prefix_states.clear()
         instruction = self.token_embedding(self.instruction)
         row = PrefixRow(len(instruction), self.instruction.new_zeros(0), 0, self.kernel, keep_prefix=True)
         self._run(instruction, torch.arange(len(instruction), device=instruction.device), row)

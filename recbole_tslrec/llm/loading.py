@@ -19,8 +19,9 @@ from recbole_tslrec.random_stream import own_random_stream
 
 SCRATCH = "scratch"
 QUANTIZATIONS = ("none", "8bit", "4bit")
-# peft 0.21 asks a transformers model for its old name of the switch for activation checkpointing
-warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated", category=FutureWarning)
+# transformers 5.23 has new names for activation checkpointing; peft 0.21 and older versions of it know the former only
+for _name in ("is_gradient_checkpointing", "gradient_checkpointing_enable"):
+    warnings.filterwarnings("ignore", message=f"`{_name}` is deprecated", category=FutureWarning)
 
 
 class LLMError(RuntimeError):

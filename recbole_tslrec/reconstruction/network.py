@@ -58,11 +58,6 @@ class ReconstructionNetwork(nn.Module):
         with torch.autocast(hidden.device.type, enabled=False):
             return torch.softmax(self.head(hidden), dim=1)
 
-    def calculate_loss(self, interaction: Any) -> Tensor:
-        """Eq. 3 over a batch of users, in the form that RecBole's trainer calls."""
-        _, predicted = self(interaction[ITEM_SEQ], interaction[ITEM_SEQ_LEN])
-        return reconstruction_error(predicted, interaction[PREFERENCE_TARGET]).mean()
-
     def trainable(self) -> dict[str, nn.Parameter]:
         """The parameters that SFT changes: LoRA adapters (or a scratch LLM), ``linear_proj`` and the head."""
         return {name: weight for name, weight in self.named_parameters() if weight.requires_grad}
@@ -93,5 +88,6 @@ def build_network(config: Any, item_embeddings: Tensor) -> ReconstructionNetwork
         encoder = PromptEncoder(llm, configured_prompt(config), item_embeddings.shape[1], item_norm)
         network = ReconstructionNetwork(encoder, config["group_count"], item_embeddings)
     network = network.to(config["device"])
-    choose_layout(encoder, config["sft_layout"])
+    items = int(config["prompt_max_items"] or config["MAX_ITEM_LIST_LENGTH"])
+    choose_layout(encoder, config["sft_layout"], len(encoder.instruction) + items + len(encoder.response))
     return network

@@ -210,6 +210,7 @@ class SFTTrainer(StepwiseNanCheck, Trainer):  # type: ignore[misc]  # RecBole is
                 f"--sft_tokens_per_batch={max(1, halved)} to go on from the last step checkpoint, or choose a smaller "
                 "LLM or a smaller prompt_max_items"
             )
+        self.accelerator.gradient_state._set_sync_gradients(True)  # amid a step accelerate would keep the gradients
         self.optimizer.zero_grad()
         self.logger.warning(f"out of memory: going on with micro-batches of {halved} tokens")
         return halved

@@ -73,7 +73,6 @@ def _encoder_decoder(folder: Path) -> None:
         (_damaged, {}, "incomplete or damaged"),
         (_encoder_decoder, {}, "is an encoder-decoder"),
         (lambda folder: (folder / "config.json").unlink(), {}, "no folder with a config.json"),
-        (lambda folder: None, {"llm_dtype": "float7"}, "llm_dtype .float7. is not one of"),
         (lambda folder: None, {"llm_quantization": "3bit"}, "llm_quantization .3bit. is not one of none, 8bit, 4bit"),
     ],
 )
@@ -83,6 +82,11 @@ def test_what_cannot_be_loaded_is_said_before_work_starts(
     spoil(llama_folder)
     with pytest.raises(LLMError, match=message):
         check_llm(make_config(llm_name_or_path=str(llama_folder), **settings))
+
+
+def test_an_unknown_dtype_is_said_before_work_starts(make_config: MakeConfig, llama_folder: Path) -> None:
+    with pytest.raises(ValueError, match=r"llm_dtype \[float7\] is not one of"):
+        check_llm(make_config(llm_name_or_path=str(llama_folder), llm_dtype="float7"))
 
 
 def test_quantisation_without_bitsandbytes_names_the_extra(
@@ -96,7 +100,7 @@ def test_quantisation_without_bitsandbytes_names_the_extra(
 def test_too_little_memory_says_how_much(
     make_config: MakeConfig, llama_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loading, "_free_memory", lambda device: 1000)
+    monkeypatch.setattr(loading, "free_memory", lambda device: 1000)
     with pytest.raises(LLMError, match=r"GiB for its weights.*choose a smaller LLM"):
         check_llm(make_config(llm_name_or_path=str(llama_folder)))
 

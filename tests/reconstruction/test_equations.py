@@ -6,37 +6,26 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from transformers.models.llama import modeling_llama
 
+from recbole_tslrec.llm.layout import LAYOUTS, choose_layout
 from recbole_tslrec.llm.loading import add_adapters, load_llm
 from recbole_tslrec.reconstruction.network import (
     ITEM_SEQ,
     ITEM_SEQ_LEN,
-    PREFERENCE_TARGET,
     ReconstructionNetwork,
     build_network,
     configured_prompt,
-    reconstruction_loss,
+    reconstruction_error,
 )
+from tests.decoders import plain_attention
 
 HISTORIES = [[3, 1, 4, 1, 5], [2], [9, 2, 6]]
 GROUP_COUNT = 4
 
 
-@pytest.fixture
-def exact_norm(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Llama's RMSNorm computes in float32 whatever it is given; here it must not."""
-
-    def forward(self: Any, hidden: torch.Tensor) -> torch.Tensor:
-        variance = hidden.square().mean(-1, keepdim=True)
-        return self.weight * hidden * torch.rsqrt(variance + self.variance_epsilon)
-
-    monkeypatch.setattr(modeling_llama.LlamaRMSNorm, "forward", forward)
-
-
-@pytest.fixture
-def network(make_config: Callable[..., Any], exact_norm: None) -> ReconstructionNetwork:
-    """A float64 network whose LLM has adapters that do something (a fresh B is zero)."""
+@pytest.fixture(params=LAYOUTS)
+def network(make_config: Callable[..., Any], exact_norm: None, request: pytest.FixtureRequest) -> ReconstructionNetwork:
+    """A float64 network whose LLM has adapters that do something (a fresh B is zero); in either layout."""
     config = make_config(group_count=GROUP_COUNT, scratch_layers=2)
     network = build_network(config, torch.randn(11, 6, generator=torch.Generator().manual_seed(0)))
     network.encoder.llm = add_adapters(load_llm(config).requires_grad_(False), config)
@@ -44,22 +33,31 @@ def network(make_config: Callable[..., Any], exact_norm: None) -> Reconstruction
     for name, weight in network.named_parameters():
         if "lora_B" in name:
             weight.data.copy_(torch.randn(weight.shape, generator=generator) * 0.1)
-    return network.double()
+    assert choose_layout(network.double().encoder, request.param) == request.param
+    return network
 
 
-def batch(histories: list[list[int]], target: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
+def batch(histories: list[list[int]]) -> dict[str, torch.Tensor]:
     rows = torch.nn.utils.rnn.pad_sequence([torch.tensor(history) for history in histories], batch_first=True)
     lengths = torch.tensor([len(history) for history in histories])
-    return {ITEM_SEQ: rows, ITEM_SEQ_LEN: lengths, PREFERENCE_TARGET: target}  # type: ignore[dict-item]
+    return {ITEM_SEQ: rows, ITEM_SEQ_LEN: lengths}
 
 
 def plain_hidden(network: ReconstructionNetwork, history: list[int]) -> torch.Tensor:
-    """Eq. 1 as it is written, for one user: no batch, no pad, no mask."""
+    """Eq. 1 as it is written, for one user: no batch, no pad, no mask, torch's own attention."""
     encoder = network.encoder
     words = encoder.llm.get_input_embeddings().weight
-    items = encoder.item_embeddings[history] @ encoder.linear_proj.weight.T + encoder.linear_proj.bias
+    items = network.item_embeddings[history] @ encoder.linear_proj.weight.T + encoder.linear_proj.bias
     prompt = torch.cat([words[encoder.instruction], items, words[encoder.response]])
-    return encoder.llm(inputs_embeds=prompt[None], use_cache=False).last_hidden_state[0, -1]
+    with plain_attention(encoder.llm):
+        hidden: torch.Tensor = encoder.llm(inputs_embeds=prompt[None], use_cache=False).last_hidden_state[0, -1]
+    return hidden
+
+
+def loss_of(network: ReconstructionNetwork, histories: list[list[int]], target: torch.Tensor) -> torch.Tensor:
+    inputs = batch(histories)
+    _, predicted = network(inputs[ITEM_SEQ], inputs[ITEM_SEQ_LEN])
+    return reconstruction_error(predicted, target).mean()
 
 
 def test_eq_1_for_every_user_of_a_batch(network: ReconstructionNetwork) -> None:
@@ -79,12 +77,14 @@ def test_eq_2_is_a_softmax_of_the_head(network: ReconstructionNetwork) -> None:
 def test_eq_3_by_hand() -> None:
     predicted = torch.tensor([[0.5, 0.5], [0.9, 0.1]])
     target = torch.tensor([[1.0, 0.0], [0.9, 0.1]])
-    assert reconstruction_loss(predicted, target).item() == pytest.approx((0.25 + 0.25 + 0) / 2)
+    error = reconstruction_error(predicted, target)
+    assert error.tolist() == pytest.approx([0.25 + 0.25, 0])
+    assert error.mean().item() == pytest.approx(0.25)
 
 
 def test_loss_and_gradients_equal_the_plain_computation(network: ReconstructionNetwork) -> None:
     target = torch.tensor([[0.4, 0.2, 0.4, 0.0], [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1 / 3, 2 / 3]], dtype=torch.float64)
-    loss = network.calculate_loss(batch(HISTORIES, target))
+    loss = loss_of(network, HISTORIES, target)
     gradients = torch.autograd.grad(loss, list(network.trainable().values()))
 
     per_user = []
@@ -107,13 +107,13 @@ def test_only_adapters_projection_and_head_are_trained(network: ReconstructionNe
     assert all("lora_" in name for name in trained if name.startswith("encoder.llm"))
 
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    items = network.encoder.item_embeddings.clone()
+    items = network.item_embeddings.clone()
     optimizer = torch.optim.SGD(network.parameters(), lr=1.0)
-    network.calculate_loss(batch(HISTORIES, torch.full((3, GROUP_COUNT), 0.25, dtype=torch.float64))).backward()
+    loss_of(network, HISTORIES, torch.full((3, GROUP_COUNT), 0.25, dtype=torch.float64)).backward()
     optimizer.step()
     changed = {name for name, value in network.state_dict().items() if not torch.equal(value, before[name])}
     assert changed == trained
-    assert torch.equal(network.encoder.item_embeddings, items)
+    assert torch.equal(network.item_embeddings, items)
 
 
 def test_a_user_does_not_depend_on_the_others_of_the_batch(network: ReconstructionNetwork) -> None:
@@ -127,7 +127,7 @@ def test_projected_items_start_as_loud_as_words(make_config: Callable[..., Any])
         rows = torch.randn(200, 6, generator=torch.Generator().manual_seed(0)) * scale
         rows[0] = 0
         encoder = build_network(make_config(scratch_hidden_size=64), rows).encoder
-        loudness = encoder.linear_proj(encoder.item_embeddings[1:]).std() / encoder.token_embedding.weight.std()
+        loudness = encoder.linear_proj(rows[1:]).std() / encoder.token_embedding.weight.std()
         assert 0.8 < loudness < 1.25
 
 

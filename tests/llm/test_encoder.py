@@ -1,0 +1,105 @@
+"""Eq. 1 in either layout, with the instruction computed once or each time."""
+
+import pytest
+import torch
+
+from recbole_tslrec.llm.encoder import PromptEncoder
+from recbole_tslrec.llm.layout import LAYOUTS, PADDED, PREFIX_ROW, choose_layout
+from tests.decoders import HIDDEN_SIZE, ITEM_SIZE, SERVED, encoder_of, tiny_decoder
+
+COUNTS = torch.tensor([4, 1, 6])
+
+
+def items_of(count: int = 11, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    return torch.randn(count, ITEM_SIZE, generator=torch.Generator().manual_seed(3), dtype=dtype)
+
+
+def laid_out(layout: str, decoder: str = "Llama", dtype: torch.dtype = torch.float64) -> PromptEncoder:
+    architecture, settings = SERVED[decoder]
+    encoder = encoder_of(tiny_decoder(architecture, **settings)).to(dtype)
+    assert choose_layout(encoder, layout) == layout
+    return encoder
+
+
+@pytest.mark.parametrize("decoder", SERVED)
+@torch.no_grad()
+def test_both_layouts_agree(decoder: str, exact_norm: None) -> None:
+    row, padded = (laid_out(layout, decoder)(items_of(dtype=torch.float64), COUNTS) for layout in LAYOUTS)
+    assert row.shape == (3, HIDDEN_SIZE)
+    torch.testing.assert_close(row, padded, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("decoder", SERVED)
+@torch.no_grad()
+def test_an_instruction_computed_once_changes_nothing(decoder: str) -> None:
+    encoder = laid_out(PREFIX_ROW, decoder)
+    items = items_of(dtype=torch.float64)
+    expected = encoder(items, COUNTS)
+    tokens = []
+    encoder.llm.register_forward_pre_hook(
+        lambda module, arguments, names: tokens.append(names["inputs_embeds"].shape[1]), with_kwargs=True
+    )
+    encoder.compute_prefix_once()
+    for _ in range(2):  # it is still there the second time
+        torch.testing.assert_close(encoder(items, COUNTS), expected, rtol=0, atol=1e-12)
+    segments = int(COUNTS.sum()) + 3 * len(encoder.response)
+    assert tokens == [len(encoder.instruction), segments, segments]
+
+
+@torch.no_grad()
+def test_computing_the_instruction_anew_takes_the_new_weights() -> None:
+    encoder = laid_out(PREFIX_ROW)
+    encoder.compute_prefix_once()
+    for weight in encoder.llm.parameters():
+        weight.mul_(0.5)
+    encoder.compute_prefix_once()
+    found = encoder(items_of(dtype=torch.float64), COUNTS)
+    encoder._prefix_states = {}
+    torch.testing.assert_close(found, encoder(items_of(dtype=torch.float64), COUNTS), rtol=0, atol=1e-12)
+
+
+@torch.no_grad()
+def test_padded_prompts_take_the_instruction_along() -> None:
+    encoder = laid_out(PADDED)
+    expected = encoder(items_of(dtype=torch.float64), COUNTS)
+    passes = []
+    encoder.llm.register_forward_hook(lambda *arguments: passes.append(1))
+    encoder.compute_prefix_once()
+    assert not passes
+    assert torch.equal(encoder(items_of(dtype=torch.float64), COUNTS), expected)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@torch.no_grad()
+def test_an_llm_in_half_precision_gives_single_precision(layout: str, dtype: torch.dtype) -> None:
+    """As the export does it: the projection stays in float32."""
+    encoder = laid_out(layout, dtype=torch.float32)
+    expected = encoder(items_of(), COUNTS)
+    encoder.llm.to(dtype)
+    hidden = encoder(items_of(), COUNTS)
+    assert hidden.dtype == torch.float32
+    assert (hidden - expected).norm() < 0.05 * expected.norm()
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_autocast_gives_single_precision_and_gradients(layout: str) -> None:
+    encoder = laid_out(layout, dtype=torch.float32)
+    with torch.autocast("cpu", torch.bfloat16):
+        hidden = encoder(items_of(), COUNTS)
+    assert hidden.dtype == torch.float32
+    hidden.square().sum().backward()
+    assert encoder.linear_proj.weight.grad is not None
+    assert torch.isfinite(encoder.linear_proj.weight.grad).all()
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_checkpointed_activations_give_the_same_gradient(layout: str) -> None:
+    gradients = []
+    for checkpointed in (False, True):
+        encoder = laid_out(layout).train()
+        if checkpointed:
+            encoder.checkpoint_activations()
+        encoder(items_of(dtype=torch.float64), COUNTS).sum().backward()
+        gradients.append(encoder.linear_proj.weight.grad)
+    torch.testing.assert_close(gradients[1], gradients[0], rtol=0, atol=1e-12)
