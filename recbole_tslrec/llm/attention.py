@@ -2,9 +2,13 @@
 
 A prefix row is ``[prefix | segment 1 | segment 2 | ...]``: the beginning that all
 prompts of a micro-batch share stands in it once.
-For a token of a segment, softmax attention over prefix and segment is the sum of two attentions, each weighted by its
-share of the softmax's denominator; the logarithms of the two denominators (log-sum-exp) give the weights. So nothing is
-padded but the segments among themselves, and no mask is ever made.
+Linear layers then see neither pads nor copies of the prefix; only attention is computed kernel by kernel:
+
+``tiles``   Whole segments are gathered into tiles of some 64 tokens, each with the prefix in front, for torch's own
+            attention under a mask. It serves on every device.
+``flex``    FlexAttention: one fused CUDA kernel that skips what nobody sees.
+``varlen``  Flash attention for CUDA to the prefix and to the own segment, joined by their log-sum-exp: softmax over
+            both is the sum of the two, each weighted by its share of the denominator.
 
 transformers calls :func:`prefix_row_attention` in every layer once the LLM's attention implementation is set to
 :data:`NAME`; models hand the keyword argument ``prefix_row`` through to it.
@@ -23,12 +27,61 @@ from transformers import AttentionInterface
 NAME = "tslrec_prefix_row"
 # what some decoders ask of attention beyond keys, values and scale; a row without it would be silently wrong
 _UNSERVED = ("softcap", "s_aux", "sinks", "position_bias", "alibi")
-# Padding a group of segments by an eighth costs less than another call of the kernel; so do a few tokens.
-_PADDED, _FEW_TOKENS = 9 / 8, 32
+_TILE = 64  # tokens; smaller ones are more calls of a matrix product, larger ones more of what the mask throws away
 
 
 class UnservedAttention(NotImplementedError):
     """The decoder asks for something that attention over a prefix row does not do."""
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """Segments gathered into tiles: neighbours together up to :data:`_TILE` tokens, a longer one alone.
+
+    Attributes:
+        tokens: the token, counted from the end of the prefix, at each place of each tile, int64 [N, S]; pads hold 0.
+        segment: its segment, int64 [N, S]; -1 at pads.
+        places: where each token lies in the flattened tiles, int64 [T].
+    """
+
+    tokens: Tensor
+    segment: Tensor
+    places: Tensor
+    _masks: dict[tuple[int, torch.dtype], Tensor] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, lengths: Tensor) -> "Tiles":
+        """The tiles of segments with the given lengths, int64 [B]."""
+        sizes: list[int] = []
+        for length in lengths.tolist():
+            if sizes and sizes[-1] + length <= _TILE:
+                sizes[-1] += length
+            else:
+                sizes.append(length)
+        size = torch.tensor(sizes, device=lengths.device)
+        total, longest = int(size.sum()), max(sizes)
+        tile = torch.repeat_interleave(torch.arange(len(sizes), device=size.device), size)  # [T]
+        token = torch.arange(total, device=size.device)
+        places = tile * longest + token - (size.cumsum(0) - size)[tile]
+        flat = size.new_zeros(len(sizes) * longest).index_copy_(0, places, token)
+        of_token = torch.repeat_interleave(torch.arange(len(lengths), device=size.device), lengths)
+        segment = size.new_full((len(flat),), -1).index_copy_(0, places, of_token)
+        return cls(flat.view(len(sizes), longest), segment.view(len(sizes), longest), places)
+
+    def with_prefix(self, prefix: int) -> Tensor:
+        """The tokens of a row that begins with the prefix, the prefix in front of each tile, int64 [N, P + S]."""
+        shared = torch.arange(prefix, device=self.tokens.device).expand(len(self.tokens), -1)
+        return torch.cat([shared, self.tokens + prefix], dim=1)
+
+    def mask(self, prefix: int, dtype: torch.dtype) -> Tensor:
+        """0 where a token sees another and minus infinity elsewhere, [N, 1, S, P + S]; made once for all layers."""
+        if (prefix, dtype) not in self._masks:
+            place = torch.arange(self.tokens.shape[1], device=self.tokens.device)
+            same = self.segment.unsqueeze(2) == self.segment.unsqueeze(1)  # [N, S, S]
+            sees = torch.nn.functional.pad(same & (place.unsqueeze(1) >= place), (prefix, 0), value=True)
+            zeros = torch.zeros(sees.shape, dtype=dtype, device=sees.device)
+            self._masks[prefix, dtype] = zeros.masked_fill_(~sees, -torch.inf).unsqueeze(1)
+        return self._masks[prefix, dtype]
 
 
 @dataclass
@@ -73,25 +126,9 @@ class PrefixRow:
         return self.segment * self.longest + self.local
 
     @cached_property
-    def groups(self) -> "list[_Group]":
-        """Neighbours of about one length, for kernels that want them padded."""
-        groups: list[_Group] = []
-        lengths = self.lengths.tolist()
-        first = start = 0
-        while first < len(lengths):
-            last, tokens, longest = first, 0, 0
-            while last < len(lengths):
-                length = max(longest, lengths[last])
-                if length * (last + 1 - first) > _PADDED * (tokens + lengths[last]) + _FEW_TOKENS:
-                    break
-                last, tokens, longest = last + 1, tokens + lengths[last], length
-            own = torch.tensor(lengths[first:last], device=self.lengths.device)
-            segment = torch.repeat_interleave(torch.arange(len(own), device=own.device), own)
-            place = torch.arange(tokens, device=own.device) - (own.cumsum(0) - own)[segment]
-            places = None if tokens == len(own) * longest else segment * longest + place
-            groups.append(_Group(start, start + tokens, len(own), longest, places))
-            first, start = last, start + tokens
-        return groups
+    def tiles(self) -> "Tiles":
+        """Neighbouring segments together, for kernels that want batches."""
+        return Tiles.of(self.lengths)
 
     @cached_property
     def cumulative(self) -> Tensor:
@@ -105,8 +142,8 @@ class PrefixRow:
 
 
 def default_kernel(device: torch.device | str) -> str:
-    """The kernel for a device: ``flex`` on CUDA (see benchmarks/RESULTS.md), ``padded_segments`` elsewhere."""
-    return "flex" if torch.device(device).type == "cuda" else "padded_segments"
+    """The kernel for a device: ``flex`` on CUDA, ``tiles`` elsewhere; see benchmarks/attention.py."""
+    return "flex" if torch.device(device).type == "cuda" else "tiles"
 
 
 def prefix_row_attention(
@@ -155,26 +192,45 @@ def prefix_row_attention(
         key, value = key.repeat_interleave(group, 1), value.repeat_interleave(group, 1)
     query, key = query.to(value.dtype), key.to(value.dtype)  # under autocast rotary embeddings come as float32
     scale = query.shape[-1] ** -0.5 if scaling is None else float(scaling)
-    prefix_key, prefix_value = row.prefix_states.get(module, (key[:, :, :prefix], value[:, :, :prefix]))
-    if sliding_window is not None and sliding_window < prefix_key.shape[2] + row.longest:
+    seen = prefix  # tokens of the prefix that stand before the segments' keys
+    if module in row.prefix_states:
+        states = row.prefix_states[module]
+        seen = states[0].shape[2]
+        key, value = torch.cat([states[0], key], 2), torch.cat([states[1], value], 2)
+    if sliding_window is not None and sliding_window < seen + row.longest:
         raise UnservedAttention(f"its sliding window of {sliding_window} tokens is shorter than a prompt")
+    shared = key[:, :, :seen], value[:, :, :seen]
     if row.keep_prefix:
-        row.prefix_states[module] = prefix_key, prefix_value
+        row.prefix_states[module] = shared
     outputs = []  # each [1, h, tokens, d]
     if prefix:
-        own = query[:, :, :prefix]
-        outputs.append(scaled_dot_product_attention(own, prefix_key, prefix_value, is_causal=True, scale=scale))
+        outputs.append(scaled_dot_product_attention(query[:, :, :prefix], *shared, is_causal=True, scale=scale))
     if len(row.lengths):
-        segments = query[:, :, prefix:], key[:, :, prefix:], value[:, :, prefix:]
-        outputs.append(KERNELS[row.kernel](*segments, prefix_key, prefix_value, row, scale))
+        outputs.append(KERNELS[row.kernel](query[:, :, prefix:], key, value, row, seen, scale))
     return torch.cat(outputs, dim=2).transpose(1, 2), None
 
 
-def _flex(q: Tensor, k: Tensor, v: Tensor, prefix_k: Tensor, prefix_v: Tensor, row: PrefixRow, scale: float) -> Tensor:
-    """FlexAttention: one fused kernel that skips the blocks in which nobody sees anybody."""
+def _tiles(q: Tensor, k: Tensor, v: Tensor, row: PrefixRow, prefix: int, scale: float) -> Tensor:
+    tiles = row.tiles
+    queries = _gather(q, tiles.tokens)  # [N, h, S, d]
+    tokens = tiles.with_prefix(prefix)
+    keys, values = _gather(k, tokens), _gather(v, tokens)  # [N, h, P + S, d]
+    mask = tiles.mask(prefix, q.dtype)
+    attended = scaled_dot_product_attention(queries, keys, values, attn_mask=mask, scale=scale)
+    flat = attended.transpose(1, 2).reshape(-1, q.shape[1], q.shape[3])  # [N * S, h, d]
+    return flat.index_select(0, tiles.places).transpose(0, 1).unsqueeze(0)
+
+
+def _gather(tensor: Tensor, tokens: Tensor) -> Tensor:
+    """Tokens [N, S] of a row [1, h, T, d] -> [N, h, S, d]."""
+    rows = tensor[0].transpose(0, 1).index_select(0, tokens.flatten())  # [N * S, h, d]
+    return rows.view(*tokens.shape, *rows.shape[1:]).transpose(1, 2)
+
+
+def _flex(q: Tensor, k: Tensor, v: Tensor, row: PrefixRow, prefix: int, scale: float) -> Tensor:
     from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 
-    prefix, tokens = prefix_k.shape[2], q.shape[2]
+    tokens = q.shape[2]
     if prefix not in row.block_masks:
         segment = row.segment
 
@@ -184,23 +240,23 @@ def _flex(q: Tensor, k: Tensor, v: Tensor, prefix_k: Tensor, prefix_v: Tensor, r
 
         make_mask = _compiled(create_block_mask, q.device)
         row.block_masks[prefix] = make_mask(sees, None, None, tokens, prefix + tokens, device=q.device.type)
-    keys, values = torch.cat([prefix_k, k], 2), torch.cat([prefix_v, v], 2)
     attend = _compiled(flex_attention, q.device)
-    return attend(q, keys, values, block_mask=row.block_masks[prefix], scale=scale)  # type: ignore[no-any-return]
+    attended: Tensor = attend(q, k, v, block_mask=row.block_masks[prefix], scale=scale)
+    return attended
 
 
 _COMPILED: dict[Callable[..., Any], Callable[..., Any]] = {}
 
 
 def _compiled(function: Callable[..., Any], device: torch.device) -> Callable[..., Any]:
-    if device.type == "cpu":  # compiled FlexAttention has no backward there
+    if device.type == "cpu":  # where FlexAttention has no backward pass anyway
         return function
     if function not in _COMPILED:
         _COMPILED[function] = torch.compile(function, dynamic=True)
     return _COMPILED[function]
 
 
-class _JoinedAttention(torch.autograd.Function):
+class JoinedAttention(torch.autograd.Function):
     """Attention to the prefix and to the own segment, joined by log-sum-exp.
 
     The backward pass of either part is that of flash attention, given the output and the log-sum-exp of the whole:
@@ -231,74 +287,6 @@ class _JoinedAttention(torch.autograd.Function):
         return dq + dq_own, dk, dv, d_prefix_k, d_prefix_v, None, None
 
 
-class _CpuPart:
-    """torch's flash attention for CPUs: all queries to all keys, or of each segment to itself.
-
-    Segments that lie together and are of about one length go through the kernel together, padded to the longest of
-    them. A causal token never sees what comes behind it, so pads need no mask.
-    """
-
-    def __init__(self, groups: list["_Group"] | None = None) -> None:
-        self.groups = groups
-
-    def forward(self, q: Tensor, k: Tensor, v: Tensor, scale: float) -> tuple[Tensor, Tensor]:
-        kernel = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
-        if self.groups is None:
-            output, lse = kernel(q, k, v, 0.0, False, scale=scale)
-            return output, lse
-        found = []
-        for group in self.groups:
-            output, lse = kernel(*(group.pad(tensor) for tensor in (q, k, v)), 0.0, True, scale=scale)
-            found.append((group.unpad(output), group.unpad(lse)))
-        outputs, lses = zip(*found, strict=True)
-        return torch.cat(outputs, dim=2), torch.cat(lses, dim=2)
-
-    def backward(
-        self, gradient: Tensor, q: Tensor, k: Tensor, v: Tensor, output: Tensor, lse: Tensor, scale: float
-    ) -> tuple[Tensor, ...]:
-        kernel = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
-        tensors = (gradient, q, k, v, output, lse)
-        if self.groups is None:
-            return tuple(kernel(*tensors, 0.0, False, scale=scale))
-        found = []
-        for group in self.groups:
-            gradients = kernel(*(group.pad(tensor) for tensor in tensors), 0.0, True, scale=scale)
-            found.append([group.unpad(tensor) for tensor in gradients])
-        return tuple(torch.cat(parts, dim=2) for parts in zip(*found, strict=True))
-
-
-@dataclass(frozen=True)
-class _Group:
-    """Segments that lie together in a row.
-
-    Attributes:
-        start, stop: their tokens, counted from the end of the prefix.
-        segments: their number, B.
-        longest: their greatest length, S.
-        places: where each token lies when they are padded to the longest, int64; ``None`` where none is shorter.
-    """
-
-    start: int
-    stop: int
-    segments: int
-    longest: int
-    places: Tensor | None
-
-    def pad(self, tensor: Tensor) -> Tensor:
-        """[1, h, T, ...] -> the group's [B, h, S, ...], zero at pads."""
-        own = tensor[0, :, self.start : self.stop]  # [h, tokens, ...]
-        if self.places is not None:
-            padded = own.new_zeros(len(own), self.segments * self.longest, *own.shape[2:])
-            own = padded.index_copy_(1, self.places, own)
-        view = own.reshape(len(own), self.segments, self.longest, *own.shape[2:]).transpose(0, 1)
-        return view.contiguous() if tensor.dim() == 3 else view  # the kernel takes a log-sum-exp without strides only
-
-    def unpad(self, tensor: Tensor) -> Tensor:
-        """[B, h, S, ...] -> [1, h, tokens, ...]."""
-        flat = tensor.transpose(0, 1).flatten(1, 2)  # [h, B * S, ...]
-        return (flat if self.places is None else flat.index_select(1, self.places)).unsqueeze(0)
-
-
 class _VarlenPart:
     """torch's flash attention for CUDA over sequences of different lengths, laid one behind the other."""
 
@@ -324,28 +312,21 @@ class _VarlenPart:
         return tuple(tensor.transpose(0, 1).unsqueeze(0) for tensor in gradients)
 
 
-def _joined(*arguments: Any) -> Tensor:
-    joined: Tensor = _JoinedAttention.apply(*arguments)  # type: ignore[no-untyped-call]
+def _varlen(q: Tensor, k: Tensor, v: Tensor, row: PrefixRow, prefix: int, scale: float) -> Tensor:
+    whole_q, whole_k = (row.cumulative.new_tensor([0, tokens]) for tokens in (q.shape[2], prefix))
+    to_prefix = _VarlenPart(whole_q, whole_k, q.shape[2], prefix, causal=False)
+    to_own = _VarlenPart(row.cumulative, row.cumulative, row.longest, row.longest, causal=True)
+    own, shared = (k[:, :, prefix:], v[:, :, prefix:]), (k[:, :, :prefix], v[:, :, :prefix])
+    joined: Tensor = JoinedAttention.apply(q, *own, *shared, (to_prefix, to_own), scale)  # type: ignore[no-untyped-call]
     return joined
 
 
-def _padded_segments(
-    q: Tensor, k: Tensor, v: Tensor, prefix_k: Tensor, prefix_v: Tensor, row: PrefixRow, scale: float
-) -> Tensor:
-    parts = _CpuPart(), _CpuPart(row.groups)
-    return _joined(q, k, v, prefix_k, prefix_v, parts, scale)
-
-
-def _varlen(
-    q: Tensor, k: Tensor, v: Tensor, prefix_k: Tensor, prefix_v: Tensor, row: PrefixRow, scale: float
-) -> Tensor:
-    whole_q, whole_k = (row.cumulative.new_tensor([0, tensor.shape[2]]) for tensor in (q, prefix_k))
-    to_prefix = _VarlenPart(whole_q, whole_k, q.shape[2], prefix_k.shape[2], causal=False)
-    to_own = _VarlenPart(row.cumulative, row.cumulative, row.longest, row.longest, causal=True)
-    return _joined(q, k, v, prefix_k, prefix_v, (to_prefix, to_own), scale)
-
-
-# (queries, keys, values [1, h, T, d] of the segments, keys and values of the prefix, row, scale) -> [1, h, T, d]
-KERNELS: dict[str, Callable[..., Tensor]] = {"padded_segments": _padded_segments, "flex": _flex, "varlen": _varlen}
+# (queries of the segments [1, h, T, d], keys and values of prefix and segments [1, h, P + T, d], row, P, scale)
+# -> [1, h, T, d]
+KERNELS: dict[str, Callable[[Tensor, Tensor, Tensor, PrefixRow, int, float], Tensor]] = {
+    "tiles": _tiles,
+    "flex": _flex,
+    "varlen": _varlen,
+}
 
 AttentionInterface.register(NAME, prefix_row_attention)

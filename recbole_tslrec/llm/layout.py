@@ -98,17 +98,24 @@ def choose_layout(encoder: Any, wanted: str, longest_prompt: int = 0) -> str:
     """
     check_layout(wanted)
     encoder.layout = PADDED
+    llm = base_model(encoder.llm)
+    if llm.config._attn_implementation == attention.NAME:  # it has had a prefix row before
+        llm.set_attn_implementation("sdpa")
     if wanted == PADDED:
         return PADDED
-    window = getattr(base_model(encoder.llm).config, "sliding_window", None)
+    window = getattr(llm.config, "sliding_window", None)
     if window is not None and window < longest_prompt:
         reason: str | None = f"its sliding window of {window} tokens is shorter than a prompt"
     else:
         reason = _why_not(encoder)
+        if reason is not None and encoder.kernel != "tiles":
+            _say_once(f"attention kernel {encoder.kernel} does not serve here: {reason}; trying tiles")
+            encoder.kernel = "tiles"
+            reason = _why_not(encoder)
     if reason is None:
         return PREFIX_ROW
     _say_once(
-        f"sft_layout=prefix_row does not serve {type(base_model(encoder.llm)).__name__}: {reason}; going on with "
+        f"sft_layout=prefix_row does not serve {type(llm).__name__}: {reason}; going on with "
         "padded, which gives the same results more slowly"
     )
     return PADDED

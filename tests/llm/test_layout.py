@@ -75,7 +75,7 @@ def test_gradients_reach_items_and_response() -> None:
 
 def test_pads_lie_behind_and_are_masked() -> None:
     """Instruction 8, 9; segments 1 2 3 and 4."""
-    row = PrefixRow(2, torch.tensor([3, 1]), 3, "padded_segments")
+    row = PrefixRow(2, torch.tensor([3, 1]), 3, "tiles")
     batch = pad_prompts(torch.tensor([[8.0], [9.0]]), torch.tensor([[1.0], [2.0], [3.0], [4.0]]), row)
     assert batch.embeddings[..., 0].tolist() == [[8, 9, 1, 2, 3], [8, 9, 4, 0, 0]]
     assert batch.attention_mask.tolist() == [[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]]
@@ -137,10 +137,29 @@ def test_a_kernel_that_fails_on_this_machine_does_not_fail_the_run(
     def broken(*arguments: Any) -> torch.Tensor:
         raise RuntimeError("no kernel image is available")
 
-    monkeypatch.setitem(attention.KERNELS, "padded_segments", broken)
+    monkeypatch.setitem(attention.KERNELS, "tiles", broken)
     encoder = encoder_of(tiny_decoder("Llama"))
     assert choose_layout(encoder, PREFIX_ROW) == PADDED
     assert "no kernel image is available" in caplog.text
+
+
+def test_another_kernel_steps_in_for_one_that_fails(caplog: pytest.LogCaptureFixture) -> None:
+    """FlexAttention has no backward pass on a CPU."""
+    encoder = encoder_of(tiny_decoder("Llama"))
+    encoder.kernel = "flex"
+    assert choose_layout(encoder, PREFIX_ROW) == PREFIX_ROW
+    assert encoder.kernel == "tiles"
+    assert "attention kernel flex does not serve here: FlexAttention does not support backward on CPU" in caplog.text
+
+
+def test_a_layout_can_be_chosen_again() -> None:
+    encoder, items, counts = encoder_of(tiny_decoder("Llama")), items_of(3), torch.tensor([2, 1])
+    outputs = []
+    for wanted in (PREFIX_ROW, PADDED, PREFIX_ROW):
+        assert choose_layout(encoder, wanted) == wanted
+        outputs.append(encoder(items, counts))
+    for output in outputs[1:]:
+        torch.testing.assert_close(output, outputs[0], rtol=0, atol=1e-5)
 
 
 def test_an_unknown_layout_is_refused() -> None:
