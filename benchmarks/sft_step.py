@@ -62,7 +62,9 @@ class Scale:
     cases: Sequence[str] = tuple(lengths.CASES)
 
 
-QUICK = Scale(users=64, long_users=16, batch_size=32, rounds=2, tuning_users=16, budgets=(1024, 4096))
+QUICK = Scale(
+    users=64, batch_size=32, rounds=2, tuning_users=16, budgets=(1024, 4096), cases=("beauty", "ml1m", "yelp")
+)
 
 
 def build_contenders(size: LLMSize, device: torch.device) -> dict[str, ReconstructionNetwork]:
