@@ -168,7 +168,7 @@ def set_layout(encoder: PromptEncoder, layout: str, kernel: str | None = None) -
         chosen = choose_layout(encoder, layout)
     finally:
         logging.getLogger().removeHandler(handler)
-    if chosen != layout:
+    if chosen != layout or (kernel is not None and encoder.kernel != kernel):
         raise RuntimeError(f"kernel {encoder.kernel}: " + "; ".join(said))
 
 

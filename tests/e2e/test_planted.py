@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from recbole_tslrec.augmentation.export import export_items
+from recbole_tslrec.augmentation.export import encode_items, prepare_for_export
 from recbole_tslrec.data import Data
 from recbole_tslrec.recommender import evaluate_recommender, train_recommender
+from recbole_tslrec.reconstruction.examples import UserExamples
 from recbole_tslrec.reconstruction.grouping import group_items
 from recbole_tslrec.reconstruction.histories import Histories, hold_out_users
 from recbole_tslrec.reconstruction.network import build_network
 from recbole_tslrec.reconstruction.targets import preference_targets
-from recbole_tslrec.reconstruction.trainer import SFTTrainer, UserExamples
+from recbole_tslrec.reconstruction.trainer import SFTTrainer
 from tests.planted import plant, separated_rows
 
 USERS, ITEMS, CATEGORIES, LENGTH = 800, 300, 6, 10
@@ -43,14 +44,13 @@ def test_stage_1_learns_the_preferences_and_the_export_names_the_groups(
         checkpoint_dir=str(tmp_path / "sft"),
     )
     network = build_network(config, torch.cat([torch.zeros(1, 16), rows]))
-    examples = UserExamples(histories, targets, max_items=50)
-    loss, _ = SFTTrainer(config, network).fit(
-        examples.loader(train, 16, seed=0), examples.loader(held_out, 16), verbose=False
-    )
+    train_data, held_out_data = (UserExamples(histories, targets, 50, users, 16, seed=0) for users in (train, held_out))
+    loss, _ = SFTTrainer(config, network).fit(train_data, held_out_data, verbose=False)
     mean_target_loss = (targets[held_out] - targets[train].mean(dim=0)).square().sum(dim=1).mean()
     assert loss < 0.2 * mean_target_loss
 
-    _, categories = export_items(network, ITEMS, batch_size=256)
+    prepare_for_export(network, torch.float32)
+    _, categories = encode_items(network, rows)
     assert (categories.argmax(dim=1) == groups).float().mean() >= 0.9
 
 
