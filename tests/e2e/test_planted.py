@@ -39,7 +39,7 @@ def test_stage_1_learns_the_preferences_and_the_export_names_the_groups(
         scratch_layers=2,
         scratch_intermediate_size=64,
         prompt_instruction="Predict.",
-        sft_epochs=10,  # the learning rate falls to zero: fewer leave the one-item prompts, which are never seen, behind
+        sft_epochs=10,  # the learning rate falls to zero: with fewer, one-item prompts lag behind
         sft_learning_rate=3e-3,
         checkpoint_dir=str(tmp_path / "sft"),
     )
