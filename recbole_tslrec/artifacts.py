@@ -142,11 +142,9 @@ class Store:
     def find(self, kind: str, recipe: Recipe) -> Artifact | None:
         """The artifact of this kind and recipe, verified, or ``None`` where it was never finished."""
         folder = self.folder(kind, recipe)
-        previous = beside(folder, "previous")
-        if previous.exists():
+        if beside(folder, "previous").exists():
             with FileLock(beside(folder, "lock")):  # not while another process is between its two renames
-                if not folder.exists():
-                    previous.rename(folder)  # a rebuild was interrupted there
+                restore_folder(folder)
         return open_artifact(folder, kind) if folder.exists() else None
 
     def build(
@@ -278,11 +276,18 @@ def rows_of_tokens(table_tokens: Sequence[str], tokens: Sequence[str], source: s
 def replace_folder(new: Path, folder: Path) -> None:
     """Put a finished folder into the place of ``folder``; the former one goes only when the new one is there."""
     previous = beside(folder, "previous")
-    shutil.rmtree(previous, ignore_errors=True)
     if folder.exists():
+        shutil.rmtree(previous, ignore_errors=True)
         folder.rename(previous)
     new.rename(folder)
     shutil.rmtree(previous, ignore_errors=True)
+
+
+def restore_folder(folder: Path) -> None:
+    """Put the former folder back where :func:`replace_folder` was interrupted between its two renames."""
+    previous = beside(folder, "previous")
+    if previous.exists() and not folder.exists():
+        previous.rename(folder)
 
 
 def beside(path: Path, suffix: str) -> Path:

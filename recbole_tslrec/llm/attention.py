@@ -1,8 +1,7 @@
 """Attention over a prefix row: every token sees the prefix, and its own segment up to itself.
 
-A prefix row is ``[prefix | segment 1 | segment 2 | ...]``: the beginning that all
-prompts of a micro-batch share stands in it once.
-Linear layers then see neither pads nor copies of the prefix; only attention is computed kernel by kernel:
+A prefix row is ``[prefix | segment 1 | segment 2 | ...]``: the beginning that all prompts of a micro-batch share stands
+in it once. Linear layers then see neither pads nor copies of the prefix. Attention has a choice of kernels:
 
 ``tiles``   Whole segments are gathered into tiles of some 64 tokens, each with the prefix in front, for torch's own
             attention under a mask. It serves on every device.

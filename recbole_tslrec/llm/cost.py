@@ -12,7 +12,7 @@ from recbole_tslrec import distributed
 from recbole_tslrec.llm.loading import SCRATCH, bytes_per_weight, count_parameters, free_memory
 from recbole_tslrec.llm.precision import llm_dtype
 
-MOST_TOKENS = {"cpu": 2048, "cuda": 16384}  # more a micro-batch is not faster
+MOST_TOKENS = {"cpu": 2048, "cuda": 16384}  # cpu: more is not faster, measured; cuda: not measured yet
 _FEWEST_TOKENS = 512  # below this, computing activations twice costs less than small matrix products
 _SHARE_OF_PEAK = 0.5  # of the measured speed of a matrix product that training is taken to reach
 _SHARE_OF_MEMORY = 0.7  # of the free memory that activations may take; the rest is for what lives only for moments

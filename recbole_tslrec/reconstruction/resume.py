@@ -12,7 +12,7 @@ from typing import Any
 from accelerate.utils import DistributedType
 
 from recbole_tslrec import distributed
-from recbole_tslrec.artifacts import write_json
+from recbole_tslrec.artifacts import restore_folder, write_json
 from recbole_tslrec.config import fine_tuning_settings
 from recbole_tslrec.reconstruction.checkpoint import load_trained_weights, save_trained_weights
 
@@ -127,6 +127,8 @@ class StepCheckpoints:
                 "anew"
             )
         trainer = self.trainer
+        if distributed.is_main():
+            restore_folder(Path(trainer.saved_model_file))  # the best epoch's, if it was being replaced
         trainer.accelerator.load_state(str(checkpoint))
         trainer.position = Position(**progress["position"])
         trainer.start_epoch = trainer.position.epoch

@@ -186,6 +186,22 @@ def test_a_damaged_checkpoint_is_named(
         go_on(make_trainer("killed"))
 
 
+def test_the_best_epoch_comes_back_where_replacing_it_was_interrupted(
+    make_trainer: Callable[..., SFTTrainer], tmp_path: Path
+) -> None:
+    with pytest.raises(Killed):
+        train(make_trainer("killed"), killed_before_step=STEPS + 1)
+    best = tmp_path / "killed" / "checkpoint"
+    best.rename(tmp_path / "killed" / "checkpoint.previous")
+    resumed = make_trainer("killed")
+    checkpoints = resume.StepCheckpoints(resumed, examples().fingerprint)
+    resumed._prepare(STEPS)
+    latest = latest_step_checkpoint(tmp_path / "killed")
+    assert latest is not None
+    checkpoints.load(latest)
+    assert best.is_dir()
+
+
 def test_saved_false_writes_no_checkpoint(make_trainer: Callable[..., SFTTrainer], tmp_path: Path) -> None:
     make_trainer("unsaved").fit(examples(), examples(), verbose=False, saved=False)
     assert not (tmp_path / "unsaved" / STEP_CHECKPOINTS).exists()
