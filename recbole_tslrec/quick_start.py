@@ -1,6 +1,7 @@
 """The one path behind the script, ``python -m recbole_tslrec``, ``recbole-tslrec`` and ``recbole_tslrec.run``."""
 
 import argparse
+import importlib
 import logging
 import sys
 from collections.abc import Collection, Mapping, Sequence
@@ -15,6 +16,13 @@ from recbole_tslrec.pipeline import run_stages
 from recbole_tslrec.result import Result
 from recbole_tslrec.stages import STAGES
 
+# what `python -m recbole_tslrec <command> ...` runs: the `main(argv)` of a module
+COMMANDS = {
+    "export": "recbole_tslrec.serving.export",
+    "extend": "recbole_tslrec.serving.extend",
+    "recommend": "recbole_tslrec.serving.recommend",
+    "tune": "recbole_tslrec.tuning",
+}
 MAIN_JOB = ("--model=TSLRecSASRec", "--dataset=ml-100k", "--config_files=properties/presets/quick.yaml")
 
 
@@ -87,8 +95,12 @@ def main(argv: Sequence[str]) -> Result:
 
 def console() -> None:
     """``main`` for the command line: an error that the user can mend is one message and exit status 1."""
+    command = COMMANDS.get(sys.argv[1]) if len(sys.argv) > 1 else None
     try:
-        main(sys.argv[1:])
+        if command:
+            importlib.import_module(command).main(sys.argv[2:])
+        else:
+            main(sys.argv[1:])
         distributed.leave()
     except KeyboardInterrupt:
         sys.exit("interrupted; finished stages are kept, the same command goes on from them")

@@ -1,0 +1,1 @@
+"""Training and ranking of sequential recommenders: RecBole's results without its waste."""

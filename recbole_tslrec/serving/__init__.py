@@ -1,0 +1,1 @@
+"""A trained recommender in use: new users, new items, other formats."""
