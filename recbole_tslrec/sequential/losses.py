@@ -1,0 +1,169 @@
+"""Losses over large catalogues: nothing of batch x items is held, or only drawn items are scored.
+
+Each takes the vectors that predict, ``query`` [T, d], and the items that came next, ``target`` int64 [T], 1..N, and
+gives a mean over the T targets.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits, logsigmoid
+
+OWN_LOSSES = ("sampled_softmax", "gBCE")
+
+
+def full_cross_entropy(query: Tensor, table: Tensor, target: Tensor, memory: float) -> Tensor:
+    """The cross entropy over all rows of ``table`` in chunks of targets; equal to torch's but for rounding.
+
+    Args:
+        query: [T, d].
+        table: [N + 1, d]; the pad row takes part, as in RecBole.
+        target: int64 [T].
+        memory: MiB of scores that are held at once.
+    """
+    rows = max(1, int(memory * 2**20 / (4 * len(table))))
+    loss: Tensor = _ChunkedCrossEntropy.apply(query, table, target, rows)
+    return loss
+
+
+class _ChunkedCrossEntropy(torch.autograd.Function):
+    """The gradients of a mean of cross entropies are known with its value, so one pass over the scores makes both."""
+
+    @staticmethod
+    def forward(context: Any, query: Tensor, table: Tensor, target: Tensor, rows: int) -> Tensor:
+        query_grad = torch.empty_like(query, dtype=torch.float32)
+        table_grad = torch.zeros_like(table, dtype=torch.float32)
+        total = query.new_zeros((), dtype=torch.float32)
+        for start in range(0, len(query), rows):
+            part = slice(start, start + rows)
+            scores = (query[part] @ table.T).float()  # [rows, N + 1]
+            highest = scores.amax(dim=1, keepdim=True)
+            own = scores.gather(1, target[part].unsqueeze(1))  # [rows, 1]
+            scores = scores.sub_(highest).exp_()
+            sums = scores.sum(dim=1, keepdim=True)
+            total += (sums.log() + highest - own).sum()
+            scores /= sums * len(query)
+            scores.scatter_add_(1, target[part].unsqueeze(1), torch.full_like(own, -1 / len(query)))
+            scores = scores.to(table.dtype)
+            query_grad[part] = scores @ table
+            table_grad += scores.T @ query[part].to(table.dtype)
+        context.save_for_backward(query_grad.to(query.dtype), table_grad.to(table.dtype))
+        return total / len(query)
+
+    @staticmethod
+    def backward(context: Any, *grads: Any) -> Any:
+        query_grad, table_grad = context.saved_tensors
+        return query_grad * grads[0], table_grad * grads[0], None, None
+
+
+class SampledLoss(nn.Module):
+    """A loss over the target and items that are drawn anew each step and shared by its targets.
+
+    Args:
+        count: training interactions of each item, [N + 1]; the pad has none.
+        negatives: items to draw, at most N.
+
+    Raises:
+        ValueError: there are not that many items.
+    """
+
+    def __init__(self, count: Tensor, negatives: int) -> None:
+        super().__init__()
+        if not 1 <= negatives < len(count):
+            raise ValueError(f"loss_negatives [{negatives}] must lie between 1 and the {len(count) - 1} items")
+        self.negatives = negatives
+        self.item_count = len(count) - 1
+
+    def draw(self, device: torch.device) -> Tensor:
+        """Items 1..N, int64 [negatives], some of them perhaps twice."""
+        raise NotImplementedError
+
+    def forward(self, query: Tensor, target: Tensor, own: Tensor, items: Tensor, rows: Tensor) -> Tensor:
+        """The loss.
+
+        Args:
+            query: [T, d].
+            target: int64 [T].
+            own: the targets' rows of the item table, [T, d].
+            items: what was drawn, int64 [negatives].
+            rows: their rows of the item table, [negatives, d].
+        """
+        score = (query * own).sum(dim=1)  # [T]
+        scores = query @ rows.T  # [T, negatives]
+        return self.of_scores(score, scores, target, items, target.unsqueeze(1) == items)
+
+    def of_scores(self, score: Tensor, scores: Tensor, target: Tensor, items: Tensor, same: Tensor) -> Tensor:
+        """The loss of the targets' scores [T] and the drawn items' [T, negatives], ``same`` where both are one item."""
+        raise NotImplementedError
+
+
+class SampledSoftmax(SampledLoss):
+    """Softmax over the target and items drawn by their frequency, with the logQ correction.
+
+    Each score loses the logarithm of how often its item is expected in the draw (Bengio and Senecal 2008; Yi et al.,
+    RecSys 2019), so that the full softmax is what is estimated. Every item counts once more than it was seen, so that
+    unseen ones are drawn too (our choice).
+    """
+
+    cumulative: Tensor
+    log_expected: Tensor
+
+    def __init__(self, count: Tensor, negatives: int) -> None:
+        super().__init__(count, negatives)
+        weight = count[1:].double() + 1
+        self.register_buffer("cumulative", weight.cumsum(0) / weight.sum(), persistent=False)
+        expected = torch.cat([weight.new_ones(1), negatives * weight / weight.sum()])
+        self.register_buffer("log_expected", expected.log().float(), persistent=False)
+
+    def draw(self, device: torch.device) -> Tensor:
+        """Items 1..N by frequency, int64 [negatives]."""
+        uniform = torch.rand(self.negatives, dtype=torch.float64, device=device)
+        return torch.searchsorted(self.cumulative, uniform).clamp_(max=self.item_count - 1) + 1
+
+    def of_scores(self, score: Tensor, scores: Tensor, target: Tensor, items: Tensor, same: Tensor) -> Tensor:
+        """See :class:`SampledLoss`."""
+        score = score.float() - self.log_expected[target]
+        scores = (scores.float() - self.log_expected[items]).masked_fill(same, -torch.inf)
+        return (torch.logsumexp(torch.cat([score.unsqueeze(1), scores], dim=1), dim=1) - score).mean()
+
+
+class GeneralisedBCE(SampledLoss):
+    """gBCE: binary cross entropy whose positive part is tempered, so that sampling does not make it overconfident.
+
+    Petrov and Macdonald, RecSys 2023: with a sampling rate a and a calibration t the positive's probability is raised to
+    the power b = a (t (1 - 1 / a) + 1 / a) = 1 - t (1 - a). Items are drawn uniformly.
+
+    Args:
+        count: [N + 1].
+        negatives: items to draw.
+        calibration: t, from 0 (plain binary cross entropy) to 1 (unbiased).
+    """
+
+    def __init__(self, count: Tensor, negatives: int, calibration: float) -> None:
+        super().__init__(count, negatives)
+        if not 0 <= calibration <= 1:
+            raise ValueError(f"loss_calibration [{calibration}] must lie between 0 and 1")
+        rate = min(1.0, negatives / max(1, self.item_count - 1))
+        self.power = 1 - calibration * (1 - rate)
+
+    def draw(self, device: torch.device) -> Tensor:
+        """Items 1..N uniformly, int64 [negatives]."""
+        return torch.randint(1, self.item_count + 1, (self.negatives,), device=device)
+
+    def of_scores(self, score: Tensor, scores: Tensor, target: Tensor, items: Tensor, same: Tensor) -> Tensor:
+        """See :class:`SampledLoss`."""
+        positive = self.power * logsigmoid(score.float())
+        scores = scores.float()
+        negative = -binary_cross_entropy_with_logits(scores, torch.zeros_like(scores), reduction="none")
+        negative = negative.masked_fill(same, 0.0).sum(dim=1)
+        return -(positive + negative).mean() / (self.negatives + 1)
+
+
+def sampled_loss(name: str, count: Tensor, negatives: int, calibration: float) -> SampledLoss:
+    """One of :data:`OWN_LOSSES` by its name."""
+    if name == "gBCE":
+        return GeneralisedBCE(count, negatives, calibration)
+    return SampledSoftmax(count, negatives)
+
+

@@ -1,0 +1,133 @@
+"""How a backbone is trained: ``train_mode`` and the ``loss_type`` of this package, over RecBole's own model classes."""
+
+import functools
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.utils import parametrize
+
+from recbole_tslrec.model.backbones import BACKBONES
+from recbole_tslrec.sequential.losses import OWN_LOSSES, full_cross_entropy, sampled_loss
+
+TRAIN_MODES = ("prefix", "all_positions")
+
+
+class SequenceTraining:
+    """Mixed into a sequential model: trains all positions at once, or with a loss for large catalogues.
+
+    With RecBole's ``loss_type``, prefixes, and scores that fit into ``loss_memory``, the backbone's own
+    ``calculate_loss`` runs.
+    """
+
+    def __init__(self: Any, config: Any, dataset: Any) -> None:
+        self_settings = _settings_of_the_backbone(config)
+        super().__init__(self_settings, dataset)  # type: ignore[call-arg]
+        self._reads_all_positions = False
+        self._trains_all_positions = config["train_mode"] == "all_positions"
+        self._loss_memory = config["loss_memory"]
+        self._own_loss = None
+        if config["loss_type"] in OWN_LOSSES:
+            count = torch.bincount(dataset.inter_feat[self.ITEM_ID], minlength=self.n_items)
+            self._own_loss = sampled_loss(
+                config["loss_type"], count, config["loss_negatives"], config["loss_calibration"]
+            )
+
+    def gather_indexes(self: Any, output: Tensor, gather_index: Tensor) -> Tensor:
+        """RecBole's models read their last position through this; here all positions can be read, [B, L, d]."""
+        if self._reads_all_positions:
+            return output
+        last: Tensor = super().gather_indexes(output, gather_index)  # type: ignore[misc]
+        return last
+
+    @contextmanager
+    def _all_positions(self) -> Iterator[None]:
+        self._reads_all_positions = True
+        try:
+            yield
+        finally:
+            self._reads_all_positions = False
+
+    def calculate_loss(self: Any, interaction: Any) -> Tensor:
+        """The loss of a batch: prefixes [B, L] with a target each, or windows with a target at every position."""
+        with parametrize.cached():
+            if not (self._trains_all_positions or self._own_loss or self._exceeds_memory(interaction)):
+                loss: Tensor = super().calculate_loss(interaction)  # type: ignore[misc]
+                return loss
+            target = interaction[self.POS_ITEM_ID]  # [B] or [B, L]
+            counts = target > 0
+            query = self._queries(interaction)[counts]  # [T, d]
+            return self._loss_of(query, target[counts], interaction, counts)
+
+    def _queries(self: Any, interaction: Any) -> Tensor:
+        """What is multiplied with the item table: [B, d], or [B, L, d] for windows."""
+        item_seq, item_seq_len = interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN]
+        if not self._trains_all_positions:
+            last: Tensor = self.forward(item_seq, item_seq_len)
+            return last
+        with self._all_positions():
+            every: Tensor = self.forward(item_seq, item_seq_len)
+        return every
+
+    def _loss_of(self: Any, query: Tensor, target: Tensor, interaction: Any, counts: Tensor) -> Tensor:
+        if self._own_loss is not None:
+            items = self._own_loss.draw(query.device)
+            loss: Tensor = self._own_loss(query, target, self.item_embedding(target), items, self.item_embedding(items))
+            return loss
+        if self.loss_type == "BPR":
+            negative = self.item_embedding(interaction[self.NEG_ITEM_ID][counts])
+            positive = self.item_embedding(target)
+            loss = self.loss_fct((query * positive).sum(dim=-1), (query * negative).sum(dim=-1))
+            return loss
+        return full_cross_entropy(query, self.item_embedding.weight, target, self._loss_memory)
+
+    def _exceeds_memory(self: Any, interaction: Any) -> bool:
+        """Whether the scores of a batch of prefixes would not fit into ``loss_memory``, where chunks are possible."""
+        if self.loss_type != "CE" or not _of(type(self)).plain_loss:
+            return False
+        return bool(4 * len(interaction) * self.n_items > self._loss_memory * 2**20)
+
+
+@functools.cache
+def trained(backbone: type) -> type:
+    """A sequential model class that knows ``train_mode`` and the losses of this package; its name stays."""
+    name, doc = backbone.__name__, backbone.__doc__
+    return type(name, (SequenceTraining, backbone), {"__doc__": doc, "__module__": __name__, "backbone": name})
+
+
+def check_training(config: Any, name: str) -> None:
+    """What a backbone cannot be trained with, before anything is.
+
+    Args:
+        config: the configuration.
+        name: of the backbone.
+
+    Raises:
+        ValueError: an unknown ``train_mode``, or one that is not valid for the backbone; a loss that it cannot take.
+    """
+    mode, loss, known = config["train_mode"], config["loss_type"], BACKBONES.get(name)
+    if mode not in TRAIN_MODES:
+        raise ValueError(f"train_mode [{mode}] is not one of {', '.join(TRAIN_MODES)}")
+    if mode == "all_positions" and not (known and known.causal):
+        causal = ", ".join(name for name, backbone in BACKBONES.items() if backbone.causal)
+        raise ValueError(
+            f"train_mode all_positions is not valid for {name}, whose positions see later items or are not read one by "
+            f"one; train it with train_mode prefix. It is valid for {causal}"
+        )
+    if loss in OWN_LOSSES and not (known and known.plain_loss):
+        plain = ", ".join(name for name, backbone in BACKBONES.items() if backbone.plain_loss)
+        raise ValueError(f"loss_type [{loss}] cannot replace the loss of {name}; it can for {plain}")
+
+
+def _of(model: type) -> Any:
+    name = getattr(model, "backbone", model.__name__)
+    return BACKBONES[name]
+
+
+def _settings_of_the_backbone(config: Any) -> Any:
+    """RecBole's constructors know CE and BPR; with a loss of ours the backbone is built as for CE."""
+    from recbole_tslrec.config import derive
+
+    return derive(config, loss_type="CE") if config["loss_type"] in OWN_LOSSES else config
