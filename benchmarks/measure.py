@@ -20,8 +20,6 @@ import psutil
 import torch
 from tabulate import tabulate
 
-from recbole_tslrec.llm.precision import computes_in_bfloat16
-
 _PACKAGES = ("torch", "transformers", "peft", "numpy")
 _SAMPLES_A_SECOND = 500  # of the resident memory, where the device does not count by itself
 
@@ -99,6 +97,8 @@ class Report:
 
 def machine() -> dict[str, Any]:
     """The machine, the versions and the time."""
+    from recbole_tslrec.llm.precision import computes_in_bfloat16  # not above: stock.py must stay free of the package
+
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     return {
         "cpu": _cpu_model(),

@@ -13,7 +13,12 @@ compatibility.apply()
 
 from recbole_tslrec import registry  # noqa: E402  (RecBole must be importable first)
 
+from recbole_tslrec.model.backbones import BACKBONES  # noqa: E402
+from recbole_tslrec.sequential.loading import register_datasets, register_loader  # noqa: E402
+
 registry.register()
+register_datasets([*BACKBONES, *registry.own_model_names()])
+register_loader()
 
 __all__ = ["__version__", "run"]
 

@@ -123,7 +123,7 @@ def open_artifact(folder: str | Path, kind: str | None = None) -> Artifact:
         )
     for name, digest in files.items():
         path = folder / name
-        if not path.is_file() or _hash_file(path) != digest:
+        if not path.is_file() or hash_file(path) != digest:
             state = "differs from its hash in the manifest" if path.is_file() else "is missing"
             raise ArtifactError(f"{path} {state}; delete {folder} or rebuild it with --rebuild={found_kind}")
     return Artifact(folder, manifest)
@@ -205,7 +205,7 @@ class Store:
             "processes": distributed.process_count(),
             **facts,
             "files": {
-                path.relative_to(partial).as_posix(): _hash_file(path)
+                path.relative_to(partial).as_posix(): hash_file(path)
                 for path in sorted(partial.rglob("*"))
                 if path.is_file()
             },
@@ -299,7 +299,8 @@ def _hash_json(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def _hash_file(path: Path) -> str:
+def hash_file(path: Path) -> str:
+    """The SHA-256 of a file's contents."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(1 << 20):

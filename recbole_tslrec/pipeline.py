@@ -26,7 +26,8 @@ from recbole_tslrec.artifacts import (
     write_json,
 )
 from recbole_tslrec.augmentation.fusion import check_fusion_type
-from recbole_tslrec.augmentation.knowledge import dataset_item_tokens, load_groups
+from recbole_tslrec.augmentation.knowledge import check_fusion_input, dataset_item_tokens, load_groups
+from recbole_tslrec.augmentation.vectors import open_vectors
 from recbole_tslrec.config import backbone_config, derive, fine_tuning_settings, settings_of, training_settings
 from recbole_tslrec.data import Data
 from recbole_tslrec.llm.precision import export_dtype
@@ -34,6 +35,7 @@ from recbole_tslrec.reconstruction.grouping import check_group_count, group_item
 from recbole_tslrec.reconstruction.histories import hold_out_users
 from recbole_tslrec.reconstruction.targets import preference_targets
 from recbole_tslrec.registry import split_model_name
+from recbole_tslrec.serving.saved_model import save_description
 from recbole_tslrec.stages import FUSED_TABLES, STAGES, Run
 from recbole_tslrec.tensor_file import TensorFile
 
@@ -106,7 +108,9 @@ def train_backbone(run: Run, needs_llm: bool = False) -> Artifact:
             check_llm_settings(config)
         train_data, valid_data, _ = run.data.loaders
         _warn_of_untrained_items(run)
-        return recommender.train_recommender(config, train_data, valid_data, folder)
+        report = recommender.train_recommender(config, train_data, valid_data, folder)
+        save_description(folder, config, train_data._dataset)
+        return report
 
     return run.stage("backbone", _describe_training(config), write, training_settings(config))
 
@@ -203,11 +207,15 @@ def augment(run: Run, family: str) -> Artifact:
 
     def write(folder: Path) -> dict[str, Any]:
         train_data, valid_data, _ = run.data.loaders
-        return recommender.train_recommender(config, train_data, valid_data, folder)
+        report = recommender.train_recommender(config, train_data, valid_data, folder)
+        save_description(folder, config, train_data._dataset)
+        return report
 
     table, fusion = FUSED_TABLES[family]
     model = family + split_model_name(config["model"])[1]  # P2Rec is TSLRec
-    settings = {**training_settings(config), **settings_of(config, [], [fusion]), "model": model}
+    pca = family == "TSLRec" and config["fusion_input"] == "pca"
+    fused = settings_of(config, ["fusion_input", "fusion_pca_"] if pca else [], [fusion])
+    settings = {**training_settings(config), **fused, "model": model}
     return run.stage("recommender", _describe_training(config), write, settings, [table])
 
 
@@ -238,12 +246,16 @@ def given_artifacts(config: Any) -> dict[str, Artifact]:
 
     Raises:
         ArtifactError: the folder holds no whole artifact of that kind.
+        VectorsError: ``knowledge_path`` is no file of item vectors either.
     """
     family, _ = split_model_name(config["model"])
     if family not in FUSED_TABLES:
         return {}
     table, _ = FUSED_TABLES[family]
-    return {table: open_artifact(config[f"{table}_path"], table)} if config[f"{table}_path"] else {}
+    path = config[f"{table}_path"]
+    if not path:
+        return {}
+    return {table: open_vectors(path) if table == "knowledge" else open_artifact(path, table)}
 
 
 def stage_0_rows(folder: Path, dataset: Any) -> Tensor:
@@ -265,6 +277,8 @@ def check_settings(run: Run) -> None:
     if family not in FUSED_TABLES:
         return
     check_fusion_type(config[FUSED_TABLES[family][1]])
+    if family == "TSLRec":
+        check_fusion_input(config)
     if not run.artifacts:
         check_group_count(config["group_count"], len(run.data.item_tokens))
         if family == "TSLRec":

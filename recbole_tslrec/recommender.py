@@ -6,11 +6,16 @@ from typing import Any
 
 import torch
 from recbole.trainer import Trainer
+from recbole.data.dataloader import FullSortEvalDataLoader
 from recbole.utils import get_model, init_seed
 from safetensors.torch import load_file
+from tqdm import tqdm
 
 from recbole_tslrec.artifacts import write_tensors
 from recbole_tslrec.config import derive
+from recbole_tslrec.registry import split_model_name
+from recbole_tslrec.sequential.ranking import hits, target_ranks
+from recbole_tslrec.sequential.training_mode import trained
 from recbole_tslrec.training import StepwiseNanCheck, log_under
 
 MODEL = "model.safetensors"
@@ -41,14 +46,35 @@ class RecommenderTrainer(StepwiseNanCheck, Trainer):  # type: ignore[misc]  # Re
         """RecBole's metrics; ``load_best_model`` and ``model_file`` read safetensors."""
         if load_best_model:
             load_weights(self.model, Path(model_file or self.saved_model_file))
-        return super().evaluate(eval_data, load_best_model=False, show_progress=show_progress)
+        if not eval_data or not self._needs_ranks_only(eval_data):
+            return super().evaluate(eval_data, load_best_model=False, show_progress=show_progress)
+        self.model.eval()
+        for interaction, _, _, target in tqdm(eval_data, desc="Evaluate", disable=not show_progress):
+            ranks = target_ranks(self.model, interaction.to(self.device), target.to(self.device))
+            self.eval_collector.data_struct.update_tensor("rec.topk", hits(ranks, max(self.config["topk"])))
+        return self.evaluator.evaluate(self.eval_collector.get_data_struct())
+
+    def _needs_ranks_only(self, eval_data: Any) -> bool:
+        """Whether RecBole's metrics can be had from the targets' ranks: full ranking, and nothing but top-k hits."""
+        needed = {part for metric in self.evaluator.metric_class.values() for part in metric.metric_need}
+        full = isinstance(eval_data, FullSortEvalDataLoader) and eval_data.is_sequential
+        return full and all(part == "rec.topk" or part.startswith("data.") for part in needed)
 
 
 def build_model(config: Any, train_data: Any) -> torch.nn.Module:
     """A freshly initialised model, with the random streams set as ``run_recbole`` sets them before it builds one."""
     init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
-    model: torch.nn.Module = get_model(config["model"])(config, train_data._dataset).to(config["device"])
+    model: torch.nn.Module = model_class(config["model"])(config, train_data._dataset).to(config["device"])
     return model
+
+
+def model_class(name: str) -> type:
+    """TODO"""
+    from recbole_tslrec.model.sasrec import SASRec
+    family, backbone = split_model_name(name)
+    if family != "Base":
+        return get_model(name)
+    return trained(SASRec if name == "SASRec" else get_model(name))
 
 
 def train_recommender(config: Any, train_data: Any, valid_data: Any, folder: Path) -> dict[str, Any]:

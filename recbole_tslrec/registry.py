@@ -16,32 +16,40 @@ from typing import Any
 import yaml
 from recbole.model import sequential_recommender
 
-BACKBONES = ("GRU4Rec", "Caser", "SASRec", "FMLPRec")
+from recbole_tslrec.model.backbones import BACKBONES, REFUSED
+
 FAMILIES = ("TSLRec", "CI", "P2Rec")
 RECBOLE_MODULE = "recbole.model.sequential_recommender"
+
+_given: dict[str, str] = {}  # the names that with_knowledge and with_categories have added, and their backbones
 
 
 def own_model_names() -> list[str]:
     """The names that this package adds to RecBole."""
-    return ["FMLPRec", *(family + backbone for family in FAMILIES for backbone in BACKBONES)]
+    return ["FMLPRec", *(family + backbone for family in FAMILIES for backbone in BACKBONES), *_given]
 
 
 def split_model_name(name: str) -> tuple[str, str]:
     """``TSLRecSASRec`` -> (``TSLRec``, ``SASRec``); ``P2Rec`` counts as ``TSLRec``; a plain model has family ``Base``.
 
     Raises:
-        ValueError: no model has this name; the nearest names are given.
+        ValueError: no model has this name, and the nearest are given; or it cannot be made, and the reason is given.
     """
-    if name not in own_model_names():
-        recbole_names = [name for name, value in vars(sequential_recommender).items() if isinstance(value, type)]
-        if name not in recbole_names:
-            near = difflib.get_close_matches(name, [*own_model_names(), *recbole_names], n=3)
-            hint = f"; did you mean {' or '.join(near)}?" if near else f"; known are {', '.join(own_model_names())}"
-            raise ValueError(f"model [{name}] does not exist{hint}")
-        return "Base", name
     for family in FAMILIES:
-        if name.startswith(family) and name.removeprefix(family) in BACKBONES:
-            return "TSLRec" if family == "P2Rec" else family, name.removeprefix(family)
+        backbone = name.removeprefix(family)
+        if not name.startswith(family):
+            continue
+        if backbone in REFUSED:
+            raise ValueError(
+                f"model [{name}] cannot be made from {backbone}: {REFUSED[backbone]}; choose another backbone"
+            )
+        if backbone in BACKBONES or name in _given:
+            return "TSLRec" if family == "P2Rec" else family, backbone
+    recbole_names = [name for name, value in vars(sequential_recommender).items() if isinstance(value, type)]
+    if name not in (*recbole_names, "FMLPRec", *_given.values()):
+        near = difflib.get_close_matches(name, [*own_model_names(), *recbole_names], n=3)
+        hint = f"; did you mean {' or '.join(near)}?" if near else f"; known are {', '.join(own_model_names())}"
+        raise ValueError(f"model [{name}] does not exist{hint}")
     return "Base", name
 
 
@@ -73,20 +81,42 @@ def own_defaults(backbone: str, dataset: str, loader: Any = yaml.SafeLoader) -> 
     return defaults
 
 
+def module_name(name: str) -> str:
+    """The module in which RecBole's ``get_model`` looks for a sequential model."""
+    return f"{RECBOLE_MODULE}.{name.lower()}"
+
+
 def register() -> None:
     """Make the models of this package known to stock RecBole. Safe to call twice."""
     from recbole.config import Config
 
     models = importlib.import_module("recbole_tslrec.model")
     for name in own_model_names():
-        module_name = f"{RECBOLE_MODULE}.{name.lower()}"
-        module = types.ModuleType(module_name)
-        module.__spec__ = importlib.machinery.ModuleSpec(module_name, loader=None)  # get_model asks find_spec
-        setattr(module, name, getattr(models, name))
-        sys.modules[module_name] = module
+        if name not in _given:
+            make_known(name, getattr(models, name), split_model_name(name)[1])
     if not hasattr(Config._load_internal_config_dict, "of_recbole"):
         load_with_own_defaults.of_recbole = Config._load_internal_config_dict  # type: ignore[attr-defined]
         Config._load_internal_config_dict = load_with_own_defaults
+
+
+def register_own_model(fused: type, backbone: type, family: str) -> None:
+    """Make a user's own model known to stock RecBole and to this package, with and without its fused tables."""
+    name = backbone.__name__
+    _given[family + name] = name
+    make_known(name, backbone, name)
+    make_known(family + name, fused, name)
+
+
+def make_known(name: str, model: type, backbone: str) -> None:
+    """Let RecBole find ``model`` by ``name``, with the trainer and the dataset that it keeps for ``backbone``."""
+    module = types.ModuleType(module_name(name))
+    module.__spec__ = importlib.machinery.ModuleSpec(module.__name__, loader=None)  # get_model asks find_spec
+    setattr(module, name, model)
+    sys.modules[module.__name__] = module
+    for place, kind in (("recbole.trainer", "Trainer"), ("recbole.data.dataset", "Dataset")):
+        classes = importlib.import_module(place)
+        if hasattr(classes, backbone + kind):  # S3RecTrainer, GRU4RecKGDataset
+            setattr(classes, name + kind, getattr(classes, backbone + kind))
 
 
 def load_with_own_defaults(config: Any, model: str, model_class: Any, dataset: str) -> None:
@@ -103,6 +133,8 @@ def merge_own_defaults(config: Any, backbone: str, dataset: str) -> None:
     """Put the defaults of this package over RecBole's in ``config``."""
     defaults = own_defaults(backbone, dataset, config.yaml_loader)
     loss_type = {**config.internal_config_dict, **defaults, **config.external_config_dict}.get("loss_type")
-    if loss_type != "CE":
-        del defaults["train_neg_sample_args"]  # ours is for CE; RecBole's own draws one negative
+    if loss_type in (None, "BPR"):
+        del defaults["train_neg_sample_args"]  # ours is for the others; RecBole's own draws one negative
+    # ours names the interactions' columns; RecBole names those of items and entities for the models that need them
+    defaults["load_col"] = {**(config.internal_config_dict["load_col"] or {}), **defaults["load_col"]}
     config.internal_config_dict.update(defaults)

@@ -9,39 +9,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.nn.utils import parametrize
 
 from recbole_tslrec.augmentation.fusion import FUSIONS, check_fusion_type
-
-
-class KnowledgeProjection(nn.Module):
-    """p_v = Linear(H -> d)(h^v) for every item.
-
-    The knowledge rows are frozen and standardised once: centred, and divided so that their root-mean-square norm is 1.
-    A linear layer can undo both, so nothing is lost; but the step size and the start no longer depend on the scale of
-    the LLM's hidden states, nor on the large component that they all share.
-
-    Args:
-        knowledge: h, [N + 1, H]; row 0 is the pad.
-        dimension: d.
-    """
-
-    knowledge: Tensor
-
-    def __init__(self, knowledge: Tensor, dimension: int) -> None:
-        super().__init__()
-        self.register_buffer("knowledge", standardise(knowledge))
-        self.linear = nn.Linear(knowledge.shape[1], dimension)
-
-    def reset_scale(self, std: float) -> None:
-        """Start with projected knowledge of standard deviation ``std``: rows of norm 1 keep that of the weights."""
-        nn.init.normal_(self.linear.weight, std=std)
-        nn.init.zeros_(self.linear.bias)
-
-    def forward(self) -> Tensor:
-        """-> [N + 1, d]."""
-        projected: Tensor = self.linear(self.knowledge)
-        return projected
+from recbole_tslrec.augmentation.projection import KnowledgeProjection
 
 
 class CategoryEmbedding(nn.Module):
@@ -64,33 +36,41 @@ class CategoryEmbedding(nn.Module):
         """Start with embeddings of standard deviation ``std``."""
         nn.init.normal_(self.embedding.weight, std=std)
 
+    @property
+    def item_rows(self) -> int:
+        """N + 1."""
+        return len(self.groups)
+
     def forward(self) -> Tensor:
         """-> [N + 1, d]."""
         embedded: Tensor = self.embedding(self.groups)
         return embedded
 
-
-def standardise(knowledge: Tensor) -> Tensor:
-    """Centre the items' rows of [N + 1, H] and scale their root-mean-square norm to 1; the pad row 0 becomes zero."""
-    items = knowledge[1:].double()
-    items = items - items.mean(dim=0)
-    norm = items.square().sum(dim=1).mean().sqrt()
-    items = items / norm.clamp_min(torch.finfo(torch.float64).tiny)
-    return torch.cat([items.new_zeros(1, items.shape[1]), items]).to(torch.float32)
+    def rows(self, ids: Tensor) -> Tensor:
+        """The rows of ``ids`` [n] only -> [n, d]."""
+        embedded: Tensor = self.embedding(self.groups[ids])
+        return embedded
 
 
 class FusedItemTable(nn.Module):
     """The parametrization: ID embeddings [N + 1, d] -> fused table [N + 1, d], its pad row zero.
 
+    Rows of the ID embeddings beyond the items (BERT4Rec's mask) stay as they are.
+
     Without gradients and in evaluation mode, the table is kept until a tensor that it is made of changes, so that a
     whole evaluation computes it once (tensor versions tell; a write through ``.data`` escapes them). In training,
     ``torch.nn.utils.parametrize.cached`` around a step does that.
+
+    Attributes:
+        rows_only: whether a lookup with gradients fuses the rows that it looks up, and no table. For losses that score
+            a few sampled items; set it after construction.
     """
 
     def __init__(self, source: KnowledgeProjection | CategoryEmbedding, fusion: nn.Module) -> None:
         super().__init__()
         self.source = source
         self.fusion = fusion
+        self.rows_only = False
         self._table: Tensor | None = None
         self._made_of: list[tuple[int, int]] = []
 
@@ -106,10 +86,32 @@ class FusedItemTable(nn.Module):
 
     def fuse(self, id_embedding: Tensor) -> Tensor:
         """Compute the table anew."""
-        fused: Tensor = self.fusion(id_embedding, self.source())
+        items = self.source.item_rows
+        fused: Tensor = self.fusion(id_embedding[:items], self.source())
         is_item = torch.ones_like(fused[:, :1])
         is_item[0] = 0
-        return fused * is_item
+        return torch.cat([fused * is_item, id_embedding[items:]]) if len(id_embedding) > items else fused * is_item
+
+    def fuse_rows(self, id_rows: Tensor, ids: Tensor) -> Tensor:
+        """The rows ``ids`` [n] of the table, from the ID embeddings [n, d] of these ids -> [n, d]."""
+        items = self.source.item_rows
+        fused: Tensor = self.fusion(id_rows, self.source.rows(ids.clamp_max(items - 1)))
+        is_beyond = (ids >= items).unsqueeze(1)  # [n, 1]
+        return torch.where(is_beyond, id_rows, fused * (ids > 0).unsqueeze(1))
+
+
+class FusedEmbedding(nn.Embedding):
+    """An embedding whose weight is a fused table; it knows how to look rows up without the table."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Ids of any shape [...] -> [..., d]."""
+        parametrizations: Any = self.parametrizations
+        table: FusedItemTable = parametrizations.weight[0]
+        if not (table.rows_only and torch.is_grad_enabled()):
+            return super().forward(input)
+        ids, places = torch.unique(input, return_inverse=True)
+        id_rows = functional.embedding(ids, parametrizations.weight.original, sparse=self.sparse)
+        return functional.embedding(places, table.fuse_rows(id_rows, ids))
 
 
 class IdRegularisation(nn.Module):
@@ -120,11 +122,16 @@ class IdRegularisation(nn.Module):
         self.loss = loss
         self._embedding = (embedding,)  # in a tuple: the embedding is the backbone's child, not this module's
 
-    def forward(self, weights: Iterable[Tensor]) -> Tensor:
-        """The loss over ``weights``."""
+    def forward(self, *weights: Tensor | Iterable[Tensor], **options: Any) -> Tensor:
+        """The loss over ``weights``: tensors, as RecBole's ``EmbLoss`` takes, or a list of them, as its ``RegLoss``."""
         embedding: Any = self._embedding[0]
         fused, own = embedding.weight, embedding.parametrizations.weight.original
-        loss: Tensor = self.loss([own if weight is fused else weight for weight in weights])
+
+        def of_ids(weight: Tensor) -> Tensor:
+            return own if weight is fused else weight
+
+        kept = [of_ids(each) if isinstance(each, Tensor) else [of_ids(weight) for weight in each] for each in weights]
+        loss: Tensor = self.loss(*kept, **options)
         return loss
 
 
@@ -134,7 +141,7 @@ def fuse_item_embedding(
     """Put a fused table in the place of ``embedding.weight``, at the scale of the embedding's own initialisation.
 
     Args:
-        embedding: the backbone's initialised item embedding [N + 1, d].
+        embedding: the backbone's initialised item embedding [N + 1, d], or longer where it has more than items.
         source: what is fused in.
         fusion_type: a key of :data:`recbole_tslrec.augmentation.fusion.FUSIONS`.
 
@@ -145,4 +152,6 @@ def fuse_item_embedding(
     fusion: Any = FUSIONS[fusion_type](embedding.embedding_dim)
     own_scale = float(embedding.weight[1:].detach().std())
     source.reset_scale(fusion.knowledge_scale(own_scale))
+    if type(embedding) is nn.Embedding:  # somebody's own subclass keeps its lookup, through the table
+        embedding.__class__ = FusedEmbedding
     parametrize.register_parametrization(embedding, "weight", FusedItemTable(source, fusion))

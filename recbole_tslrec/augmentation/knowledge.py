@@ -1,12 +1,33 @@
-"""The hook that loads exported tables for a dataset: knowledge embeddings and preliminary categories."""
+"""What is fused into a dataset's items: knowledge from any vectors, and preliminary categories."""
 
+from dataclasses import dataclass
+from logging import getLogger
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from recbole_tslrec.artifacts import ArtifactError, open_artifact, rows_of_tokens
+from recbole_tslrec.artifacts import open_artifact, rows_of_tokens
+from recbole_tslrec.augmentation.principal_components import PrincipalComponents
+from recbole_tslrec.augmentation.vectors import VectorsError, read_vectors
+
+FUSION_INPUTS = ("knowledge", "pca")
+
+
+@dataclass(frozen=True)
+class Knowledge:
+    """A vector for each item of a dataset, or none.
+
+    Attributes:
+        rows: float32 [N + 1, H]; the pad row 0 and those of items without a vector are zero.
+        present: bool [N + 1], whether an item has a vector; the pad has none.
+        components: what the rows were before they became their principal components, if they did.
+    """
+
+    rows: Tensor
+    present: Tensor
+    components: PrincipalComponents | None = None
 
 
 def dataset_item_tokens(dataset: Any) -> list[str]:
@@ -14,28 +35,95 @@ def dataset_item_tokens(dataset: Any) -> list[str]:
     return [str(token) for token in dataset.field2id_token[dataset.iid_field][1:]]
 
 
-def load_knowledge(folder: str | Path, dataset: Any) -> Tensor:
-    """The exported knowledge embeddings in the order of a dataset's item ids.
+def load_knowledge(path: str | Path, dataset: Any) -> Knowledge:
+    """Item vectors in the order of a dataset's item ids, matched by external token.
+
+    Items without a vector are counted in a warning; vectors of other items are left out.
 
     Args:
-        folder: a ``knowledge`` artifact.
+        path: what :func:`recbole_tslrec.augmentation.vectors.read_vectors` reads.
         dataset: a RecBole dataset.
 
-    Returns:
-        [N + 1, H], row 0 (the pad) zero.
+    Raises:
+        VectorsError: the vectors cannot be read, are not finite, or none is of an item of the dataset.
+        ArtifactError: the artifact is damaged or of another kind.
+    """
+    if hasattr(dataset, "saved_knowledge"):  # of a saved model, whose weights hold it
+        saved: Knowledge = dataset.saved_knowledge
+        return saved
+    vectors = read_vectors(path)
+    tokens = dataset_item_tokens(dataset)
+    row_of = {token: row for row, token in enumerate(vectors.tokens)}
+    found = torch.tensor([-1] + [row_of.get(token, -1) for token in tokens])  # [N + 1]
+    present = found >= 0
+    count = int(present.sum())
+    if not count:
+        raise VectorsError(
+            f"{path} has no vector of any item of the dataset: its tokens look like {next(iter(row_of), None)!r}, the "
+            f"dataset's like {tokens[0]!r}; name its rows with the dataset's item tokens"
+        )
+    if count < len(tokens):
+        getLogger().warning(
+            f"{len(tokens) - count} of {len(tokens)} items have no vector in {path}; they start from a learned default"
+        )
+    if count < len(row_of):
+        getLogger().info(f"{len(row_of) - count} vectors in {path} are of items that the dataset does not have")
+    rows = vectors.rows.new_zeros(len(found), vectors.rows.shape[1])
+    rows[present] = vectors.rows[found[present]]
+    return Knowledge(rows, present)
+
+
+def fusion_knowledge(config: Any, dataset: Any) -> Knowledge:
+    """The knowledge that ``knowledge_path`` and ``fusion_input`` ask for.
 
     Raises:
-        ArtifactError: the artifact is damaged, lacks items of the dataset, or holds values that are not finite.
+        ValueError: a key of :func:`check_fusion_input` is wrong, or as :func:`load_knowledge`.
     """
-    knowledge = _load_rows(folder, "knowledge", "knowledge", dataset)
-    finite = torch.isfinite(knowledge).all(dim=1)
-    if not finite.all():
-        first = dataset_item_tokens(dataset)[int((~finite).nonzero()[0])]
-        raise ArtifactError(
-            f"{folder} has {int((~finite).sum())} knowledge embeddings that are not finite, the first is of item "
-            f"{first!r}; export it again, in float32 if it was half precision"
+    check_fusion_input(config)
+    knowledge = load_knowledge(config["knowledge_path"], dataset)
+    if config["fusion_input"] == "knowledge":
+        return knowledge
+    return reduce_to_components(knowledge, config["fusion_pca_dimension"], config["fusion_pca_whiten"], config["seed"])
+
+
+def reduce_to_components(knowledge: Knowledge, dimension: int, whiten: bool, seed: int) -> Knowledge:
+    """Replace the rows by their first principal components, found over the items that have a vector.
+
+    Args:
+        knowledge: with rows [N + 1, H].
+        dimension: how many components to keep, at most.
+        whiten: whether each component is scaled to the same variance.
+        seed: of the randomised solver.
+
+    Returns:
+        Knowledge with rows [N + 1, min(dimension, items with a vector, H)].
+    """
+    items = knowledge.rows[knowledge.present]
+    largest = min(items.shape)
+    if dimension > largest:
+        getLogger().info(
+            f"fusion_pca_dimension {dimension} is more than {items.shape[0]} vectors of width {items.shape[1]} have; "
+            f"{largest} components are kept"
         )
-    return torch.cat([knowledge.new_zeros(1, knowledge.shape[1]), knowledge])
+    components = PrincipalComponents.of(items, min(dimension, largest), whiten, seed)
+    rows = items.new_zeros(len(knowledge.rows), components.axes.shape[1])
+    rows[knowledge.present] = components(items)
+    return Knowledge(rows, knowledge.present, components)
+
+
+def check_fusion_input(config: Any) -> None:
+    """Refuse wrong values of ``fusion_input`` and of the keys that belong to it.
+
+    Raises:
+        ValueError: says which key, and what it may be.
+    """
+    if config["fusion_input"] not in FUSION_INPUTS:
+        raise ValueError(f"fusion_input [{config['fusion_input']}] is not one of {', '.join(FUSION_INPUTS)}")
+    dimension = config["fusion_pca_dimension"]
+    if not isinstance(dimension, int) or dimension < 1:
+        raise ValueError(f"fusion_pca_dimension must be a whole number above 0, not [{dimension}]")
+    if not isinstance(config["fusion_pca_whiten"], bool):
+        raise ValueError(f"fusion_pca_whiten must be True or False, not [{config['fusion_pca_whiten']}]")
 
 
 def load_groups(folder: str | Path, dataset: Any) -> tuple[Tensor, int]:
@@ -51,12 +139,11 @@ def load_groups(folder: str | Path, dataset: Any) -> tuple[Tensor, int]:
     Raises:
         ArtifactError: the artifact is damaged or lacks items of the dataset.
     """
-    groups = _load_rows(folder, "groups", "groups", dataset)
-    group_count = len(open_artifact(folder, "groups").tensors()["centers"])
-    return torch.cat([groups.new_zeros(1), groups]), group_count
-
-
-def _load_rows(folder: str | Path, kind: str, name: str, dataset: Any) -> Tensor:
-    artifact = open_artifact(folder, kind)
+    if hasattr(dataset, "saved_groups"):  # of a saved model, whose weights hold them
+        saved: tuple[Tensor, int] = dataset.saved_groups
+        return saved
+    artifact = open_artifact(folder, "groups")
     rows = rows_of_tokens(artifact.item_tokens(), dataset_item_tokens(dataset), folder)
-    return artifact.tensors()[name][rows]
+    tensors = artifact.tensors()
+    groups = tensors["groups"][rows]
+    return torch.cat([groups.new_zeros(1), groups]), len(tensors["centers"])

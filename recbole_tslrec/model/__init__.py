@@ -1,40 +1,26 @@
-"""The models: RecBole's backbones, and each with category indices (CI) or with the LLM's knowledge (TSLRec)."""
+"""The models: each backbone, and each with category indices (CI) or with the LLM's knowledge (TSLRec, P2Rec).
 
-from recbole.model.sequential_recommender import Caser, GRU4Rec, SASRec
+The classes are made when they are asked for: ``from recbole_tslrec.model import TSLRecBERT4Rec``.
+"""
 
-from recbole_tslrec.model.fmlprec import FMLPRec
-from recbole_tslrec.model.tslrec import (
-    CICaser,
-    CIFMLPRec,
-    CIGRU4Rec,
-    CISASRec,
-    TSLRecCaser,
-    TSLRecFMLPRec,
-    TSLRecGRU4Rec,
-    TSLRecSASRec,
-)
+from typing import Any
 
-# The arXiv version of October 2024 renames the method.
-P2RecGRU4Rec = TSLRecGRU4Rec
-P2RecCaser = TSLRecCaser
-P2RecSASRec = TSLRecSASRec
-P2RecFMLPRec = TSLRecFMLPRec
+from recbole_tslrec.model.backbones import BACKBONES
 
-__all__ = [
-    "CICaser",
-    "CIFMLPRec",
-    "CIGRU4Rec",
-    "CISASRec",
-    "Caser",
-    "FMLPRec",
-    "GRU4Rec",
-    "P2RecCaser",
-    "P2RecFMLPRec",
-    "P2RecGRU4Rec",
-    "P2RecSASRec",
-    "SASRec",
-    "TSLRecCaser",
-    "TSLRecFMLPRec",
-    "TSLRecGRU4Rec",
-    "TSLRecSASRec",
-]
+# The arXiv version of October 2024 calls the method P2Rec: P2Rec<Name> is TSLRec<Name>.
+FAMILIES = ("TSLRec", "CI", "P2Rec")
+
+__all__ = [*BACKBONES, *(family + backbone for family in FAMILIES for backbone in BACKBONES)]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:
+    # A module attribute by PEP 562, since the registry reads the table of backbones before any class can be made.
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from recbole_tslrec.model.tslrec import model_class
+
+    return model_class(name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -70,3 +70,8 @@ REFUSED: dict[str, str] = {
     "DIEN": "it embeds items inside a layer over all features, so there is no item table to fuse",
     "KSR": "it does not run in RecBole 1.2.1 itself",
 }
+
+
+def backbone_of(model: type) -> Backbone:
+    """What is known of a model class, fused or not; of a user's own class nothing but its item embedding."""
+    return next((BACKBONES[base.__name__] for base in model.__mro__ if base.__name__ in BACKBONES), Backbone())

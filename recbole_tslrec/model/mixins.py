@@ -8,10 +8,10 @@ from torch.nn.utils import parametrize
 from recbole_tslrec.augmentation.item_table import (
     CategoryEmbedding,
     IdRegularisation,
-    KnowledgeProjection,
     fuse_item_embedding,
 )
-from recbole_tslrec.augmentation.knowledge import load_groups, load_knowledge
+from recbole_tslrec.augmentation.knowledge import fusion_knowledge, load_groups
+from recbole_tslrec.augmentation.projection import KnowledgeProjection
 from recbole_tslrec.random_stream import own_random_stream
 
 
@@ -32,7 +32,7 @@ class FusedItemsMixin:
 
 
 class KnowledgeMixin(FusedItemsMixin):
-    """Reads ``knowledge_path`` (a ``knowledge`` artifact) and ``fusion_type``.
+    """Reads ``knowledge_path`` (a ``knowledge`` artifact or item vectors), ``fusion_input`` and ``fusion_type``.
 
     The new modules draw from a random stream of their own, so that the backbone starts and drops out as it would
     without them.
@@ -40,10 +40,10 @@ class KnowledgeMixin(FusedItemsMixin):
 
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)  # type: ignore[call-arg]
-        folder = _required_path(config, "knowledge_path", "a knowledge artifact")
+        _required_path(config, "knowledge_path", "a knowledge artifact")
         with own_random_stream(config["seed"]):
             dimension = self.item_embedding.embedding_dim  # type: ignore[attr-defined]
-            source = KnowledgeProjection(load_knowledge(folder, dataset), dimension)
+            source = KnowledgeProjection(fusion_knowledge(config, dataset), dimension)
             self.fuse_items(source, config["fusion_type"])
 
 

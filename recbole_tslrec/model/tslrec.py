@@ -1,40 +1,112 @@
-"""The named models: each a backbone with a fused item table that is put in after its ``__init__``."""
+"""Any sequential model with the LLM's knowledge (TSLRec) or with category indices (CI), made from its class.
 
-from recbole.model.sequential_recommender import Caser, GRU4Rec, SASRec
+No backbone is written out here: a fused class is a mixin over the backbone's class.
+"""
 
+import functools
+from typing import Any
+
+from recbole.model import sequential_recommender
+from recbole.model.abstract_recommender import SequentialRecommender
+from recbole.utils import get_model
+
+from recbole_tslrec import registry
+from recbole_tslrec.model.backbones import BACKBONES, REFUSED
 from recbole_tslrec.model.fmlprec import FMLPRec
-from recbole_tslrec.model.mixins import CategoryMixin, KnowledgeMixin
+from recbole_tslrec.model.mended import MENDED
+from recbole_tslrec.model.mixins import CategoryMixin, FusedItemsMixin, KnowledgeMixin
 
-# RecBole is untyped: mypy cannot see the bases.
-
-
-class CIGRU4Rec(CategoryMixin, GRU4Rec):  # type: ignore[misc]
-    """GRU4Rec with the pre-grouping index as an item feature."""
+_MIXINS = {"TSLRec": KnowledgeMixin, "CI": CategoryMixin}
+_WHAT = {"TSLRec": "with a gated item embedding", "CI": "with the pre-grouping index as an item feature"}
 
 
-class CICaser(CategoryMixin, Caser):  # type: ignore[misc]
-    """Caser with the pre-grouping index as an item feature."""
+def backbone_class(name: str) -> type:
+    """The class of a backbone of :data:`BACKBONES`: RecBole's, mended where it has to be, or ours."""
+    return MENDED.get(name) or _original(name)
 
 
-class CISASRec(CategoryMixin, SASRec):  # type: ignore[misc]
-    """SASRec with the pre-grouping index as an item feature."""
+def model_class(name: str) -> type:
+    """The class of a model's name; a plain name of :data:`BACKBONES` gives the class that the fused ones are made of.
+
+    Raises:
+        ValueError: no model has this name, or it cannot be made.
+    """
+    family, backbone = registry.split_model_name(name)
+    if backbone not in BACKBONES:
+        found: type = get_model(name)
+        return found
+    return backbone_class(backbone) if family == "Base" else _fused(family, backbone_class(backbone), ())
 
 
-class CIFMLPRec(CategoryMixin, FMLPRec):
-    """FMLP-Rec with the pre-grouping index as an item feature."""
+def with_knowledge(model: type, tables: tuple[str, ...] = ()) -> type:
+    """A sequential model whose item tables are fused with knowledge: ``TSLRec<Name>``.
+
+    The new class reads ``knowledge_path`` and ``fusion_type``. RecBole finds it by its name from now on, so
+    ``run_recbole(model=with_knowledge(MyModel), ...)`` works.
+
+    Args:
+        model: a sequential model class of RecBole or of your own.
+        tables: attributes of your own model, ``nn.Embedding`` of at least N + 1 rows each, that embed items; the first
+            is the input's. Without it, ``item_embedding``.
+
+    Returns:
+        The same class for the same arguments.
+
+    Raises:
+        TypeError: ``model`` is no class of a sequential model, or is fused already.
+        ValueError: the model is one that cannot be fused, or has the name of a RecBole model that it is not.
+    """
+    return _fused("TSLRec", model, tuple(tables))
 
 
-class TSLRecGRU4Rec(KnowledgeMixin, GRU4Rec):  # type: ignore[misc]
-    """GRU4Rec with a gated item embedding."""
+def with_categories(model: type, tables: tuple[str, ...] = ()) -> type:
+    """A sequential model whose item tables are fused with category embeddings: ``CI<Name>``.
+
+    The new class reads ``groups_path`` and ``ci_fusion_type``; everything else is as in :func:`with_knowledge`.
+    """
+    return _fused("CI", model, tuple(tables))
 
 
-class TSLRecCaser(KnowledgeMixin, Caser):  # type: ignore[misc]
-    """Caser with a gated item embedding."""
+def _fused(family: str, model: type, tables: tuple[str, ...]) -> type:
+    _check(model)
+    name = model.__name__
+    if name not in BACKBONES:
+        return _make(family, model, tables or ("item_embedding",), "")
+    if model not in (_original(name), backbone_class(name)):
+        raise ValueError(f"{model} has the name of RecBole's model {name} but is another class; rename yours")
+    known = BACKBONES[name].tables
+    if tables not in ((), known):
+        raise ValueError(f"the item tables of {name} are {', '.join(known)}; leave tables out")
+    return _make(family, backbone_class(name), known, "recbole_tslrec.model")
 
 
-class TSLRecSASRec(KnowledgeMixin, SASRec):  # type: ignore[misc]
-    """SASRec with a gated item embedding."""
+@functools.cache
+def _make(family: str, backbone: Any, tables: tuple[str, ...], module: str) -> type:
+    """The class; one of a user's own model lives in the module under which RecBole finds it."""
+    name = family + backbone.__name__
+    namespace = {
+        "__module__": module or registry.module_name(name),
+        "__doc__": f"{backbone.__name__} {_WHAT[family]}.",
+        "fused_tables": tables,
+    }
+    fused = type(name, (_MIXINS[family], backbone), namespace)
+    if not module:
+        registry.register_own_model(fused, backbone, family)
+    return fused
 
 
-class TSLRecFMLPRec(KnowledgeMixin, FMLPRec):
-    """FMLP-Rec with a gated item embedding."""
+def _original(name: str) -> type:
+    found: type = FMLPRec if name == "FMLPRec" else getattr(sequential_recommender, name)
+    return found
+
+
+def _check(model: Any) -> None:
+    if not (isinstance(model, type) and issubclass(model, SequentialRecommender)):
+        raise TypeError(
+            f"{model!r} is no sequential model: give a subclass of "
+            "recbole.model.abstract_recommender.SequentialRecommender"
+        )
+    if issubclass(model, FusedItemsMixin):
+        raise TypeError(f"{model.__name__} is fused already; give its backbone")
+    if model.__name__ in REFUSED:
+        raise ValueError(f"{model.__name__} cannot be fused: {REFUSED[model.__name__]}")

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils import parametrize
 
-from recbole_tslrec.model.backbones import BACKBONES
+from recbole_tslrec.model.backbones import BACKBONES, backbone_of
 from recbole_tslrec.sequential.losses import OWN_LOSSES, full_cross_entropy, sampled_loss
 
 TRAIN_MODES = ("prefix", "all_positions")
@@ -18,14 +18,18 @@ TRAIN_MODES = ("prefix", "all_positions")
 class SequenceTraining:
     """Mixed into a sequential model: trains all positions at once, or with a loss for large catalogues.
 
+    Attributes:
+        reads_all_positions: whether ``forward`` gives the vectors of all positions now, [B, L, d].
+
     With RecBole's ``loss_type``, prefixes, and scores that fit into ``loss_memory``, the backbone's own
     ``calculate_loss`` runs.
     """
 
+    reads_all_positions = False
+
     def __init__(self: Any, config: Any, dataset: Any) -> None:
-        self_settings = _settings_of_the_backbone(config)
-        super().__init__(self_settings, dataset)  # type: ignore[call-arg]
-        self._reads_all_positions = False
+        check_training(config, type(self))
+        super().__init__(_settings_of_the_backbone(config), dataset)  # type: ignore[call-arg]
         self._trains_all_positions = config["train_mode"] == "all_positions"
         self._loss_memory = config["loss_memory"]
         self._own_loss = None
@@ -37,18 +41,18 @@ class SequenceTraining:
 
     def gather_indexes(self: Any, output: Tensor, gather_index: Tensor) -> Tensor:
         """RecBole's models read their last position through this; here all positions can be read, [B, L, d]."""
-        if self._reads_all_positions:
+        if self.reads_all_positions:
             return output
         last: Tensor = super().gather_indexes(output, gather_index)  # type: ignore[misc]
         return last
 
     @contextmanager
     def _all_positions(self) -> Iterator[None]:
-        self._reads_all_positions = True
+        self.reads_all_positions = True
         try:
             yield
         finally:
-            self._reads_all_positions = False
+            self.reads_all_positions = False
 
     def calculate_loss(self: Any, interaction: Any) -> Tensor:
         """The loss of a batch: prefixes [B, L] with a target each, or windows with a target at every position."""
@@ -85,7 +89,7 @@ class SequenceTraining:
 
     def _exceeds_memory(self: Any, interaction: Any) -> bool:
         """Whether the scores of a batch of prefixes would not fit into ``loss_memory``, where chunks are possible."""
-        if self.loss_type != "CE" or not _of(type(self)).plain_loss:
+        if self.loss_type != "CE" or not backbone_of(type(self)).plain_loss:
             return False
         return bool(4 * len(interaction) * self.n_items > self._loss_memory * 2**20)
 
@@ -94,36 +98,31 @@ class SequenceTraining:
 def trained(backbone: type) -> type:
     """A sequential model class that knows ``train_mode`` and the losses of this package; its name stays."""
     name, doc = backbone.__name__, backbone.__doc__
-    return type(name, (SequenceTraining, backbone), {"__doc__": doc, "__module__": __name__, "backbone": name})
+    return type(name, (SequenceTraining, backbone), {"__doc__": doc, "__module__": __name__})
 
 
-def check_training(config: Any, name: str) -> None:
+def check_training(config: Any, model: type) -> None:
     """What a backbone cannot be trained with, before anything is.
 
     Args:
         config: the configuration.
-        name: of the backbone.
+        model: the class of the model.
 
     Raises:
         ValueError: an unknown ``train_mode``, or one that is not valid for the backbone; a loss that it cannot take.
     """
-    mode, loss, known = config["train_mode"], config["loss_type"], BACKBONES.get(name)
+    mode, loss, known = config["train_mode"], config["loss_type"], backbone_of(model)
     if mode not in TRAIN_MODES:
         raise ValueError(f"train_mode [{mode}] is not one of {', '.join(TRAIN_MODES)}")
-    if mode == "all_positions" and not (known and known.causal):
+    if mode == "all_positions" and not known.causal:
         causal = ", ".join(name for name, backbone in BACKBONES.items() if backbone.causal)
         raise ValueError(
-            f"train_mode all_positions is not valid for {name}, whose positions see later items or are not read one by "
+            f"train_mode all_positions is not valid for {model.__name__}, whose positions see later items or are not read one by "
             f"one; train it with train_mode prefix. It is valid for {causal}"
         )
-    if loss in OWN_LOSSES and not (known and known.plain_loss):
+    if loss in OWN_LOSSES and not known.plain_loss:
         plain = ", ".join(name for name, backbone in BACKBONES.items() if backbone.plain_loss)
-        raise ValueError(f"loss_type [{loss}] cannot replace the loss of {name}; it can for {plain}")
-
-
-def _of(model: type) -> Any:
-    name = getattr(model, "backbone", model.__name__)
-    return BACKBONES[name]
+        raise ValueError(f"loss_type [{loss}] cannot replace the loss of {model.__name__}; it can for {plain}")
 
 
 def _settings_of_the_backbone(config: Any) -> Any:

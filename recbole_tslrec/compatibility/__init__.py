@@ -1,0 +1,25 @@
+"""Every work-around for RecBole 1.2.1 and the libraries under it, each with its reason; a file per subject.
+
+``apply()`` runs once, when ``recbole_tslrec`` is imported; plain RecBole models profit as well. Nothing outside this
+package patches RecBole, but for the lookup of names and properties in :mod:`recbole_tslrec.registry`.
+"""
+
+from recbole_tslrec.compatibility import activations, checkpoints, importing, processes, time_order
+from recbole_tslrec.compatibility.checkpoints import loading_a_checkpoint
+from recbole_tslrec.compatibility.time_order import sort_by_time
+from recbole_tslrec.compatibility.wrapping import wrap_once
+
+__all__ = ["apply", "loading_a_checkpoint", "sort_by_time", "wrap_once"]
+
+
+def apply() -> None:
+    """Make RecBole importable on this machine and mend the faults that touch every user. Safe to call twice.
+
+    Raises:
+        ImportError: pandas 3 or a RecBole other than 1.2.1 is installed; both would give wrong results silently.
+    """
+    importing.apply()  # first: the others import RecBole
+    time_order.apply()
+    checkpoints.apply()
+    processes.apply()
+    activations.apply()

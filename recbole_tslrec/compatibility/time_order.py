@@ -1,0 +1,31 @@
+"""Histories in their true order."""
+
+from collections.abc import Callable
+from typing import Any
+
+from recbole_tslrec.compatibility.wrapping import wrap_once
+
+
+def apply() -> None:
+    """Let RecBole's sequential datasets keep the order of float64 times."""
+    # RecBole casts times to float32 and sorts afterwards: unix seconds keep a resolution of 64 to 128 s, so that
+    # histories and even test targets come out wrong (RecBole#2204, RecBole#1653). Its sorts are stable, so rows that
+    # are in order by (user, float64 time) before the cast stay in order after it.
+    from recbole.data.dataset import SequentialDataset
+
+    wrap_once(SequentialDataset, "_change_feat_format", _sorted_before_the_cast)
+
+
+def _sorted_before_the_cast(change_feat_format: Callable[..., Any], dataset: Any) -> Any:
+    if dataset.benchmark_filename_list is None and {dataset.uid_field, dataset.time_field} <= set(dataset.inter_feat):
+        dataset.inter_feat = sort_by_time(dataset)
+    return change_feat_format(dataset)
+
+
+def sort_by_time(dataset: Any) -> Any:
+    """The interactions of a loaded dataset by (user, float64 time); ties keep the order of the file.
+
+    Args:
+        dataset: a RecBole dataset before ``data_preparation``, so that ``inter_feat`` is still a data frame.
+    """
+    return dataset.inter_feat.sort_values([dataset.uid_field, dataset.time_field], kind="stable", ignore_index=True)

@@ -1,0 +1,34 @@
+"""How RecBole's ``create_dataset`` and ``data_preparation`` come to use the datasets and loaders of this package."""
+
+from collections.abc import Callable, Iterable
+from typing import Any, Literal
+
+from recbole.data import dataset as recbole_datasets
+from recbole.data import utils as recbole_loading
+
+from recbole_tslrec.compatibility.wrapping import wrap_once
+from recbole_tslrec.sequential.prefixes import PrefixDataset
+from recbole_tslrec.sequential.windows import WindowLoader
+
+# FEARec looks list columns of the whole dataset up while it trains; GRU4RecKG has a dataset of its own in RecBole.
+_WITH_LIST_COLUMNS = ("FEARec", "GRU4RecKG")
+
+
+def register_datasets(names: Iterable[str]) -> None:
+    """Let RecBole build a :class:`PrefixDataset` for the models ``names``; RecBole looks for ``<name>Dataset``."""
+    for name in names:
+        if not name.endswith(_WITH_LIST_COLUMNS):
+            setattr(recbole_datasets, f"{name}Dataset", PrefixDataset)
+
+
+def register_loader() -> None:
+    """Let RecBole's ``data_preparation`` take a :class:`WindowLoader` for ``train_mode: all_positions``."""
+    wrap_once(recbole_loading, "get_dataloader", _loader_of_the_mode)
+
+
+def _loader_of_the_mode(
+    get_dataloader: Callable[..., Any], config: Any, phase: Literal["train", "valid", "test", "evaluation"]
+) -> Any:
+    if phase == "train" and config["train_mode"] == "all_positions":
+        return WindowLoader
+    return get_dataloader(config, phase)
