@@ -51,12 +51,20 @@ def write(folder: Path, name: str, user: NDArray[np.int64], item: NDArray[np.int
     """
     home = folder / name
     home.mkdir(parents=True, exist_ok=True)
-    rows = [f"u{one}\ti{other}\t{time}" for time, (one, other) in enumerate(zip(user.tolist(), item.tolist()))]
+    rows = [
+        f"u{one}\ti{other}\t{time}" for time, (one, other) in enumerate(zip(user.tolist(), item.tolist(), strict=True))
+    ]
     header = "user_id:token\titem_id:token\ttimestamp:float"
     (home / f"{name}.inter").write_text("\n".join([header, *rows]) + "\n")
     if items is not None:
         names = "\n".join(f"i{number}" for number in range(items))
         (home / f"{name}.item").write_text(f"item_id:token\n{names}\n")
+
+
+def item_tokens(folder: Path, name: str) -> list[str]:
+    """The tokens in the item column of ``folder/name/name.inter``, each once."""
+    _, *rows = (folder / name / f"{name}.inter").read_text().splitlines()
+    return list(dict.fromkeys(row.split("\t", 2)[1] for row in rows))
 
 
 def provide(folder: Path, case: str, share: float = 1.0, given: Path | None = None) -> str:

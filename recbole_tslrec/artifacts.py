@@ -223,18 +223,29 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write safetensors under another name and rename it.
+    """Write safetensors under another name and rename it; a tensor under two names is written twice.
 
     Raises:
         ArtifactError: the file could not be written, e.g. since the disk is full.
     """
     temporary = beside(path, "tmp")
     try:
-        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, str(temporary))
+        save_file(_apart(tensors), str(temporary))
     except (OSError, SafetensorError) as error:
         temporary.unlink(missing_ok=True)
         raise ArtifactError(f"{path} could not be written ({error}); free disk space, then run again") from error
     os.replace(temporary, path)
+
+
+def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors on the CPU, none in the memory of another: GRU4RecCPR and FEARec have modules under two names."""
+    apart: dict[int, str] = {}
+    found: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        tensor = tensor.detach().cpu().contiguous()
+        is_first = apart.setdefault(tensor.untyped_storage().data_ptr(), name) == name
+        found[name] = tensor if is_first else tensor.clone()
+    return found
 
 
 def write_item_table(folder: Path, tokens: Sequence[str], tensors: Mapping[str, Tensor]) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import recbole
 import recbole.config
 import yaml
+from recbole.data.transform import construct_transform
 from recbole.model import sequential_recommender
 
 from recbole_tslrec import distributed
@@ -72,6 +73,7 @@ class Config(recbole.config.Config):  # type: ignore[misc]  # RecBole is untyped
         split_model_name(model)  # refuses unknown names before RecBole looks for them
         files = [_find_config_file(file) for file in config_file_list]
         super().__init__(model, dataset, files, dict(config_dict or {}))
+        construct_transform(self)  # it names its columns here, where copies of this configuration must find them
         check_numbers(self.external_config_dict, self.internal_config_dict)
         check_counts(self.final_config_dict)
         if not sys.stderr.isatty():
@@ -175,6 +177,8 @@ def check_keys(given: Mapping[str, Any]) -> None:
         if key not in known_keys():
             near = difflib.get_close_matches(key, known_keys(), n=1)
             hint = f"did you mean {near[0]}?" if near else "see properties/overall.yaml for the keys"
+            if key == "nproc":
+                hint = "start several processes with torchrun or accelerate launch"
             raise ConfigError(f"unknown configuration key [{key}]; {hint}")
 
 

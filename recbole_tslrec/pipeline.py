@@ -31,6 +31,7 @@ from recbole_tslrec.augmentation.vectors import open_vectors
 from recbole_tslrec.config import backbone_config, derive, fine_tuning_settings, settings_of, training_settings
 from recbole_tslrec.data import Data
 from recbole_tslrec.llm.precision import export_dtype
+from recbole_tslrec.model.tslrec import model_class
 from recbole_tslrec.reconstruction.grouping import check_group_count, group_items
 from recbole_tslrec.reconstruction.histories import hold_out_users
 from recbole_tslrec.reconstruction.targets import preference_targets
@@ -127,7 +128,8 @@ def embed_items(run: Run) -> Artifact:
     """Take the item embeddings e_v out of the backbone."""
 
     def write(folder: Path) -> None:
-        rows = recommender.item_embeddings(run.artifacts["backbone"].folder)[1:]
+        table, *_ = model_class(run.config["model"]).fused_tables  # the first is the input's
+        rows = recommender.item_embeddings(run.artifacts["backbone"].folder, table, len(run.data.item_tokens))
         write_item_table(folder, run.data.item_tokens, {"item_embeddings": rows})
 
     return run.stage("item_embeddings", "take the item embeddings out of the backbone", write, {}, ["backbone"])

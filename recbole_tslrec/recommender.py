@@ -7,15 +7,14 @@ from typing import Any
 import torch
 from recbole.trainer import Trainer
 from recbole.data.dataloader import FullSortEvalDataLoader
-from recbole.utils import get_model, init_seed
+from recbole.utils import init_seed
 from safetensors.torch import load_file
 from tqdm import tqdm
 
 from recbole_tslrec.artifacts import write_tensors
 from recbole_tslrec.config import derive
-from recbole_tslrec.registry import split_model_name
+from recbole_tslrec.model.tslrec import model_class
 from recbole_tslrec.sequential.ranking import hits, target_ranks
-from recbole_tslrec.sequential.training_mode import trained
 from recbole_tslrec.training import StepwiseNanCheck, log_under
 
 MODEL = "model.safetensors"
@@ -68,15 +67,6 @@ def build_model(config: Any, train_data: Any) -> torch.nn.Module:
     return model
 
 
-def model_class(name: str) -> type:
-    """TODO"""
-    from recbole_tslrec.model.sasrec import SASRec
-    family, backbone = split_model_name(name)
-    if family != "Base":
-        return get_model(name)
-    return trained(SASRec if name == "SASRec" else get_model(name))
-
-
 def train_recommender(config: Any, train_data: Any, valid_data: Any, folder: Path) -> dict[str, Any]:
     """Train a model as RecBole does and leave the best epoch's weights in ``folder``.
 
@@ -113,6 +103,6 @@ def load_weights(model: torch.nn.Module, path: Path) -> None:
     model.load_state_dict(load_file(str(path)))
 
 
-def item_embeddings(folder: Path) -> torch.Tensor:
-    """The stage-0 item embeddings of a trained backbone, [N + 1, d]; row 0 is the pad."""
-    return load_file(str(folder / MODEL))["item_embedding.weight"]
+def item_embeddings(folder: Path, table: str, items: int) -> torch.Tensor:
+    """The stage-0 item embeddings of a trained backbone: the first N rows of ``table`` behind the pad's, [N, d]."""
+    return load_file(str(folder / MODEL))[f"{table}.weight"][1 : items + 1]

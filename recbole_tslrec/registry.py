@@ -16,9 +16,8 @@ from typing import Any
 import yaml
 from recbole.model import sequential_recommender
 
-from recbole_tslrec.model.backbones import BACKBONES, REFUSED
+from recbole_tslrec.model.backbones import BACKBONES, FAMILIES, REFUSED
 
-FAMILIES = ("TSLRec", "CI", "P2Rec")
 RECBOLE_MODULE = "recbole.model.sequential_recommender"
 
 _given: dict[str, str] = {}  # the names that with_knowledge and with_categories have added, and their backbones

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from recbole_tslrec.artifacts import open_artifact, rows_of_tokens
 from recbole_tslrec.augmentation.principal_components import PrincipalComponents
-from recbole_tslrec.augmentation.vectors import VectorsError, read_vectors
+from recbole_tslrec.augmentation.vector_files import VectorsError
+from recbole_tslrec.augmentation.vectors import read_vectors
 
 FUSION_INPUTS = ("knowledge", "pca")
 

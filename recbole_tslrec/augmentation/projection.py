@@ -44,7 +44,7 @@ class KnowledgeProjection(nn.Module):
         rows, present, components = knowledge.rows, knowledge.present, knowledge.components
         center, norm = center_and_norm(rows[present])
         complete = bool(present[1:].all())
-        self.register_buffer("knowledge", standardise(rows, center, norm).mul_(present.unsqueeze(1)))
+        self.register_buffer("knowledge", standardise(rows, center, norm).index_fill_(0, (~present).nonzero()[:, 0], 0))
         self.register_buffer("center", center)
         self.register_buffer("norm", norm)
         # copies: two tables fuse the same knowledge in some backbones, and safetensors refuses shared tensors
@@ -110,17 +110,21 @@ class KnowledgeProjection(nn.Module):
 
 
 def center_and_norm(rows: Tensor) -> tuple[Tensor, Tensor]:
-    """The mean [H] of the rows [n, H], and their root-mean-square distance [] from it, in float64."""
+    """The mean [H] of the rows [n, H], and their root-mean-square distance [] from it, in float64.
+
+    The distance of rows that are all alike is infinite, so that they become zero.
+    """
     blocks = torch.split(rows, _BLOCK)
     center = torch.stack([block.sum(dim=0, dtype=torch.float64) for block in blocks]).sum(dim=0) / len(rows)
     squares = torch.stack([(block - center).square().sum() for block in blocks]).sum()
-    return center, (squares / len(rows)).sqrt()
+    norm = (squares / len(rows)).sqrt()
+    is_rounding = norm <= 1e-12 * center.norm()  # float32 rows that differ at all differ by more
+    return center, norm.masked_fill(is_rounding, torch.inf)
 
 
 def standardise(rows: Tensor, center: Tensor, norm: Tensor) -> Tensor:
     """(rows - center) / norm for [n, H], computed in float64 -> float32."""
-    divisor = norm.clamp_min(torch.finfo(torch.float64).tiny)  # rows that are all alike become zero
-    return torch.cat([((block - center) / divisor).float() for block in torch.split(rows, _BLOCK)])
+    return torch.cat([((block - center) / norm).float() for block in torch.split(rows, _BLOCK)])
 
 
 def _check_saved(module: nn.Module, saved: Mapping[str, Tensor], prefix: str, *_: object) -> None:

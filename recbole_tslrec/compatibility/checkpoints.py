@@ -14,6 +14,7 @@ import pickle
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import Enum
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -69,6 +70,12 @@ def _configured_for_one_process(trainer: Any) -> Iterator[None]:
             config["single_spec"] = False
 
 
+def load_weights(path: Path) -> dict[str, torch.Tensor]:
+    """The weights of one of RecBole's checkpoints, by name, on the CPU."""
+    weights: dict[str, torch.Tensor] = _load_safely(torch.load, path, map_location="cpu")["state_dict"]
+    return weights
+
+
 def _load_safely(load: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     with loading_a_checkpoint():
         return load(*args, **kwargs)
@@ -105,7 +112,7 @@ def _classes_of_a_configuration() -> list[Any]:
     return [yaml.FullLoader, *enums, *numbers, *_with_subclasses(Config), *_with_subclasses(AbstractRecommender)]
 
 
-def _with_subclasses(cls: type) -> Iterator[type]:
+def _with_subclasses(cls: type[Any]) -> Iterator[type[Any]]:
     yield cls
     for subclass in cls.__subclasses__():
         yield from _with_subclasses(subclass)

@@ -44,10 +44,14 @@ def _quieten_warnings() -> None:
 
 
 def _restore_numpy_names() -> None:
-    # numpy 2 took these names away; recbole's configurator, interaction and metrics use them at run time.
+    # numpy 2 took the first four away; recbole's configurator, interaction and metrics use them at run time. numpy 1.24
+    # took the others; RecBole puts them back in Config.__init__, which load_data_and_model never calls, so that
+    # evaluating the model that it gives fails on np.float.
     import numpy as np
 
     gone = {"float_": np.float64, "complex_": np.complex128, "unicode_": np.str_, "bool8": np.bool_}
+    gone |= {"bool": np.bool_, "int": np.int_, "long": np.int_, "float": np.float64, "complex": np.complex128}
+    gone |= {"object": np.object_, "str": np.str_, "unicode": np.str_}
     for name, value in gone.items():
         if name not in np.__dict__:
             setattr(np, name, value)

@@ -5,10 +5,7 @@ The classes are made when they are asked for: ``from recbole_tslrec.model import
 
 from typing import Any
 
-from recbole_tslrec.model.backbones import BACKBONES
-
-# The arXiv version of October 2024 calls the method P2Rec: P2Rec<Name> is TSLRec<Name>.
-FAMILIES = ("TSLRec", "CI", "P2Rec")
+from recbole_tslrec.model.backbones import BACKBONES, FAMILIES
 
 __all__ = [*BACKBONES, *(family + backbone for family in FAMILIES for backbone in BACKBONES)]  # noqa: PLE0604
 

@@ -5,6 +5,9 @@ RecBole's models share a way of being written, not an interface. What differs be
 
 from dataclasses import dataclass
 
+# TSLRec and P2Rec (its name in the arXiv version of October 2024) are one; CI is the paper's "+CI".
+FAMILIES = ("TSLRec", "CI", "P2Rec")
+
 
 @dataclass(frozen=True)
 class Backbone:
@@ -73,5 +76,32 @@ REFUSED: dict[str, str] = {
 
 
 def backbone_of(model: type) -> Backbone:
-    """What is known of a model class, fused or not; of a user's own class nothing but its item embedding."""
-    return next((BACKBONES[base.__name__] for base in model.__mro__ if base.__name__ in BACKBONES), Backbone())
+    """What is known of a model class, fused or not; of a user's own class, even one derived from these, nothing."""
+    for base in model.__mro__:
+        ours = base.__module__.split(".")[0] in ("recbole", "recbole_tslrec")
+        if ours and base.__name__ in BACKBONES:
+            return BACKBONES[base.__name__]
+        if not ours:
+            break
+    return Backbone()
+
+
+def table_of_backbones() -> str:
+    """:data:`BACKBONES` as the table of docs/models.md."""
+    head = ("backbone", "what is fused", "`loss_type` of ours", "`all_positions`", "new users")
+    rows = [
+        (
+            name,
+            f"{backbone.fused} (`{'`, `'.join(backbone.tables)}`)",
+            _yes(backbone.dot and backbone.plain_loss),
+            _yes(backbone.causal),
+            _yes(not backbone.knows_users),
+        )
+        for name, backbone in BACKBONES.items()
+    ]
+    lines = [head, ("---",) * len(head), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _yes(it_is: bool) -> str:
+    return "yes" if it_is else "no"

@@ -6,10 +6,8 @@ Our Base and our fused models are made of these; what stock RecBole calls by its
 from pathlib import Path
 from typing import Any
 
-import torch
 from recbole.model import sequential_recommender
 from recbole.model.loss import BPRLoss
-from recbole.utils import InputType
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
@@ -46,16 +44,7 @@ class SASRecCPR(_ColumnOfAllScores, sequential_recommender.SASRecCPR):  # type: 
 
 
 class GRU4RecCPR(_ColumnOfAllScores, sequential_recommender.GRU4RecCPR):  # type: ignore[misc]
-    """Has a ``predict``, and holds its item table once.
-
-    RecBole makes the table a child under two names, which puts it into a checkpoint twice; safetensors refuses that.
-    """
-
-    def __init__(self, config: Any, dataset: Any) -> None:
-        super().__init__(config, dataset)
-        if self.out_item_embedding is self.item_embedding:
-            del self.out_item_embedding
-            self.__dict__["out_item_embedding"] = self.item_embedding  # an attribute that is no child
+    """Has a ``predict``."""
 
 
 class SHAN(sequential_recommender.SHAN):  # type: ignore[misc]
@@ -66,12 +55,6 @@ class SHAN(sequential_recommender.SHAN):  # type: ignore[misc]
         query = self.forward(interaction[self.INVERSE_ITEM_SEQ], interaction[self.USER_ID])  # [B, d]
         scores: Tensor = query @ self.item_embedding.weight.T
         return scores
-
-
-class SINE(sequential_recommender.SINE):  # type: ignore[misc]
-    """Says that it needs a sampled item beside each target, whatever its loss: with CE that was drawn for nothing."""
-
-    input_type = InputType.POINTWISE
 
 
 class S3Rec(sequential_recommender.S3Rec):  # type: ignore[misc]

@@ -1,8 +1,9 @@
 """What turns a RecBole sequential model into its CI or TSLRec variant, once the backbone has been built."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ClassVar
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from recbole_tslrec.augmentation.item_table import (
@@ -16,13 +17,37 @@ from recbole_tslrec.random_stream import own_random_stream
 
 
 class FusedItemsMixin:
-    """A model whose ``item_embedding`` is a fused table, computed once a training step."""
+    """A model whose item embeddings are fused tables, each computed once a training step.
 
-    def fuse_items(self: Any, source: KnowledgeProjection | CategoryEmbedding, fusion_type: str) -> None:
-        """Fuse ``source`` into the item embedding; an L2 loss of the backbone keeps to the ID part."""
-        fuse_item_embedding(self.item_embedding, source, fusion_type)
-        if hasattr(self, "reg_loss"):
-            self.reg_loss = IdRegularisation(self.reg_loss, self.item_embedding)
+    Attributes:
+        fused_tables: the names of the embeddings; the first is the input's.
+    """
+
+    fused_tables: ClassVar[tuple[str, ...]] = ("item_embedding",)
+
+    def fuse_items(
+        self: Any,
+        make_source: Callable[[int], KnowledgeProjection | CategoryEmbedding],
+        fusion_type: str,
+        item_rows: int,
+    ) -> None:
+        """Fuse into every item embedding; an L2 loss of the backbone on whole tables keeps to the ID part.
+
+        Args:
+            make_source: makes what is fused into an embedding of the given width.
+            fusion_type: a key of :data:`recbole_tslrec.augmentation.fusion.FUSIONS`.
+            item_rows: N + 1.
+
+        Raises:
+            ValueError: the model has no such embeddings, or there is no such fusion.
+        """
+        for name in self.fused_tables:
+            embedding = _item_table(self, name, item_rows)
+            fuse_item_embedding(embedding, make_source(embedding.embedding_dim), fusion_type)
+            if isinstance(getattr(self, "reg_loss", None), nn.Module):  # where it is a method, it sees looked-up rows
+                self.reg_loss = IdRegularisation(self.reg_loss, embedding)
+        if hasattr(self, "load_pretrained"):  # S3Rec: what the fusion learned in the first phase has its place now
+            self.load_pretrained()
 
     def calculate_loss(self, interaction: Any) -> Tensor:
         """The backbone's loss, with one fused table for the input and the output."""
@@ -39,29 +64,45 @@ class KnowledgeMixin(FusedItemsMixin):
     """
 
     def __init__(self, config: Any, dataset: Any) -> None:
+        _check_path(config, "knowledge_path", "a knowledge artifact")
         super().__init__(config, dataset)  # type: ignore[call-arg]
-        _required_path(config, "knowledge_path", "a knowledge artifact")
         with own_random_stream(config["seed"]):
-            dimension = self.item_embedding.embedding_dim  # type: ignore[attr-defined]
-            source = KnowledgeProjection(fusion_knowledge(config, dataset), dimension)
-            self.fuse_items(source, config["fusion_type"])
+            knowledge = fusion_knowledge(config, dataset)
+            self.fuse_items(
+                lambda dimension: KnowledgeProjection(knowledge, dimension), config["fusion_type"], len(knowledge.rows)
+            )
 
 
 class CategoryMixin(FusedItemsMixin):
     """Reads ``groups_path`` (a ``groups`` artifact) and ``ci_fusion_type``."""
 
     def __init__(self, config: Any, dataset: Any) -> None:
+        _check_path(config, "groups_path", "a groups artifact")
         super().__init__(config, dataset)  # type: ignore[call-arg]
-        folder = _required_path(config, "groups_path", "a groups artifact")
-        groups, group_count = load_groups(folder, dataset)
+        groups, group_count = load_groups(config["groups_path"], dataset)
         with own_random_stream(config["seed"]):
-            dimension = self.item_embedding.embedding_dim  # type: ignore[attr-defined]
-            self.fuse_items(CategoryEmbedding(groups, group_count, dimension), config["ci_fusion_type"])
+            self.fuse_items(
+                lambda dimension: CategoryEmbedding(groups, group_count, dimension),
+                config["ci_fusion_type"],
+                len(groups),
+            )
 
 
-def _required_path(config: Any, key: str, what: str) -> str:
+def _check_path(config: Any, key: str, what: str) -> None:
     if not config[key]:
         raise ValueError(
             f"{config['model']} needs {what}: set {key}=<folder>, or let run_recbole_tslrec.py make it on the way"
         )
-    return str(config[key])
+
+
+def _item_table(model: nn.Module, name: str, item_rows: int) -> nn.Embedding:
+    embedding = getattr(model, name, None)
+    if isinstance(embedding, nn.Embedding) and embedding.num_embeddings >= item_rows:
+        return embedding
+    backbone = next(cls.__name__ for cls in type(model).__mro__[1:] if not issubclass(cls, FusedItemsMixin))
+    named = dict(model.named_modules()).items()
+    fitting = [key for key, it in named if isinstance(it, nn.Embedding) and it.num_embeddings >= item_rows]
+    raise ValueError(
+        f"{backbone} has no nn.Embedding [{name}] with a row for each of {item_rows} item ids; name its item tables: "
+        f"with_knowledge({backbone}, tables=(...)); embeddings that are large enough: {', '.join(fitting) or 'none'}"
+    )

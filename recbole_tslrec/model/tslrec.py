@@ -15,14 +15,23 @@ from recbole_tslrec.model.backbones import BACKBONES, REFUSED
 from recbole_tslrec.model.fmlprec import FMLPRec
 from recbole_tslrec.model.mended import MENDED
 from recbole_tslrec.model.mixins import CategoryMixin, FusedItemsMixin, KnowledgeMixin
+from recbole_tslrec.model.sasrec import SASRec
+from recbole_tslrec.sequential.training_mode import trained
 
+_HOME = "recbole_tslrec.model"  # the module of all named classes: pickle finds them there
+_OWN = {"FMLPRec": FMLPRec, "SASRec": SASRec, **MENDED}
 _MIXINS = {"TSLRec": KnowledgeMixin, "CI": CategoryMixin}
 _WHAT = {"TSLRec": "with a gated item embedding", "CI": "with the pre-grouping index as an item feature"}
 
 
 def backbone_class(name: str) -> type:
-    """The class of a backbone of :data:`BACKBONES`: RecBole's, mended where it has to be, or ours."""
-    return MENDED.get(name) or _original(name)
+    """The class of a backbone of :data:`BACKBONES`: RecBole's, or ours where that is mended, faster or missing there.
+
+    It knows ``train_mode`` and the losses of this package.
+    """
+    backbone = trained(_OWN[name] if name in _OWN else _recbole_class(name))
+    backbone.__module__ = _HOME
+    return backbone
 
 
 def model_class(name: str) -> type:
@@ -71,33 +80,32 @@ def _fused(family: str, model: type, tables: tuple[str, ...]) -> type:
     _check(model)
     name = model.__name__
     if name not in BACKBONES:
-        return _make(family, model, tables or ("item_embedding",), "")
-    if model not in (_original(name), backbone_class(name)):
+        return _make(family, model, tables or ("item_embedding",))
+    if model not in (_recbole_class(name), _OWN.get(name), backbone_class(name)):
         raise ValueError(f"{model} has the name of RecBole's model {name} but is another class; rename yours")
     known = BACKBONES[name].tables
     if tables not in ((), known):
         raise ValueError(f"the item tables of {name} are {', '.join(known)}; leave tables out")
-    return _make(family, backbone_class(name), known, "recbole_tslrec.model")
+    return _make(family, backbone_class(name), known)
 
 
 @functools.cache
-def _make(family: str, backbone: Any, tables: tuple[str, ...], module: str) -> type:
-    """The class; one of a user's own model lives in the module under which RecBole finds it."""
+def _make(family: str, backbone: Any, tables: tuple[str, ...]) -> type:
     name = family + backbone.__name__
+    own = backbone.__name__ not in BACKBONES
     namespace = {
-        "__module__": module or registry.module_name(name),
+        "__module__": registry.module_name(name) if own else _HOME,
         "__doc__": f"{backbone.__name__} {_WHAT[family]}.",
         "fused_tables": tables,
     }
-    fused = type(name, (_MIXINS[family], backbone), namespace)
-    if not module:
+    fused = type(name, (_MIXINS[family], trained(backbone) if own else backbone), namespace)
+    if own:
         registry.register_own_model(fused, backbone, family)
     return fused
 
 
-def _original(name: str) -> type:
-    found: type = FMLPRec if name == "FMLPRec" else getattr(sequential_recommender, name)
-    return found
+def _recbole_class(name: str) -> Any:
+    return getattr(sequential_recommender, name, None)  # RecBole has no FMLP-Rec
 
 
 def _check(model: Any) -> None:

@@ -101,9 +101,9 @@ class SampledLoss(nn.Module):
 class SampledSoftmax(SampledLoss):
     """Softmax over the target and items drawn by their frequency, with the logQ correction.
 
-    Each score loses the logarithm of how often its item is expected in the draw (Bengio and Senecal 2008; Yi et al.,
-    RecSys 2019), so that the full softmax is what is estimated. Every item counts once more than it was seen, so that
-    unseen ones are drawn too (our choice).
+    The score of a drawn item loses the logarithm of how often it is expected in the draw, so that the sum below the
+    fraction is, in expectation, that of the full softmax (Bengio and Senecal 2008). The target is always there and keeps
+    its score. Every item counts once more than it was seen, so that unseen ones are drawn too (our choice).
     """
 
     cumulative: Tensor
@@ -123,7 +123,7 @@ class SampledSoftmax(SampledLoss):
 
     def of_scores(self, score: Tensor, scores: Tensor, target: Tensor, items: Tensor, same: Tensor) -> Tensor:
         """See :class:`SampledLoss`."""
-        score = score.float() - self.log_expected[target]
+        score = score.float()
         scores = (scores.float() - self.log_expected[items]).masked_fill(same, -torch.inf)
         return (torch.logsumexp(torch.cat([score.unsqueeze(1), scores], dim=1), dim=1) - score).mean()
 

@@ -89,7 +89,7 @@ class SequenceTraining:
 
     def _exceeds_memory(self: Any, interaction: Any) -> bool:
         """Whether the scores of a batch of prefixes would not fit into ``loss_memory``, where chunks are possible."""
-        if self.loss_type != "CE" or not backbone_of(type(self)).plain_loss:
+        if not backbone_of(type(self)).plain_loss or self.loss_type != "CE":
             return False
         return bool(4 * len(interaction) * self.n_items > self._loss_memory * 2**20)
 

@@ -3,17 +3,14 @@
 RecBole's models are built from a configuration and a dataset. The folder keeps what their constructors read of both.
 """
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import recbole.config
 import torch
-from numpy.typing import NDArray
 from recbole.data.interaction import Interaction
-from recbole.utils import FeatureType, get_model
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -25,51 +22,23 @@ from recbole_tslrec.artifacts import (
     write_json,
     write_tensors,
 )
-from recbole_tslrec.augmentation.knowledge import Knowledge, dataset_item_tokens
-from recbole_tslrec.augmentation.principal_components import PrincipalComponents
+from recbole_tslrec.augmentation.knowledge import dataset_item_tokens
 from recbole_tslrec.config import settings_of, training_settings
 from recbole_tslrec.model.backbones import REFUSED
+from recbole_tslrec.model.tslrec import model_class
 from recbole_tslrec.random_stream import own_random_stream
-from recbole_tslrec.recommender import MODEL, load_weights
+from recbole_tslrec.recommender import MODEL
 from recbole_tslrec.registry import split_model_name
+from recbole_tslrec.serving.saved_dataset import SavedConfig, SavedDataset
 from recbole_tslrec.version import __version__
 
 DESCRIPTION = "model.json"
 DESCRIPTION_FORMAT = 1
 ITEM_FEATURES = "item_features.safetensors"
 KINDS = ("recommender", "backbone")
-# What would make a constructor look for files or counts of the training: another loss, S3Rec's first phase, PCA.
-_NOT_FOR_TRAINING = {"train_mode": "prefix", "loss_type": "CE", "train_stage": "pretrain", "fusion_input": "knowledge"}
-
-
-def save_description(folder: Path, config: Any, dataset: Any) -> None:
-    """Write beside the weights what :func:`load_model` builds the model from.
-
-    ``model.json`` holds names, settings and counts, ``item_tokens.json`` the items, and ``item_features.safetensors``
-    the columns of an ``.item`` file where the dataset has one.
-
-    Args:
-        folder: of the artifact.
-        config: that the model was built with.
-        dataset: the RecBole dataset that it was built with.
-    """
-    family, backbone = split_model_name(config["model"])
-    features = dataset.get_item_feature().interaction
-    settings = {**training_settings(config), **settings_of(config, ["fusion_", "ci_fusion_"])}
-    description = {
-        "format": DESCRIPTION_FORMAT,
-        "model": backbone if family == "Base" else family + backbone,
-        "user_field": dataset.uid_field,
-        "item_field": dataset.iid_field,
-        "settings": {key: value for key, value in settings.items() if _is_json(value)},
-        "counts": {field: int(dataset.num(field)) for field in (dataset.uid_field, *features)},
-        "types": {field: dataset.field2type[field].value for field in (dataset.uid_field, *features)},
-        "preloaded": {field: list(weight.shape) for field, weight in dataset._preloaded_weight.items()},
-    }
-    write_json(folder / DESCRIPTION, description)
-    write_json(folder / ITEM_TOKENS, dataset_item_tokens(dataset))
-    if dataset.item_feat is not None:
-        write_tensors(folder / ITEM_FEATURES, features)
+# Scoring needs neither; a constructor would look for files or counts of the training: a loss over drawn items, S3Rec's
+# pretrained weights, principal components.
+_SCORING = {"train_mode": "prefix", "loss_type": "CE", "train_stage": "pretrain", "fusion_input": "knowledge"}
 
 
 @dataclass(frozen=True)
@@ -81,19 +50,26 @@ class SavedModel:
         model: in evaluation mode.
         config: what its constructor was given.
         item_tokens: the external tokens of the items 1..N.
-        artifact: where it comes from.
     """
 
     name: str
     model: nn.Module
     config: Any
     item_tokens: list[str]
-    artifact: Artifact
 
     @property
     def max_length(self) -> int:
         """L, the most recent items that the model sees."""
         return int(self.config["MAX_ITEM_LIST_LENGTH"])
+
+    @functools.cached_property
+    def id_of_item(self) -> dict[str, int]:
+        """The id 1..N of each external token."""
+        return {token: item for item, token in enumerate(self.item_tokens, start=1)}
+
+    def item_ids(self, tokens: Iterable[Any]) -> list[int]:
+        """The ids of the tokens that the model knows, in their order."""
+        return [self.id_of_item[str(token)] for token in tokens if str(token) in self.id_of_item]
 
     @torch.no_grad()
     def scores(self, item_seq: Tensor, item_seq_len: Tensor) -> Tensor:
@@ -112,6 +88,57 @@ class SavedModel:
         return scores.view(len(item_seq), -1)
 
 
+@dataclass(frozen=True)
+class ModelFiles:
+    """What the folder of a trained model holds.
+
+    Attributes:
+        description: names, settings and counts.
+        item_tokens: the external tokens of the items 1..N.
+        item_features: the columns of the dataset's ``.item`` file, N + 1 rows each; empty where it had none.
+        weights: the model's state.
+    """
+
+    description: Mapping[str, Any]
+    item_tokens: list[str]
+    item_features: Mapping[str, Tensor]
+    weights: Mapping[str, Tensor]
+
+    @classmethod
+    def read(cls, artifact: Artifact) -> "ModelFiles":
+        """Read an artifact of :func:`open_model_folder`."""
+        features = artifact.folder / ITEM_FEATURES
+        return cls(
+            artifact.json(DESCRIPTION),
+            artifact.item_tokens(),
+            load_file(str(features)) if features.exists() else {},
+            load_file(str(artifact.folder / MODEL)),
+        )
+
+    def write(self, folder: Path) -> None:
+        """Write all of them into an existing folder."""
+        _write_description(folder, self.description, self.item_tokens, self.item_features)
+        write_tensors(folder / MODEL, self.weights)
+
+    def build(self, device: str | torch.device = "cpu") -> SavedModel:
+        """Build the model and load its weights, all of them.
+
+        Raises:
+            ValueError: the model cannot be served.
+        """
+        name = self.description["model"]
+        if name in REFUSED:
+            raise ValueError(f"{name} cannot be served: {REFUSED[name]}")
+        paths = {"knowledge_path": DESCRIPTION, "groups_path": DESCRIPTION}  # never read, see SavedDataset
+        settings = {**self.description["settings"], **_SCORING, **paths, "model": name, "device": torch.device(device)}
+        config = SavedConfig(settings)
+        dataset = SavedDataset(config, self.description, self.item_features, self.weights)
+        with own_random_stream(config["seed"]):
+            model: nn.Module = model_class(name)(config, dataset)
+        model.load_state_dict(self.weights)
+        return SavedModel(name, model.to(device).eval(), config, self.item_tokens)
+
+
 def load_model(folder: str | Path, device: str | torch.device = "cpu") -> SavedModel:
     """The model of an artifact folder, with the very weights that training left.
 
@@ -123,17 +150,12 @@ def load_model(folder: str | Path, device: str | torch.device = "cpu") -> SavedM
         ArtifactError: the folder is damaged, of another kind, or of another version of this package.
         ValueError: the model cannot be served.
     """
-    artifact = open_model_folder(folder)
-    description = artifact.json(DESCRIPTION)
-    name = description["model"]
-    if name in REFUSED:
-        raise ValueError(f"{name} cannot be served: {REFUSED[name]}")
-    settings = {**description["settings"], **_NOT_FOR_TRAINING, "device": torch.device(device), "seed": 0}
-    config = SavedConfig({**settings, "model": name, "knowledge_path": folder, "groups_path": folder})
-    with own_random_stream(0):
-        model: nn.Module = get_model(name)(config, SavedDataset(config, artifact))
-    load_weights(model, artifact.folder / MODEL)
-    return SavedModel(name, model.to(device).eval(), config, artifact.item_tokens(), artifact)
+    return ModelFiles.read(open_model_folder(folder)).build(device)
+
+
+def best_device() -> torch.device:
+    """A GPU where there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def open_model_folder(folder: str | Path) -> Artifact:
@@ -143,88 +165,57 @@ def open_model_folder(folder: str | Path) -> Artifact:
         ArtifactError: it is damaged, of another kind, or of another version of this package.
     """
     artifact = open_artifact(folder)
-    kind, version = artifact.manifest["kind"], artifact.manifest["versions"].get("recbole_tslrec", "of unknown version")
+    kind = artifact.manifest["kind"]
     if kind not in KINDS:
         raise ArtifactError(f"{folder} holds [{kind}], no trained model; give the folder of a [{KINDS[0]}] artifact")
-    found = artifact.json(DESCRIPTION)["format"] if (artifact.folder / DESCRIPTION).exists() else None
-    if found != DESCRIPTION_FORMAT:
-        what = f"has description format {found}" if found else f"has no {DESCRIPTION}"
+    if not (artifact.folder / DESCRIPTION).exists():
         raise ArtifactError(
-            f"{folder} was saved by recbole_tslrec {version} and {what}, which recbole_tslrec {__version__} cannot "
-            f"read; train it again with --rebuild={kind}, or install that version"
+            f"{folder} has no {DESCRIPTION}: it was saved before models could be served; train it again with "
+            f"--rebuild={kind}"
+        )
+    found = artifact.json(DESCRIPTION)["format"]
+    if found != DESCRIPTION_FORMAT:
+        raise ArtifactError(
+            f"{folder} was saved by recbole_tslrec {artifact.manifest['versions']['recbole_tslrec']} in model format "
+            f"{found}, this is {__version__}, which reads format {DESCRIPTION_FORMAT}; train it again with "
+            f"--rebuild={kind}, or install that version"
         )
     return artifact
 
 
-class SavedConfig(recbole.config.Config):  # type: ignore[misc]  # RecBole is untyped
-    """The settings of a trained model, without the files and the command line that they were made of."""
-
-    def __init__(self, settings: Mapping[str, Any]) -> None:
-        self.final_config_dict = dict(settings)
-
-
-class SavedDataset:
-    """What the constructors of RecBole's sequential models read of a dataset.
-
-    Tables that are in the weights as well (pretrained entities, knowledge, groups) are zero here, in their shapes.
+def save_description(folder: Path, config: Any, dataset: Any) -> None:
+    """Write beside the weights what :func:`load_model` builds the model from.
 
     Args:
-        config: of the model.
-        artifact: the model's folder.
+        folder: of the artifact.
+        config: that the model was built with.
+        dataset: the RecBole dataset that it was built with.
     """
+    family, backbone = split_model_name(config["model"])
+    settings = {**training_settings(config), **settings_of(config, ["fusion_", "ci_fusion_"])}
+    features = {} if dataset.item_feat is None else dataset.get_item_feature().interaction
+    fields = {dataset.uid_field, dataset.iid_field, *features}
+    description = {
+        "format": DESCRIPTION_FORMAT,
+        "model": backbone if family == "Base" else family + backbone,  # P2Rec is TSLRec
+        "settings": {key: value for key, value in settings.items() if _is_json(value)},
+        "user_field": dataset.uid_field,
+        "item_field": dataset.iid_field,
+        "counts": {field: int(dataset.num(field)) for field in sorted(fields)},
+        "types": {field: dataset.field2type[field].value for field in sorted(fields)},
+        "preloaded": {field: list(weight.shape) for field, weight in dataset._preloaded_weight.items()},
+    }
+    _write_description(folder, description, dataset_item_tokens(dataset), features)
 
-    def __init__(self, config: Any, artifact: Artifact) -> None:
-        description = artifact.json(DESCRIPTION)
-        self.config = config
-        self.uid_field, self.iid_field = description["user_field"], description["item_field"]
-        self._counts: dict[str, int] = description["counts"]
-        self._preloaded: dict[str, list[int]] = description["preloaded"]
-        self.user_num, self.item_num = self._counts[self.uid_field], self._counts[self.iid_field]
-        self.field2type = {field: FeatureType(value) for field, value in description["types"].items()}
-        self.field2seqlen = {self.iid_field + config["LIST_SUFFIX"]: config["MAX_ITEM_LIST_LENGTH"]}
-        self.inter_feat = {self.iid_field: torch.zeros(0, dtype=torch.int64)}
-        features = artifact.folder / ITEM_FEATURES
-        columns = load_file(str(features)) if features.exists() else {self.iid_field: torch.arange(self.item_num)}
-        self._item_features = Interaction(columns)
-        self._weights = load_file(str(artifact.folder / MODEL))
 
-    def num(self, field: str) -> int:
-        """How many values a field has, with the pad."""
-        return self._counts[field]
-
-    def get_item_feature(self) -> Any:
-        """The columns of the ``.item`` file, a row for every item id."""
-        return self._item_features
-
-    def get_preload_weight(self, field: str) -> NDArray[np.float32]:
-        """Zeros in the shape of a pretrained table."""
-        return np.zeros(self._preloaded[field], dtype=np.float32)
-
-    @property
-    def saved_knowledge(self) -> Knowledge:
-        """The frozen rows that the model was trained with, already standardised; loading weights sets the rest."""
-        rows = self._weight("knowledge")
-        assert rows is not None
-        present = self._weight("present")
-        if present is None:
-            present = torch.arange(len(rows)) > 0
-        center, axes = self._weight("pca_center"), self._weight("pca_axes")
-        components = None if center is None or axes is None else PrincipalComponents(center, axes)
-        return Knowledge(rows, present, components)
-
-    @property
-    def saved_groups(self) -> tuple[Tensor, int]:
-        """The groups, int64 [N + 1], and their number K."""
-        groups, embedding = self._weight("groups"), self._weight("embedding.weight")
-        assert groups is not None and embedding is not None
-        return groups, len(embedding)
-
-    def _weight(self, name: str) -> Tensor | None:
-        """What the first of the fused tables keeps under a name; all of them have the same source."""
-        return next((weight for key, weight in self._weights.items() if key.endswith(f".source.{name}")), None)
+def _write_description(
+    folder: Path, description: Mapping[str, Any], item_tokens: list[str], features: Mapping[str, Tensor]
+) -> None:
+    write_json(folder / DESCRIPTION, description)
+    write_json(folder / ITEM_TOKENS, item_tokens)
+    if features:
+        write_tensors(folder / ITEM_FEATURES, features)
 
 
 def _is_json(value: Any) -> bool:
     return value is None or isinstance(value, (str, int, float, bool, list, dict))
-
-

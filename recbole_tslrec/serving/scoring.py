@@ -1,7 +1,7 @@
 """How a model scores: the vector of a sequence times a table of items, plus a bias of the item where there is one.
 
-RecBole's models compute this inside ``full_sort_predict``. Here its two factors stand apart, so that one can be exported
-and the other run elsewhere.
+RecBole's models compute this inside ``full_sort_predict``. Here the two factors stand apart, so that the table can be
+exported.
 """
 
 from collections.abc import Callable, Mapping
@@ -48,10 +48,6 @@ class Scoring:
             return self.encode(model, batch)
         vectors: Tensor = model.forward(*(batch[getattr(model, field)] for field in self.inputs))
         return vectors
-
-    def scores(self, vectors: Tensor, table: Tensor, bias: Tensor | None) -> Tensor:
-        """[B, d] and [N, d] -> [B, N]."""
-        return torch.nn.functional.linear(vectors, table, bias)
 
 
 def _bert4rec(model: Any, batch: Batch) -> Tensor:
@@ -110,20 +106,24 @@ def scoring_of(model: torch.nn.Module) -> Scoring:
     return SCORINGS[backbone]
 
 
-def random_histories(model: Any, max_length: int, count: int, seed: int = 0) -> dict[str, Tensor]:
-    """Histories to compare scores on, by the model's names for the fields.
+def random_histories(model: Any, max_length: int, count: int) -> dict[str, Tensor]:
+    """Histories to compare scores on, by the model's names for the fields; the same at every call.
 
     Args:
-        model: says how many items and users there are.
+        model: says how many items there are.
         max_length: L.
-        count: B; the first has one item and the second, if any, has L.
-        seed: of the draw.
+        count: B; the first history has one item and the second, if any, has L.
     """
-    generator = torch.Generator().manual_seed(seed)
-    item_count = len(scoring_of(model).table(model)) - 1
+    generator = torch.Generator().manual_seed(count)
     length = torch.randint(1, max_length + 1, (count,), generator=generator)  # [B]
     length[:2] = torch.tensor([1, max_length])[:count]
-    items = torch.randint(1, item_count + 1, (count, max_length), generator=generator)  # [B, L]
-    items[torch.arange(max_length) >= length.unsqueeze(1)] = 0
-    users = torch.randint(getattr(model, "n_users", 1), (count,), generator=generator)
-    return {model.ITEM_SEQ: items, model.ITEM_SEQ_LEN: length, model.USER_ID: users}
+    item_seq = torch.randint(1, len(scoring_of(model).table(model)), (count, max_length), generator=generator)
+    item_seq[torch.arange(max_length) >= length.unsqueeze(1)] = 0
+    user = torch.ones_like(length)  # every dataset has a user 1
+    return {model.ITEM_SEQ: item_seq, model.ITEM_SEQ_LEN: length, model.USER_ID: user}
+
+
+def relative_difference(scores: Tensor, expected: Tensor) -> float:
+    """The largest difference, divided by the largest score; NaN where a score is NaN."""
+    scale = expected.abs().max().clamp_min(torch.finfo(expected.dtype).tiny)
+    return float((scores - expected).abs().max() / scale)

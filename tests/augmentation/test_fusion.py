@@ -1,13 +1,11 @@
-"""The fusions against hand computations, and the standardisation of the knowledge."""
+"""The fusions against hand computations."""
 
 import math
 
-import pytest
 import torch
 from torch import nn
 
 from recbole_tslrec.augmentation.fusion import FUSIONS, ConcatFusion, GateFusion, ScalarGateFusion, SumFusion
-from recbole_tslrec.augmentation.item_table import KnowledgeProjection, fuse_item_embedding, standardise
 
 IDS = torch.tensor([[1.0, 0.0], [0.0, 2.0]])
 KNOWLEDGE = torch.tensor([[0.0, 4.0], [1.0, 8.0]])
@@ -59,43 +57,3 @@ def test_concat_projects_ids_before_knowledge():
 def test_names_of_the_fusions():
     named = [("gate", GateFusion), ("scalar_gate", ScalarGateFusion), ("sum", SumFusion), ("concat", ConcatFusion)]
     assert list(FUSIONS.items()) == named
-
-
-def test_unknown_fusion_names_the_known_ones():
-    source = KnowledgeProjection(torch.randn(4, 3), 2)
-    with pytest.raises(ValueError, match=r"\[gated\] is not one of gate, scalar_gate, sum, concat"):
-        fuse_item_embedding(nn.Embedding(4, 2), source, "gated")
-
-
-# Four corners of a square with sides of 2 around (1, 1), behind a pad row: centred, each has the norm sqrt(2).
-SQUARE = torch.tensor([[9.0, 9.0], [0.0, 0.0], [2.0, 0.0], [0.0, 2.0], [2.0, 2.0]])
-STANDARD = torch.tensor([[0.0, 0.0], [-1.0, -1.0], [1.0, -1.0], [-1.0, 1.0], [1.0, 1.0]]) / math.sqrt(2)
-
-
-def test_standardise_a_square():
-    torch.testing.assert_close(standardise(SQUARE), STANDARD)
-
-
-@pytest.mark.parametrize(("scale", "shift"), [(1000.0, 0.0), (0.01, 0.0), (1e-30, 0.0), (1.0, 500.0), (0.5, -64.0)])
-def test_standardise_ignores_scale_and_shift(scale, shift):
-    torch.testing.assert_close(standardise(SQUARE * scale + shift), STANDARD)
-
-
-def test_standardised_rows_are_centred():
-    rows = standardise(torch.randn(50, 7) * torch.arange(1, 8) + torch.arange(7))
-    torch.testing.assert_close(rows[1:].mean(dim=0), torch.zeros(7))
-
-
-def test_standardised_rows_have_a_root_mean_square_norm_of_one():
-    rows = standardise(torch.randn(50, 7) * torch.arange(1, 8))
-    assert rows[1:].square().sum(dim=1).mean().sqrt().item() == pytest.approx(1)
-
-
-def test_standardise_makes_the_pad_row_zero():
-    assert not standardise(torch.randn(5, 3) + 100)[0].any()
-
-
-@pytest.mark.parametrize("value", [0.0, 0.1, -12345.678])
-def test_standardise_makes_equal_rows_zero(value):
-    """Nothing tells the items apart, and nothing is divided by zero."""
-    assert torch.equal(standardise(torch.full((8, 3), value)), torch.zeros(8, 3))

@@ -10,6 +10,7 @@ import recbole_tslrec.model as models
 from recbole_tslrec.artifacts import ArtifactError, write_tensors
 from recbole_tslrec.augmentation.fusion import FUSIONS
 from recbole_tslrec.augmentation.item_table import FusedItemTable
+from recbole_tslrec.augmentation.vector_files import VectorsError
 from recbole_tslrec.config import backbone_config, derive
 from recbole_tslrec.data import Data
 from recbole_tslrec.recommender import RecommenderTrainer, build_model, load_weights
@@ -337,11 +338,14 @@ def test_missing_path_is_named(toy, key):
 
 @backbones
 @tslrec
-def test_missing_items_are_counted_and_the_first_is_named(toy):
+@fusions
+def test_items_without_a_vector_train_from_a_default(toy, fusion):
     kept = [row for row in range(30) if row not in (4, 7)]
     lacking = toy.knowledge_path([toy.tokens[row] for row in kept], toy.rows[kept])
-    with pytest.raises(ArtifactError, match=rf"lacks 2 of the dataset's 30 items, the first is '{toy.tokens[4]}'"):
-        toy.model(**lacking)
+    model = toy.model(fusion, **lacking)
+    model.calculate_loss(toy.batch).backward()
+    default = dict(model.named_parameters())[f"{SOURCE}default"]
+    assert default.grad.any()
 
 
 @backbones
@@ -359,7 +363,7 @@ def test_knowledge_that_is_not_finite_is_refused(toy, value):
     rows = toy.rows.clone()
     rows[5, 3] = rows[9, 0] = value
     broken = toy.knowledge_path(toy.tokens, rows)
-    with pytest.raises(ArtifactError, match=rf"has 2 .* not finite, the first is of item '{toy.tokens[5]}'"):
+    with pytest.raises(VectorsError, match=rf"has 2 .* not finite, the first is of item '{toy.tokens[5]}'"):
         toy.model(**broken)
 
 

@@ -1,0 +1,278 @@
+"""Export to serve: the item table as the model scores it, or the whole scorer as an ONNX graph.
+
+Everything is written into a folder of its own, read back and compared with the model, and only then renamed into place.
+"""
+
+import argparse
+import importlib
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from logging import getLogger
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from torch.nn.functional import linear
+
+from recbole_tslrec.augmentation.vectors import read_vectors
+from recbole_tslrec.serving.saved_model import load_model
+from recbole_tslrec.serving.scoring import (
+    ExportError,
+    random_histories,
+    relative_difference,
+    scoring_of,
+)
+from recbole_tslrec.version import __version__
+
+# the packages of the extra [serving] that a format needs
+FORMATS = {
+    "safetensors": (),
+    "parquet": ("pyarrow",),
+    "itememb": (),
+    "onnx": ("onnx", "onnxscript", "onnxruntime"),
+}
+TOLERANCE = 1e-5  # of the scores from a table that was read back, relative to the largest
+
+
+@dataclass(frozen=True)
+class ItemTable:
+    """The items as a model scores them: score = vector of the sequence @ row + bias.
+
+    Attributes:
+        tokens: the external tokens of the N items.
+        rows: float32 [N, d], without the pad.
+        bias: float32 [N], where the model has one.
+    """
+
+    tokens: list[str]
+    rows: Tensor
+    bias: Tensor | None
+
+
+def export(model_folder: str | Path, format: str, output: str | Path | None = None) -> Path:
+    """Write a trained model's item table, or the model as an ONNX graph, and check it by reading it back.
+
+    Args:
+        model_folder: a ``recommender`` or ``backbone`` artifact.
+        format: ``safetensors`` (tensors ``item_table`` and ``item_bias``, metadata ``tokens``), ``parquet`` (columns
+            ``item_id``, ``vector``, ``bias``), ``itememb`` (RecBole's atomic file: ``item_id:token``,
+            ``item_emb:float_seq``, ``item_bias:float``), or ``onnx`` (see ``onnx_export.py``). The bias only where the
+            model has one. The first three can be another model's ``knowledge_path``.
+        output: the file; ``<name of the folder>.<format>`` in the working directory by default. An existing one is
+            replaced when the new one is whole.
+
+    Returns:
+        ``output``.
+
+    Raises:
+        ExportError: no such format, the output cannot lie there, the model cannot be exported in this format, or what
+            was read back does not score as the model does.
+        ImportError: a package of the extra ``serving`` is missing.
+        ArtifactError: the model folder is damaged, of another kind or of another version.
+    """
+    folder = Path(model_folder)
+    check_format(format)
+    output = Path(output or f"{folder.resolve().name}.{format}")
+    check_output(output, folder)
+    saved = load_model(folder)
+    return export_model(saved.model, saved.item_tokens, saved.max_length, format, output)
+
+
+def export_model(model: torch.nn.Module, tokens: list[str], max_length: int, format: str, output: Path) -> Path:
+    """:func:`export` of a model in evaluation mode on the CPU; for ``onnx``, its fused tables become plain ones.
+
+    Args:
+        model: a sequential model of RecBole or of this package.
+        tokens: the external tokens of its items 1..N.
+        max_length: L.
+        format: one of :data:`FORMATS`.
+        output: the file.
+    """
+    scoring_of(model)
+    with tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as folder:
+        temporary = Path(folder) / f"export.{format}"
+        if format == "onnx":
+            from recbole_tslrec.serving.onnx_export import write_onnx
+
+            difference = write_onnx(temporary, model, tokens, max_length)
+        else:
+            difference = write_table(temporary, model, tokens, max_length)
+        for written in sorted(Path(folder).iterdir(), reverse=True):  # the model after its tokens
+            os.replace(written, output.with_name(written.name.replace(temporary.name, output.name, 1)))
+    getLogger().info(f"{output}: read back, its scores differ from the model's by at most {difference:.1e} (relative)")
+    return output
+
+
+def check_format(format: str) -> None:
+    """Refuse an unknown format, and one whose packages are not installed.
+
+    Raises:
+        ExportError: no such format.
+        ImportError: a package is missing.
+    """
+    if format not in FORMATS:
+        raise ExportError(f"format [{format}] does not exist; choose one of {', '.join(FORMATS)}")
+    for package in FORMATS[format]:
+        try:
+            importlib.import_module(package)
+        except ImportError as error:
+            raise ImportError(
+                f"format {format} needs {package}; install it with: pip install 'recbole_tslrec[serving]'"
+            ) from error
+
+
+def check_output(output: Path, model_folder: Path) -> None:
+    """Refuse a file that cannot be written, or that would lie in an artifact.
+
+    Raises:
+        ExportError: its folder does not exist or is that of the model, or it is a folder itself.
+    """
+    if not output.parent.is_dir():
+        raise ExportError(f"the folder of {output} does not exist; make {output.parent}, or set another --output")
+    if output.is_dir():
+        raise ExportError(f"{output} is a folder; name a file with --output")
+    if model_folder.resolve() in output.resolve().parents:
+        raise ExportError(f"{output} would lie in the model's folder, whose files are verified; set another --output")
+
+
+@torch.no_grad()
+def item_table(model: torch.nn.Module, tokens: list[str]) -> ItemTable:
+    """The items as a model scores them.
+
+    Args:
+        model: in evaluation mode.
+        tokens: the external tokens of its items 1..N.
+
+    Raises:
+        ExportError: the model does not score with an item table.
+    """
+    scoring = scoring_of(model)
+    bias = scoring.bias(model)[1:].float().cpu() if scoring.bias else None
+    return ItemTable(tokens, scoring.table(model)[1:].float().cpu(), bias)
+
+
+def write_table(path: Path, model: torch.nn.Module, tokens: list[str], max_length: int) -> float:
+    """Write an item table in the format that the ending of ``path`` names.
+
+    Returns:
+        The largest difference of a score, relative to the largest score.
+
+    Raises:
+        ExportError: what was read back differs from what was written, or does not score as the model does.
+    """
+    table = item_table(model, tokens)
+    WRITERS[path.suffix](path, table, type(model).__name__)
+    found = read_table(path)
+    same_bias = found.bias is table.bias or torch.equal(found.bias, table.bias)  # type: ignore[arg-type]
+    if found.tokens != table.tokens or not torch.equal(found.rows, table.rows) or not same_bias:
+        raise ExportError(f"{path.suffix[1:]} cannot hold this item table: what was read back is not what was written")
+    difference = difference_of_scores(model, found, max_length)
+    if not difference <= TOLERANCE:  # NaN too
+        raise ExportError(
+            f"the item table of {type(model).__name__} does not give its scores (relative difference "
+            f"{difference:.1e}, allowed {TOLERANCE:.0e}): it scores in another way than its backbone"
+        )
+    return difference
+
+
+@torch.no_grad()
+def difference_of_scores(model: Any, table: ItemTable, max_length: int) -> float:
+    """How far scores from a table are from ``full_sort_predict``, relative to the largest score."""
+    batch = random_histories(model, max_length, 16)
+    expected = model.full_sort_predict(batch).view(16, -1)[:, 1:]  # [B, N]
+    vectors = scoring_of(model).vectors(model, batch)  # [B, d]
+    return relative_difference(linear(vectors, table.rows, table.bias), expected)
+
+
+def read_table(path: Path) -> ItemTable:
+    """An exported item table, by the ending of its name.
+
+    Raises:
+        VectorsError: the file is damaged.
+    """
+    vectors = read_vectors(path)
+    return ItemTable(vectors.tokens, vectors.rows, BIAS_READERS[path.suffix](path))
+
+
+def _write_safetensors(path: Path, table: ItemTable, model: str) -> None:
+    tensors = {"item_table": table.rows.contiguous()}
+    if table.bias is not None:
+        tensors["item_bias"] = table.bias.contiguous()
+    metadata = {"tokens": json.dumps(table.tokens, ensure_ascii=False), "model": model, "version": __version__}
+    save_file(tensors, str(path), metadata)
+
+
+def _read_safetensors_bias(path: Path) -> Tensor | None:
+    return load_file(str(path)).get("item_bias")
+
+
+def _write_parquet(path: Path, table: ItemTable, model: str) -> None:
+    import pyarrow
+    from pyarrow import parquet
+
+    values = pyarrow.array(table.rows.flatten().numpy())
+    columns = {
+        "item_id": pyarrow.array(table.tokens, pyarrow.string()),
+        "vector": pyarrow.FixedSizeListArray.from_arrays(values, table.rows.shape[1]),
+    }
+    if table.bias is not None:
+        columns["bias"] = pyarrow.array(table.bias.numpy())
+    metadata = {"model": model, "version": __version__}
+    parquet.write_table(pyarrow.table(columns).replace_schema_metadata(metadata), path, compression="zstd")
+
+
+def _read_parquet_bias(path: Path) -> Tensor | None:
+    from pyarrow import parquet
+
+    if "bias" not in parquet.read_schema(path).names:
+        return None
+    column = parquet.read_table(path, columns=["bias"]).column("bias")
+    return torch.from_numpy(column.to_numpy().copy())
+
+
+def _write_itememb(path: Path, table: ItemTable, model: str) -> None:
+    fields = ["item_id:token", "item_emb:float_seq", *(["item_bias:float"] if table.bias is not None else [])]
+    bias = [[] for _ in table.tokens] if table.bias is None else table.bias.unsqueeze(1).tolist()
+    row_text = " ".join(["%.9g"] * table.rows.shape[1])  # nine digits give a float32 back exactly
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+        file.write("\t".join(fields) + "\n")
+        for token, row, own_bias in zip(table.tokens, table.rows, bias, strict=True):
+            file.write("\t".join([token, row_text % tuple(row.tolist()), *(f"{b:.9g}" for b in own_bias)]) + "\n")
+
+
+def _read_itememb_bias(path: Path) -> Tensor | None:
+    with path.open(encoding="utf-8") as file:
+        if not file.readline().endswith("item_bias:float\n"):
+            return None
+        return torch.tensor([float(line.rpartition("\t")[2]) for line in file], dtype=torch.float32)
+
+
+WRITERS: dict[str, Callable[[Path, ItemTable, str], None]] = {
+    ".safetensors": _write_safetensors,
+    ".parquet": _write_parquet,
+    ".itememb": _write_itememb,
+}
+BIAS_READERS: dict[str, Callable[[Path], Tensor | None]] = {
+    ".safetensors": _read_safetensors_bias,
+    ".parquet": _read_parquet_bias,
+    ".itememb": _read_itememb_bias,
+}
+
+
+def main(argv: Sequence[str] = ()) -> None:
+    """The command ``export``: ``--model_folder=... --format=... [--output=...]``."""
+    parser = argparse.ArgumentParser(
+        prog="python -m recbole_tslrec export",
+        description="Write a trained model's item table as it scores it, or the model as an ONNX graph, and check it.",
+    )
+    parser.add_argument("--model_folder", required=True, help="a recommender or backbone folder of artifacts_dir")
+    parser.add_argument("--format", required=True, help=f"{', '.join(FORMATS)}; onnx is the sequence encoder as well")
+    parser.add_argument("--output", help="the file; <name of the folder>.<format> in the working directory by default")
+    given = parser.parse_args(list(argv))
+    sys.stdout.write(f"{export(given.model_folder, given.format, given.output)}\n")
