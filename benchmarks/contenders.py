@@ -100,3 +100,31 @@ def check_same_data(contenders: Mapping[str, Contender]) -> None:
         raise TrialFailed(f"the contenders see different data (users, items, targets): {counts}")
     if any(one.facts["imports recbole_tslrec"] for name, one in contenders.items() if name == STOCK):
         raise TrialFailed("the process of stock RecBole has imported recbole_tslrec, which changes it")
+
+
+def run_epochs(
+    contender: Contender, most: int, stopping_step: int, until: float = float("inf")
+) -> list[dict[str, Any]]:
+    """Train and validate, as ``Trainer.fit`` does, until a validation is reached or no better one comes.
+
+    Args:
+        contender: freshly prepared.
+        most: epochs.
+        stopping_step: epochs without a better NDCG@10 before it stops.
+        until: the NDCG@10 that is enough.
+
+    Returns:
+        A row for each epoch; its seconds are those of training and validation.
+    """
+    rows: list[dict[str, Any]] = []
+    best, waited = float("-inf"), 0
+    for epoch in range(1, most + 1):
+        training = contender.ask("epoch")
+        found = contender.ask("validate")
+        score = found["score"]
+        rows.append({"epoch": epoch, "NDCG@10": score, "seconds": training + found["seconds"]})
+        waited = 0 if score >= best else waited + 1  # to RecBole an equal one is better
+        best = max(best, score)
+        if score >= until or waited > stopping_step:
+            break
+    return rows

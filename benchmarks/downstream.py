@@ -21,11 +21,10 @@ from typing import Any
 
 import torch
 
-import gates
 import interactions
 import lengths
-from contenders import ALL_POSITIONS, PREFIX, STOCK, Contender, Ring, check_same_data, ring
-from gates import Gate
+from contenders import ALL_POSITIONS, PREFIX, STOCK, Contender, Ring, check_same_data, ring, run_epochs
+from gates import Gate, measure_gate, write_knowledge
 from measure import Report, arguments, interleaved, say
 from trial import TrialFailed
 
@@ -147,34 +146,6 @@ def measure_time_to_best(bench: Bench) -> None:
     report.add_ratios({"beauty_time_to_recbole_best": stock_seconds / seconds if reached else 0.0})
 
 
-def run_epochs(
-    contender: Contender, most: int, stopping_step: int, until: float = float("inf")
-) -> list[dict[str, Any]]:
-    """Train and validate, as ``Trainer.fit`` does, until a validation is reached or no better one comes.
-
-    Args:
-        contender: freshly prepared.
-        most: epochs.
-        stopping_step: epochs without a better NDCG@10 before it stops.
-        until: the NDCG@10 that is enough.
-
-    Returns:
-        A row for each epoch; its seconds are those of training and validation.
-    """
-    rows: list[dict[str, Any]] = []
-    best, waited = float("-inf"), 0
-    for epoch in range(1, most + 1):
-        training = contender.ask("epoch")
-        found = contender.ask("validate")
-        score = found["score"]
-        rows.append({"epoch": epoch, "NDCG@10": score, "seconds": training + found["seconds"]})
-        waited = 0 if score >= best else waited + 1  # to RecBole an equal one is better
-        best = max(best, score)
-        if score >= until or waited > stopping_step:
-            break
-    return rows
-
-
 def prefix_curve(place: Ring, data: str, bench: Bench) -> list[dict[str, Any]]:
     """The validations of ``prefix`` until they get no better, or those of an earlier run on the same data."""
     scale = bench.scale
@@ -220,9 +191,9 @@ def measure_gates(bench: Bench) -> None:
     """Steps of TSLRecSASRec over those of SASRec."""
     scale = bench.scale
     with bench.ring("beauty", scale.share) as (place, _):
-        knowledge = gates.write_knowledge(place, scale.knowledge_size)
+        knowledge = write_knowledge(place, scale.knowledge_size)
         for gate in scale.gates:
-            gates.measure_gate(place, gate, knowledge, scale.steps, scale.rounds, bench.report)
+            measure_gate(place, gate, knowledge, scale.steps, scale.rounds, bench.report)
 
 
 PARTS: Mapping[str, Callable[[Bench], None]] = {

@@ -1,6 +1,5 @@
 """RecBole's atomic files for the benchmarks: the given ones, or random ones of the same size."""
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -51,9 +50,8 @@ def write(folder: Path, name: str, user: NDArray[np.int64], item: NDArray[np.int
     """
     home = folder / name
     home.mkdir(parents=True, exist_ok=True)
-    rows = [
-        f"u{one}\ti{other}\t{time}" for time, (one, other) in enumerate(zip(user.tolist(), item.tolist(), strict=True))
-    ]
+    pairs = zip(user.tolist(), item.tolist(), strict=True)
+    rows = [f"u{one}\ti{other}\t{time}" for time, (one, other) in enumerate(pairs)]
     header = "user_id:token\titem_id:token\ttimestamp:float"
     (home / f"{name}.inter").write_text("\n".join([header, *rows]) + "\n")
     if items is not None:
@@ -91,13 +89,8 @@ def provide(folder: Path, case: str, share: float = 1.0, given: Path | None = No
         write(folder, name, user, item)
         return f"random walks as many and as long as the histories of {name}{part}"
     (folder / name).mkdir(parents=True, exist_ok=True)
-    target = folder / name / f"{name}.inter"
-    source = given_file(given, case)
-    if share == 1:
-        shutil.copyfile(source, target)
-    else:
-        keep_users(source, target, share)
-    return f"the given {name}.inter{part}"
+    count = keep_users(given_file(given, case), folder / name / f"{name}.inter", share)
+    return f"the given {name}.inter with {count:,} interactions{part}"
 
 
 def given_file(given: Path, case: str) -> Path:
@@ -113,9 +106,14 @@ def given_file(given: Path, case: str) -> Path:
     return file
 
 
-def keep_users(source: Path, target: Path, share: float) -> None:
-    """Copy an ``.inter`` file with users taken evenly from the whole; its first column is the user."""
+def keep_users(source: Path, target: Path, share: float) -> int:
+    """Copy an ``.inter`` file with a share of its users, taken evenly; gives the number of interactions.
+
+    The first column is the user.
+    """
     header, *rows = source.read_text().splitlines()
     users = list(dict.fromkeys(row.split("\t", 1)[0] for row in rows))
     kept = {users[int(number / share)] for number in range(round(share * len(users)))}
-    target.write_text("\n".join([header, *(row for row in rows if row.split("\t", 1)[0] in kept)]) + "\n")
+    rows = [row for row in rows if row.split("\t", 1)[0] in kept]
+    target.write_text("\n".join([header, *rows]) + "\n")
+    return len(rows)

@@ -222,7 +222,7 @@ def write_json(path: Path, value: Any) -> None:
     os.replace(temporary, path)
 
 
-def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
     """Write safetensors under another name and rename it; a tensor under two names is written twice.
 
     Raises:
@@ -230,7 +230,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """
     temporary = beside(path, "tmp")
     try:
-        save_file(_apart(tensors), str(temporary))
+        save_file(_apart(tensors), str(temporary), dict(metadata) if metadata else None)
     except (OSError, SafetensorError) as error:
         temporary.unlink(missing_ok=True)
         raise ArtifactError(f"{path} could not be written ({error}); free disk space, then run again") from error

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from recbole.trainer import Trainer
 from recbole.data.dataloader import FullSortEvalDataLoader
+from recbole.trainer import Trainer
 from recbole.utils import init_seed
 from safetensors.torch import load_file
 from tqdm import tqdm
@@ -15,6 +15,7 @@ from recbole_tslrec.artifacts import write_tensors
 from recbole_tslrec.config import derive
 from recbole_tslrec.model.tslrec import model_class
 from recbole_tslrec.sequential.ranking import hits, target_ranks
+from recbole_tslrec.sequential.sparse_rows import SPARSE_FROM, AdamWithSparseRows, use_sparse_rows
 from recbole_tslrec.training import StepwiseNanCheck, log_under
 
 MODEL = "model.safetensors"
@@ -27,6 +28,17 @@ class RecommenderTrainer(StepwiseNanCheck, Trainer):  # type: ignore[misc]  # Re
         super().__init__(config, model)
         self.saved_model_file = os.path.join(self.checkpoint_dir, MODEL)
         log_under(self, config["model"])
+
+    def _build_optimizer(self, **kwargs: Any) -> Any:
+        model, config = self.model, self.config
+        plain_adam = self.learner.lower() == "adam" and not (self.weight_decay or self.clip_grad_norm)
+        large = getattr(model, "samples_items", False) and model.n_items >= SPARSE_FROM
+        if not (large and plain_adam and config["single_spec"] and not self.enable_scaler):
+            return super()._build_optimizer(**kwargs)
+        self.logger.info(f"{model.n_items - 1} items, of which a step draws some: sparse gradients, SparseAdam")
+        sparse = use_sparse_rows([model.item_embedding])
+        dense = [parameter for parameter in model.parameters() if all(parameter is not row for row in sparse)]
+        return AdamWithSparseRows(dense, sparse, self.learning_rate)
 
     def _save_checkpoint(self, epoch: int, verbose: bool = True, **kwargs: Any) -> None:
         write_tensors(Path(self.saved_model_file), self.model.state_dict())

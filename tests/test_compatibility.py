@@ -1,4 +1,4 @@
-"""RecBole's faults, mended: exact time order, its own checkpoints, anomaly mode, ray, and versions that corrupt."""
+"""RecBole's faults, mended: exact time order, its checkpoints, gelu, anomaly mode, ray, and versions that corrupt."""
 
 import importlib.metadata
 import json
@@ -14,12 +14,18 @@ from typing import Any
 import pytest
 import recbole.quick_start
 import torch
+from recbole.config import Config
 from recbole.data import create_dataset, data_preparation
 from recbole.data.dataset import SequentialDataset
+from recbole.evaluator import Collector
+from recbole.model import layers
+from recbole.model.sequential_recommender import fearec
 from recbole.trainer import Trainer
 from recbole.utils import init_seed
 
 from recbole_tslrec import compatibility
+from recbole_tslrec.compatibility import loading_a_checkpoint
+from recbole_tslrec.compatibility.processes import run_recboles
 from recbole_tslrec.model import SASRec
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -45,7 +51,7 @@ def histories_and_targets(loader: Any) -> dict[str, tuple[list[str], str]]:
     """By user token: the history and the item to predict, as tokens."""
     dataset, found = loader._dataset, {}
     for row in range(len(dataset.inter_feat)):
-        values = dataset.inter_feat[row]
+        values = dataset[[row]][0]
         history = [int(item) for item in values["item_id_list"][: int(values["item_length"])]]
         tokens = [str(token) for token in dataset.id2token("item_id", history)]
         user = str(dataset.id2token("user_id", int(values["user_id"])))
@@ -84,6 +90,7 @@ for name, value in {"float_": np.float64, "complex_": np.complex128, "unicode_":
     if not hasattr(np, name):
         setattr(np, name, value)
 data_path, sys.argv = sys.argv[1], ["x"]
+from recbole.config import Config
 from recbole.config import Config
 from recbole.data import create_dataset, data_preparation
 
@@ -169,42 +176,62 @@ def test_trainer_resumes_its_own_checkpoint(trained: tuple[Any, Any]) -> None:
     assert trainer.start_epoch == 1
 
 
-def test_permission_to_unpickle_ends_with_the_evaluation(trained: tuple[Any, Any]) -> None:
+def test_other_files_with_a_configuration_are_still_refused(trained: tuple[Any, Any]) -> None:
     trainer, test = trained
     trainer.evaluate(test, load_best_model=True)
-    assert UNPICKLE not in os.environ
-
-
-def test_permission_to_unpickle_ends_with_a_failure(trained: tuple[Any, Any]) -> None:
-    trainer, test = trained
-    with pytest.raises(FileNotFoundError):
-        trainer.evaluate(test, model_file="nowhere.pth")
-    assert UNPICKLE not in os.environ
-
-
-def test_permission_that_the_user_gave_is_kept(trained: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    trainer, test = trained
-    monkeypatch.setenv(UNPICKLE, "0")
-    trainer.evaluate(test, load_best_model=True)
-    assert os.environ[UNPICKLE] == "0"
-
-
-def test_unpickling_elsewhere_is_still_refused(trained: tuple[Any, Any]) -> None:
     with pytest.raises(pickle.UnpicklingError, match=r"[Ww]eights.only"):
-        torch.load(trained[0].saved_model_file)
+        torch.load(trainer.saved_model_file)
+
+
+class Touch:
+    """Unpickling it makes a file: what a checkpoint from a stranger could do."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (Path("touched"),)
+
+
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_checkpoint_that_would_execute_something_is_refused(trained: tuple[Any, Any], protocol: int) -> None:
+    trainer, test = trained
+    torch.save({"config": trainer.config, "state_dict": Touch()}, "stranger.pth", pickle_protocol=protocol)
+    readers = [
+        recbole.quick_start.load_data_and_model,
+        trainer.resume_checkpoint,
+        lambda file: trainer.evaluate(test, model_file=file),
+    ]
+    for read in readers:
+        with pytest.raises(pickle.UnpicklingError, match="TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD=1"):
+            read("stranger.pth")
+    assert not Path("touched").exists()
+
+
+def test_checkpoint_of_a_recbole_without_this_package_needs_consent(
+    trained: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer, _ = trained
+    with loading_a_checkpoint():
+        state = torch.load(trainer.saved_model_file)
+    torch.save(state, "stock.pth", pickle_protocol=4)  # as recbole/trainer/trainer.py does
+    with pytest.raises(pickle.UnpicklingError, match="not written under recbole_tslrec"):
+        trainer.resume_checkpoint("stock.pth")
+    monkeypatch.setenv(UNPICKLE, "1")
+    trainer.start_epoch = 0
+    trainer.resume_checkpoint("stock.pth")
+    assert trainer.start_epoch == 1
 
 
 # the import
 
 IMPORT = """
 import json, os, sys
-import torch
+import numpy, torch
 torch.autograd.set_detect_anomaly(True)
 sys.modules["ray"] = None  # import ray: ModuleNotFoundError
 import recbole_tslrec
 from recbole.quick_start import run_recbole
 unpickle = os.environ.get("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD")
-print(json.dumps({"anomaly": torch.is_anomaly_enabled(), "unpickle": unpickle, "runs": callable(run_recbole)}))
+print(json.dumps({"anomaly": torch.is_anomaly_enabled(), "unpickle": unpickle, "runs": callable(run_recbole),
+                  "float": numpy.zeros(1, dtype=vars(numpy)["float"]).dtype.name}))
 """
 
 
@@ -231,6 +258,24 @@ def test_import_works_without_ray(import_in_anomaly_mode_without_ray: dict[str, 
 
 def test_import_gives_no_lasting_permission_to_unpickle(import_in_anomaly_mode_without_ray: dict[str, Any]) -> None:
     assert import_in_anomaly_mode_without_ray["unpickle"] is None
+
+
+def test_import_restores_the_names_that_recbole_takes_from_numpy(
+    import_in_anomaly_mode_without_ray: dict[str, Any],
+) -> None:
+    assert import_in_anomaly_mode_without_ray["float"] == "float64"
+
+
+# activations
+
+
+@pytest.mark.parametrize("module", [layers, fearec])
+def test_gelu_is_the_formula_of_recbole_in_one_kernel(module: Any) -> None:
+    layer = module.FeedForward(3, 4, 0.0, "gelu", 1e-12)
+    hidden = torch.linspace(-6, 6, 49, requires_grad=True)
+    activated = layer.intermediate_act_fn(hidden)
+    assert type(activated.grad_fn).__name__ == "GeluBackward0"
+    assert torch.allclose(activated, hidden / 2 * (1 + torch.erf(hidden / 2**0.5)), rtol=0, atol=1e-6)
 
 
 # versions
@@ -261,6 +306,11 @@ def test_applying_twice_changes_nothing() -> None:
             Trainer.evaluate,
             Trainer.resume_checkpoint,
             recbole.quick_start.load_data_and_model,
+            recbole.quick_start.run_recboles,
+            run_recboles.of_recbole,
+            Config._init_device,
+            Collector.get_data_struct,
+            layers.FeedForward.gelu,
             sys.modules.get("ray"),
             torch.is_anomaly_enabled(),
         ]

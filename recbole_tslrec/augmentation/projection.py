@@ -44,7 +44,9 @@ class KnowledgeProjection(nn.Module):
         rows, present, components = knowledge.rows, knowledge.present, knowledge.components
         center, norm = center_and_norm(rows[present])
         complete = bool(present[1:].all())
-        self.register_buffer("knowledge", standardise(rows, center, norm).index_fill_(0, (~present).nonzero()[:, 0], 0))
+        standardised = standardise(rows, center, norm)
+        standardised[~present] = 0
+        self.register_buffer("knowledge", standardised)
         self.register_buffer("center", center)
         self.register_buffer("norm", norm)
         # copies: two tables fuse the same knowledge in some backbones, and safetensors refuses shared tensors

@@ -46,7 +46,7 @@ def read_vectors(path: str | Path) -> ItemVectors:
         ImportError: a ``.parquet`` file without pyarrow.
     """
     path = check_vectors_path(path)
-    tokens, rows = _read_artifact(path) if path.is_dir() else READERS[path.suffix](path)
+    tokens, rows = _read_artifact(path) if _is_artifact(path) else READERS[path.suffix](path)
     _check(path, tokens, rows)
     return ItemVectors(list(tokens), rows, path)
 
@@ -55,11 +55,11 @@ def check_vectors_path(path: str | Path) -> Path:
     """Refuse what :func:`read_vectors` could not even open.
 
     Raises:
-        VectorsError: there is no such file or folder, its ending is unknown, or ``tokens.txt`` is missing.
+        VectorsError: there is no such file, its ending is unknown, or ``tokens.txt`` is missing.
         ImportError: a ``.parquet`` file without pyarrow.
     """
     path = Path(path)
-    if path.is_dir():
+    if _is_artifact(path):
         return path
     if path.suffix not in READERS:
         raise VectorsError(
@@ -83,11 +83,16 @@ def open_vectors(path: str | Path) -> Artifact:
         ArtifactError: as :func:`recbole_tslrec.artifacts.open_artifact`.
     """
     path = check_vectors_path(path)
-    if path.is_dir():
+    if _is_artifact(path):
         return open_artifact(path, "knowledge")
     files = {"vectors": path, TOKENS: path.with_name(TOKENS)}
     hashes = {name: hash_file(file) for name, file in files.items() if file.is_file()}
     return Artifact(path, {"files": hashes, "seconds": 0.0})
+
+
+def _is_artifact(path: Path) -> bool:
+    """Whether a path is taken for that of an artifact, there or not."""
+    return path.is_dir() or not path.suffix
 
 
 def _read_artifact(folder: Path) -> tuple[list[str], Tensor]:

@@ -62,7 +62,7 @@ BACKBONES: dict[str, Backbone] = {
     "SASRecCPR": Backbone(),
     "SASRecF": Backbone("item part of the input, and output; features are not", **_DOT, causal=True),
     "SHAN": Backbone(knows_users=True),
-    "SINE": Backbone(dot=True),
+    "SINE": Backbone(**_DOT),
     "SRGNN": Backbone(**_DOT),
     "STAMP": Backbone(**_DOT),
     "TransRec": Backbone(knows_users=True),

@@ -33,11 +33,16 @@ class SequenceTraining:
         self._trains_all_positions = config["train_mode"] == "all_positions"
         self._loss_memory = config["loss_memory"]
         self._own_loss = None
-        if config["loss_type"] in OWN_LOSSES:
+        if config["loss_type"] in OWN_LOSSES:  # a module: it moves with the model; it has no weights
             count = torch.bincount(dataset.inter_feat[self.ITEM_ID], minlength=self.n_items)
             self._own_loss = sampled_loss(
                 config["loss_type"], count, config["loss_negatives"], config["loss_calibration"]
             )
+
+    @property
+    def samples_items(self) -> bool:
+        """Whether a step scores a few drawn items, so that only rows of the item table are needed."""
+        return self._own_loss is not None
 
     def gather_indexes(self: Any, output: Tensor, gather_index: Tensor) -> Tensor:
         """RecBole's models read their last position through this; here all positions can be read, [B, L, d]."""

@@ -6,6 +6,7 @@ Everything is written into a folder of its own, read back and compared with the 
 import argparse
 import importlib
 import json
+import logging
 import os
 import sys
 import tempfile
@@ -16,10 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn.functional import linear
 
+from recbole_tslrec.artifacts import write_tensors
 from recbole_tslrec.augmentation.vectors import read_vectors
 from recbole_tslrec.serving.saved_model import load_model
 from recbole_tslrec.serving.scoring import (
@@ -104,7 +106,7 @@ def export_model(model: torch.nn.Module, tokens: list[str], max_length: int, for
         else:
             difference = write_table(temporary, model, tokens, max_length)
         for written in sorted(Path(folder).iterdir(), reverse=True):  # the model after its tokens
-            os.replace(written, output.with_name(written.name.replace(temporary.name, output.name, 1)))
+            os.replace(written, output.with_name(output.name + written.name.removeprefix(temporary.name)))
     getLogger().info(f"{output}: read back, its scores differ from the model's by at most {difference:.1e} (relative)")
     return output
 
@@ -153,8 +155,8 @@ def item_table(model: torch.nn.Module, tokens: list[str]) -> ItemTable:
         ExportError: the model does not score with an item table.
     """
     scoring = scoring_of(model)
-    bias = scoring.bias(model)[1:].float().cpu() if scoring.bias else None
-    return ItemTable(tokens, scoring.table(model)[1:].float().cpu(), bias)
+    bias = scoring.bias(model)[1:].detach().float().cpu() if scoring.bias else None
+    return ItemTable(tokens, scoring.table(model)[1:].detach().float().cpu(), bias)
 
 
 def write_table(path: Path, model: torch.nn.Module, tokens: list[str], max_length: int) -> float:
@@ -201,11 +203,9 @@ def read_table(path: Path) -> ItemTable:
 
 
 def _write_safetensors(path: Path, table: ItemTable, model: str) -> None:
-    tensors = {"item_table": table.rows.contiguous()}
-    if table.bias is not None:
-        tensors["item_bias"] = table.bias.contiguous()
+    tensors = {"item_table": table.rows} if table.bias is None else {"item_table": table.rows, "item_bias": table.bias}
     metadata = {"tokens": json.dumps(table.tokens, ensure_ascii=False), "model": model, "version": __version__}
-    save_file(tensors, str(path), metadata)
+    write_tensors(path, tensors, metadata)
 
 
 def _read_safetensors_bias(path: Path) -> Tensor | None:
@@ -275,4 +275,5 @@ def main(argv: Sequence[str] = ()) -> None:
     parser.add_argument("--format", required=True, help=f"{', '.join(FORMATS)}; onnx is the sequence encoder as well")
     parser.add_argument("--output", help="the file; <name of the folder>.<format> in the working directory by default")
     given = parser.parse_args(list(argv))
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
     sys.stdout.write(f"{export(given.model_folder, given.format, given.output)}\n")

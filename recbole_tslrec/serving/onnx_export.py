@@ -13,6 +13,10 @@ The tokens lie as a JSON list in the graph's metadata (``tokens``) and in ``<fil
 """
 
 import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from logging import getLogger
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +28,7 @@ from torch.nn.utils import parametrize
 from recbole_tslrec.model.backbones import BACKBONES
 from recbole_tslrec.serving.scoring import (
     ExportError,
-    backbone_of,
+    backbone_name,
     random_histories,
     relative_difference,
     scoring_of,
@@ -36,7 +40,11 @@ TOP = 10
 BATCH_SIZES = (1, 2, 7, 32)
 LARGEST_TABLE = 2**31 - 2**27  # bytes: a graph is one protobuf of at most 2 GiB
 _SESSION_GRAPH = "it builds the graph of each session in numpy"
-_NOT_TRACEABLE = {"GCSAN": _SESSION_GRAPH, "SRGNN": _SESSION_GRAPH}
+_NOT_TRACEABLE = {
+    "FEARec": "it picks frequencies of a Fourier transform one by one",
+    "GCSAN": _SESSION_GRAPH,
+    "SRGNN": _SESSION_GRAPH,
+}
 
 
 class Scorer(nn.Module):
@@ -101,7 +109,7 @@ def check_expressible(model: Any) -> None:
     Raises:
         ExportError: it needs the user, builds something outside of torch, or is too large.
     """
-    backbone = backbone_of(model)
+    backbone = backbone_name(model)
     reason = _NOT_TRACEABLE.get(backbone)
     if BACKBONES[backbone].knows_users:
         reason = "it has an embedding of each user, so that a history alone gives no scores"
@@ -131,19 +139,34 @@ def traced(model: Any, batch: dict[str, Tensor]) -> Any:
     """
     any_size = {0: torch.export.Dim("batch")}
     try:
-        return torch.onnx.export(
-            Scorer(model).eval(),
-            (batch[model.ITEM_SEQ], batch[model.ITEM_SEQ_LEN]),
-            input_names=["item_seq", "item_seq_len"],
-            output_names=["sequence_vector", "scores"],
-            dynamic_shapes=(any_size, any_size),
-            dynamo=True,
-            verbose=False,
-        )
+        with _quiet():
+            return torch.onnx.export(
+                Scorer(model).eval(),
+                (batch[model.ITEM_SEQ], batch[model.ITEM_SEQ_LEN]),
+                input_names=["item_seq", "item_seq_len"],
+                output_names=["sequence_vector", "scores"],
+                dynamic_shapes=(any_size, any_size),
+                dynamo=True,
+                verbose=False,
+            )
     except Exception as error:  # the exporter's own errors derive from nothing narrower
         raise ExportError(
-            f"ONNX cannot express {backbone_of(model)}: {root_cause(error)}; export its item table, e.g. as safetensors"
+            f"ONNX cannot express {backbone_name(model)}: {root_cause(error)}; export its item table, e.g. as safetensors"
         ) from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what the exporter logs about its passes, and about packages that no model here needs."""
+    loggers = [getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def root_cause(error: BaseException) -> str:
@@ -182,7 +205,7 @@ def check_scores(path: Path, model: Any, batches: list[dict[str, Tensor]], expec
         difference = max(relative_difference(found, known), relative_difference(best, known.topk(count).values))
         if not difference <= TOLERANCE:  # NaN too
             raise ExportError(
-                f"ONNX cannot express {backbone_of(model)}: for {len(known)} histories, onnxruntime gives scores or "
+                f"ONNX cannot express {backbone_name(model)}: for {len(known)} histories, onnxruntime gives scores or "
                 f"best items that differ by {difference:.1e} (relative; allowed {TOLERANCE:.0e})"
             )
         worst = max(worst, difference)

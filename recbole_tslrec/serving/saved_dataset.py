@@ -59,7 +59,8 @@ class SavedDataset:
 
     def get_preload_weight(self, field: str) -> NDArray[np.float32]:
         """Zeros in the shape of a pretrained table, which is among the weights under another name."""
-        return np.zeros(self._preloaded[field], dtype=np.float32)
+        rows, width = self._preloaded[field]
+        return np.zeros((max(rows, self.item_num), width), dtype=np.float32)
 
     @property
     def saved_knowledge(self) -> Knowledge:

@@ -126,6 +126,15 @@ class ModelFiles:
         Raises:
             ValueError: the model cannot be served.
         """
+        config, model = self._untrained(device)
+        model.load_state_dict(self.weights)
+        return SavedModel(self.description["model"], model.to(device).eval(), config, self.item_tokens)
+
+    def shapes(self) -> dict[str, torch.Size]:
+        """The shapes that the weights of such a model must have."""
+        return {name: weight.shape for name, weight in self._untrained("cpu")[1].state_dict().items()}
+
+    def _untrained(self, device: str | torch.device) -> tuple[SavedConfig, nn.Module]:
         name = self.description["model"]
         if name in REFUSED:
             raise ValueError(f"{name} cannot be served: {REFUSED[name]}")
@@ -135,8 +144,7 @@ class ModelFiles:
         dataset = SavedDataset(config, self.description, self.item_features, self.weights)
         with own_random_stream(config["seed"]):
             model: nn.Module = model_class(name)(config, dataset)
-        model.load_state_dict(self.weights)
-        return SavedModel(name, model.to(device).eval(), config, self.item_tokens)
+        return config, model
 
 
 def load_model(folder: str | Path, device: str | torch.device = "cpu") -> SavedModel:

@@ -82,11 +82,11 @@ SCORINGS: dict[str, Scoring] = {
     "NextItNet": Scoring(("ITEM_SEQ",)),
     "NPE": Scoring(("ITEM_SEQ", "USER_ID"), table=lambda m: _items(m).relu()),
     "S3Rec": Scoring(encode=_s3rec, table=lambda m: _items(m)[: m.n_items - 1]),
-    "SHAN": Scoring(("ITEM_SEQ", "USER_ID")),
+    "SHAN": Scoring(("INVERSE_ITEM_SEQ", "USER_ID")),
 }
 
 
-def backbone_of(model: torch.nn.Module) -> str:
+def backbone_name(model: torch.nn.Module) -> str:
     """The name of the backbone that a model is, or is made of."""
     return next((base.__name__ for base in type(model).__mro__ if base.__name__ in BACKBONES), type(model).__name__)
 
@@ -97,7 +97,7 @@ def scoring_of(model: torch.nn.Module) -> Scoring:
     Raises:
         ExportError: its scores are no product of a sequence's vector with an item table.
     """
-    backbone = backbone_of(model)
+    backbone = backbone_name(model)
     if backbone not in SCORINGS:
         raise ExportError(
             f"{backbone} does not score by the product of a sequence's vector with an item table, so there is nothing "
@@ -120,7 +120,10 @@ def random_histories(model: Any, max_length: int, count: int) -> dict[str, Tenso
     item_seq = torch.randint(1, len(scoring_of(model).table(model)), (count, max_length), generator=generator)
     item_seq[torch.arange(max_length) >= length.unsqueeze(1)] = 0
     user = torch.ones_like(length)  # every dataset has a user 1
-    return {model.ITEM_SEQ: item_seq, model.ITEM_SEQ_LEN: length, model.USER_ID: user}
+    batch = {model.ITEM_SEQ: item_seq, model.ITEM_SEQ_LEN: length, model.USER_ID: user}
+    if hasattr(model, "INVERSE_ITEM_SEQ"):
+        batch[model.INVERSE_ITEM_SEQ] = item_seq.flip(1)
+    return batch
 
 
 def relative_difference(scores: Tensor, expected: Tensor) -> float:

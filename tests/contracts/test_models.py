@@ -108,7 +108,7 @@ def fused_tables(monkeypatch):
 
 
 @backbones
-@pytest.mark.parametrize("family", ["", "CI", "TSLRec", "P2Rec"])
+@pytest.mark.parametrize("family", ["CI", "TSLRec", "P2Rec"])
 def test_recbole_finds_the_class_of_the_package(family, backbone):
     assert get_model(family + backbone) is getattr(models, family + backbone)
 

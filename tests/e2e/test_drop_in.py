@@ -1,41 +1,170 @@
 """Stock RecBole's own entry points find and run the models."""
 
+import json
+import os
+import socket
+import subprocess
+import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from recbole.quick_start import load_data_and_model, run_recbole
+from recbole import quick_start
+from recbole.quick_start import load_data_and_model, objective_function, run_recbole
+from recbole.trainer import HyperTuning
+from recbole.utils import get_trainer
+from recbole.utils.case_study import full_sort_scores, full_sort_topk
 
 from recbole_tslrec.data import Data
+from recbole_tslrec.model import TSLRecSASRec
+from tests.conftest import walks
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+USERS = 41  # odd: two processes cannot have equal shares of them
+METRICS = {"hit@5", "hit@10", "ndcg@5", "ndcg@10"}
+
+Settings = Callable[..., dict[str, Any]]
 
 
-@pytest.mark.parametrize("backbone", ["SASRec", "Caser"])
-def test_run_recbole_and_load_data_and_model(
-    make_config: Callable[..., Any],
-    make_knowledge: Callable[..., Any],
-    monkeypatch: pytest.MonkeyPatch,
-    backbone: str,
-) -> None:
+@pytest.fixture
+def settings(
+    make_config: Callable[..., Any], make_knowledge: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> Settings:
+    """``settings(**more)``: the ``config_dict`` of a small model of this package, for stock RecBole."""
     monkeypatch.setattr("sys.argv", ["run_recbole.py"])
-    config = make_config(backbone)
-    tokens = Data(config).item_tokens
-    rows = torch.randn(len(tokens), 5, generator=torch.Generator().manual_seed(0))
-    shared = ("MAX_ITEM_LIST_LENGTH", "hidden_size", "embedding_size", "inner_size", "epochs", "train_batch_size")
-    settings = {key: config[key] for key in shared}
-    settings |= {
-        "data_path": config["data_path"].rpartition("/")[0],
-        "checkpoint_dir": "saved",
-        "knowledge_path": str(make_knowledge(tokens, rows).folder),
-    }
-    result = run_recbole(f"TSLRec{backbone}", "toy", config_dict=settings)
+    monkeypatch.delenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", raising=False)
 
-    (checkpoint,) = Path("saved").glob("TSLRec*.pth")
-    _, model, _, _, _, test_data = load_data_and_model(str(checkpoint))
-    assert type(model).__name__ == f"TSLRec{backbone}"
+    def small(**more: Any) -> dict[str, Any]:
+        config = make_config("SASRec", walks(users=USERS, length=11))
+        tokens = Data(config).item_tokens
+        rows = torch.randn(len(tokens), 5, generator=torch.Generator().manual_seed(0))
+        shared = ("MAX_ITEM_LIST_LENGTH", "hidden_size", "embedding_size", "inner_size", "epochs", "train_batch_size")
+        return {
+            **{key: config[key] for key in shared},
+            "data_path": str(Path(config["data_path"]).parent),
+            "checkpoint_dir": "saved",
+            "knowledge_path": str(make_knowledge(tokens, rows).folder),
+            "show_progress": False,
+            **more,
+        }
+
+    return small
+
+
+def checkpoint(model: str) -> str:
+    (file,) = Path("saved").glob(f"{model}-*.pth")
+    return str(file)
+
+
+def scores_of_test_users(file: str) -> torch.Tensor:
+    """[users, N + 1], by the model of a checkpoint."""
+    _, model, _, _, _, test_data = load_data_and_model(file)
     with torch.no_grad():
-        interaction = next(iter(test_data))[0]
-        scores = model.eval().full_sort_predict(interaction)
-    assert scores.shape == (len(interaction), len(tokens) + 1)
-    assert set(result["test_result"]) == {"hit@5", "hit@10", "ndcg@5", "ndcg@10"}
+        return model.eval().full_sort_predict(next(iter(test_data))[0])  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("name", ["TSLRecSASRec", "TSLRecGRU4Rec", "P2RecCaser"])
+def test_run_recbole_and_load_data_and_model(settings: Settings, name: str) -> None:
+    result = run_recbole(name, "toy", config_dict=settings())
+    assert set(result["test_result"]) == METRICS
+
+    config, model, _, _, _, test_data = load_data_and_model(checkpoint(name))
+    again = get_trainer(config["MODEL_TYPE"], name)(config, model).evaluate(test_data, load_best_model=False)
+    assert again == result["test_result"]
+
+
+def test_run_recbole_takes_the_class_for_the_name(settings: Settings) -> None:
+    by_name = run_recbole("TSLRecSASRec", "toy", config_dict=settings(checkpoint_dir="by_name"))
+    assert run_recbole(TSLRecSASRec, "toy", config_dict=settings()) == by_name
+
+
+FRESH = """
+import json, sys
+if sys.argv[2] == "import":
+    import recbole_tslrec
+from recbole.quick_start import load_data_and_model
+assert ("recbole_tslrec" in sys.modules) == (sys.argv[2] == "import")
+file, sys.argv = sys.argv[1], ["x"]
+_, model, _, _, _, test_data = load_data_and_model(file)
+scores = model.eval().full_sort_predict(next(iter(test_data))[0])
+print("\\n" + json.dumps(scores.tolist()))
+"""
+
+
+@pytest.mark.parametrize("imports", ["import", "without"])
+def test_load_data_and_model_in_a_fresh_process(settings: Settings, imports: str) -> None:
+    """With the import torch's safe loader is enough; unpickled by consent, the file imports the package itself."""
+    run_recbole("TSLRecSASRec", "toy", config_dict=settings())
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
+    if imports == "without":
+        if find_spec("ray") is None or int(np.__version__.split(".")[0]) > 1:
+            pytest.skip("stock RecBole cannot be imported without ray, or with numpy 2")
+        environment["TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"] = "1"
+    file = checkpoint("TSLRecSASRec")
+    command = [sys.executable, "-W", "ignore", "-c", FRESH, file, imports]
+    finished = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert finished.returncode == 0, finished.stderr[-2000:]
+    scores = torch.tensor(json.loads(finished.stdout.splitlines()[-1]))
+    assert torch.allclose(scores, scores_of_test_users(file), atol=1e-6)
+
+
+def test_objective_function(settings: Settings) -> None:
+    result = objective_function({**settings(), "model": "TSLRecGRU4Rec", "dataset": "toy"})
+    assert result["model"] == "TSLRecGRU4Rec"
+    assert result["best_valid_score"] == result["best_valid_result"]["ndcg@10"]
+
+
+def test_hyper_tuning(settings: Settings) -> None:
+    pytest.importorskip("hyperopt")
+    fixed = {**settings(), "model": "TSLRecSASRec", "dataset": "toy"}
+    tuning = HyperTuning(
+        lambda params, files: objective_function({**fixed, **params}, files, saved=False),
+        params_dict={"choice": {"fusion_type": ["gate", "sum"]}},
+    )
+    tuning.run()
+    assert set(tuning.params2result) == {"fusion_type:gate", "fusion_type:sum"}
+    assert tuning.best_score == max(tuning.score_list)
+
+
+def test_full_sort_of_the_case_study(settings: Settings) -> None:
+    run_recbole("TSLRecSASRec", "toy", config_dict=settings())
+    file = checkpoint("TSLRecSASRec")
+    expected = scores_of_test_users(file)
+    expected[:, 0] = -torch.inf
+    _, model, _, _, _, test_data = load_data_and_model(file)
+    users = next(iter(test_data))[0]["user_id"].numpy()
+    assert torch.equal(full_sort_scores(users, model, test_data), expected)
+    top_scores, top_items = full_sort_topk(users[:3], model, test_data, k=4)
+    assert top_items.tolist() == expected[:3].argsort(dim=1, descending=True)[:, :4].tolist()
+    assert torch.equal(top_scores, expected[:3].gather(1, top_items))
+
+
+# RecBole's processes, on a CPU
+
+# all rows in one step, so that shares of a batch make the same step as the batch
+WHOLE = {"train_batch_size": 1000, "hidden_dropout_prob": 0.0, "attn_dropout_prob": 0.0, "learner": "sgd"}
+
+
+def two_processes(model: str, settings: dict[str, Any]) -> dict[str, Any]:
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = str(free.getsockname()[1])
+    result = quick_start.run(model, "toy", config_dict=settings, nproc=2, port=port)
+    return result  # type: ignore[no-any-return]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="RecBole takes GPUs where it finds any")
+@pytest.mark.parametrize("model", ["TSLRecSASRec", "SASRec"])
+def test_two_processes_train_and_rank_as_one(settings: Settings, model: str) -> None:
+    plain = {"train_neg_sample_args": None, "load_col": {"inter": ["user_id", "item_id", "timestamp"]}}
+    whole = {**WHOLE, **plain, "epochs": 3, "learning_rate": 0.5, "metrics": ["Hit", "NDCG", "ItemCoverage"]}
+    one = run_recbole(model, "toy", config_dict=settings(**whole, checkpoint_dir="one"))
+    two = two_processes(model, settings(**whole))
+    assert two["test_result"] == one["test_result"]
+    assert two["best_valid_result"] == one["best_valid_result"]
+    (file,) = map(str, Path("one").glob("*.pth"))
+    assert torch.allclose(scores_of_test_users(checkpoint(model)), scores_of_test_users(file), atol=1e-5)

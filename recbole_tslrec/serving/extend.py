@@ -1,0 +1,224 @@
+"""New items without retraining: through the same fine-tuned LLM, into the table of the same trained model."""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from recbole_tslrec.artifacts import (
+    MANIFEST,
+    Artifact,
+    ArtifactError,
+    Recipe,
+    Store,
+    open_artifact,
+    rows_of_tokens,
+    write_item_table,
+)
+from recbole_tslrec.augmentation.projection import KnowledgeProjection
+from recbole_tslrec.llm.precision import DTYPES
+from recbole_tslrec.registry import own_defaults, split_model_name
+from recbole_tslrec.serving.new_items import LINE, NewItem, NewItems, place_new_items, read_new_items
+from recbole_tslrec.serving.saved_dataset import SavedConfig
+from recbole_tslrec.serving.saved_model import DESCRIPTION, ModelFiles, best_device, open_model_folder
+
+
+def extend_knowledge(model_folder: str | Path, items: Mapping[str, NewItem]) -> Path:
+    """A copy of a trained TSLRec model that knows new items too; nothing is trained.
+
+    A new item's stage-0 embedding (the mean of its neighbours', or the given one) goes through the LLM that was
+    fine-tuned for this model, as those of the other items did (Section 4.2 of the paper), and is standardised by their
+    statistics. The ID part of its row, and whatever else the model keeps for each item, is the mean of its neighbours',
+    or of all items where a vector is given (our choice). Its item features are unknown. All that the model holds of the
+    former items stays bit by bit.
+
+    Args:
+        model_folder: a ``recommender`` artifact of a TSLRec model. The ``knowledge``, ``sft`` and ``item_embeddings``
+            artifacts that it was made of are looked for beside it.
+        items: for each new token either tokens of similar items, or a stage-0 embedding [d].
+
+    Returns:
+        The folder of the new model, beside the former one, which stays. The same items give the same folder.
+
+    Raises:
+        ArtifactError: a folder is missing (says which), damaged, or of another kind.
+        ValueError: the model is no TSLRec model; an item is known already, has an unknown neighbour, or a vector of the
+            wrong width or that is not finite. All of that before the LLM is loaded.
+        ImportError: transformers or peft is not installed.
+        LLMError: the LLM cannot be loaded.
+    """
+    model = open_model_folder(model_folder)
+    family, _ = split_model_name(model.json(DESCRIPTION)["model"])
+    if family != "TSLRec":
+        raise ValueError(
+            f"{model_folder} holds {model.json(DESCRIPTION)['model']}, which has no knowledge to extend; give the "
+            "folder of a TSLRec model"
+        )
+    knowledge = find_parent(model, "knowledge")
+    sft, embeddings = find_parent(knowledge, "sft"), find_parent(knowledge, "item_embeddings")
+    new = place_new_items(items, embeddings, model.item_tokens())
+    embeddings = extend_item_embeddings(embeddings, new)
+    return extend_recommender(model, extend_table(knowledge, sft, embeddings, new), new).folder
+
+
+def find_parent(artifact: Artifact, role: str) -> Artifact:
+    """The artifact that another was made of, by its content, from the same folder of artifacts.
+
+    Raises:
+        ArtifactError: it is not there, or damaged.
+    """
+    wanted, root = artifact.manifest["parents"].get(role), artifact.folder.parent
+    for folder in sorted(root.glob(f"{role}-*")):
+        if "." not in folder.name and (folder / MANIFEST).is_file():
+            manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+            if Artifact(folder, manifest).hash == wanted:
+                return open_artifact(folder, role)
+    raise ArtifactError(
+        f"{artifact.folder} was made of a [{role}] artifact that is not in {root}; put its folder there. A model of "
+        "item vectors from elsewhere has none and cannot be extended: new items have to go through the same LLM"
+    )
+
+
+def extend_item_embeddings(embeddings: Artifact, new: NewItems) -> Artifact:
+    """The ``item_embeddings`` artifact with the new items' rows at its end."""
+    parents = {"item_embeddings": embeddings.hash}
+    return _extended(embeddings, new, parents, lambda: {"item_embeddings": new.vectors})
+
+
+def extend_table(knowledge: Artifact, sft: Artifact, embeddings: Artifact, new: NewItems) -> Artifact:
+    """The ``knowledge`` artifact with the new items' rows at its end, from the LLM as it was fine-tuned.
+
+    Args:
+        knowledge: what is extended.
+        sft: the LLM that made it.
+        embeddings: of :func:`extend_item_embeddings`.
+        new: the new items.
+
+    Raises:
+        ImportError: transformers or peft is not installed.
+        LLMError: the LLM cannot be loaded.
+        ValueError: a hidden state is not finite.
+    """
+    parents = {"knowledge": knowledge.hash, "sft": sft.hash, "item_embeddings": embeddings.hash}
+    dtype = DTYPES[knowledge.manifest["settings"]["export_dtype"].removeprefix("torch.")]
+    return _extended(knowledge, new, parents, lambda: _through_the_llm(sft, new, dtype))
+
+
+def _through_the_llm(sft: Artifact, new: NewItems, dtype: torch.dtype) -> dict[str, Tensor]:
+    try:
+        from recbole_tslrec.augmentation.export import CATEGORIES, KNOWLEDGE, encode_items, prepare_for_export
+        from recbole_tslrec.reconstruction.fine_tuning import load_fine_tuned
+    except ImportError as error:
+        raise ImportError(
+            f"new items go through the LLM, which needs {error.name}; install it with: pip install "
+            "'recbole_tslrec[llm]'"
+        ) from error
+    config = SavedConfig({**own_defaults("", ""), "device": best_device()})
+    network = load_fine_tuned(config, sft.folder)
+    prepare_for_export(network, dtype)
+    batches = torch.split(new.vectors, config["export_batch_size"])
+    encoded = [encode_items(network, rows) for rows in batches]
+    knowledge, categories = (torch.cat(parts) for parts in zip(*encoded, strict=True))  # [n, H], [n, K]
+    finite = knowledge.isfinite().all(dim=1)
+    if not finite.all():
+        token = new.tokens[int((~finite).nonzero()[0])]
+        raise ValueError(f"the LLM's hidden state of new item {token!r} is not finite in {dtype}; leave the item out")
+    return {KNOWLEDGE: knowledge, CATEGORIES: categories}
+
+
+def _extended(
+    parent: Artifact, new: NewItems, parents: Mapping[str, str], rows: Callable[[], Mapping[str, Tensor]]
+) -> Artifact:
+    """An artifact of item rows with those of new items at its end; ``rows`` makes them if it is not there yet."""
+
+    def write(folder: Path) -> None:
+        added = rows()
+        tensors = {name: torch.cat([table, added[name]]) for name, table in parent.tensors().items()}
+        write_item_table(folder, [*parent.item_tokens(), *new.tokens], tensors)
+
+    return _found_or_built(parent, new, parents, write)
+
+
+def _found_or_built(
+    parent: Artifact, new: NewItems, parents: Mapping[str, str], write: Callable[[Path], None]
+) -> Artifact:
+    manifest, store = parent.manifest, Store(parent.folder.parent)
+    kind, items = manifest["kind"], len(parent.item_tokens()) + len(new.tokens)
+    recipe = Recipe({**manifest["settings"], "new_items": new.hash}, parents, {**manifest["dataset"], "items": items})
+    return store.find(kind, recipe) or store.build(kind, recipe, write, manifest["seed"], str(best_device()))
+
+
+def extend_recommender(model: Artifact, knowledge: Artifact, new: NewItems) -> Artifact:
+    """The ``recommender`` artifact with the new items at the end of its item table.
+
+    Args:
+        model: a trained TSLRec model.
+        knowledge: of :func:`extend_table`.
+        new: the new items.
+    """
+
+    def write(folder: Path) -> None:
+        rows = rows_of_tokens(knowledge.item_tokens(), new.tokens, knowledge.folder)
+        with_new_items(ModelFiles.read(model), new, knowledge.tensors()["knowledge"][rows]).write(folder)
+
+    return _found_or_built(model, new, {"recommender": model.hash, "knowledge": knowledge.hash}, write)
+
+
+def with_new_items(files: ModelFiles, new: NewItems, knowledge: Tensor) -> ModelFiles:
+    """A TSLRec model's files with new items; see :func:`extend_knowledge` for what is put in their rows.
+
+    Args:
+        files: of the trained model, N items.
+        new: n items.
+        knowledge: their knowledge embeddings, [n, H].
+    """
+    saved, item_rows = files.build(), len(files.item_tokens) + 1
+    weights = dict(files.weights)
+    for name, source in saved.model.named_modules():
+        if isinstance(source, KnowledgeProjection):
+            rows = source.standardised(knowledge)
+            weights[f"{name}.knowledge"] = torch.cat([weights[f"{name}.knowledge"], rows])
+            if source.present is not None:
+                weights[f"{name}.present"] = torch.cat([source.present, torch.ones(len(rows), dtype=torch.bool)])
+    item_field = files.description["item_field"]
+    counts = {**files.description["counts"], item_field: item_rows + len(new.tokens)}
+    features = {
+        field: torch.cat([column, column.new_zeros(len(new.tokens), *column.shape[1:])])  # 0: unknown
+        for field, column in files.item_features.items()
+    }
+    if features:
+        features[item_field] = torch.arange(counts[item_field])
+    description = {**files.description, "counts": counts}
+    extended = ModelFiles(description, [*files.item_tokens, *new.tokens], features, weights)
+    similar = [saved.item_ids(tokens) for tokens in new.similar]
+    for name, shape in extended.shapes().items():
+        if weights[name].shape != shape:  # so it has a row for each item
+            weights[name] = _with_means(weights[name], item_rows, similar)
+    return extended
+
+
+def _with_means(table: Tensor, item_rows: int, similar: Sequence[Sequence[int]]) -> Tensor:
+    """Put the mean of each new item's similar rows, or of all items', behind the N + 1 rows of items.
+
+    What stands behind them already (the mask row of BERT4Rec and S3Rec) stays last.
+    """
+    of_all = table[1:item_rows].double().mean(dim=0)
+    means = torch.stack([table[ids].double().mean(dim=0) if ids else of_all for ids in similar])
+    return torch.cat([table[:item_rows], means.to(table.dtype), table[item_rows:]])
+
+
+def main(argv: Sequence[str]) -> None:
+    """``python -m recbole_tslrec extend``: put new items into a trained model and say where the new one lies."""
+    parser = argparse.ArgumentParser(
+        prog="python -m recbole_tslrec extend",
+        description="A copy of a trained TSLRec model that knows new items too. Nothing is trained.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--model_folder", required=True, help="the folder of a trained TSLRec model: recommender-...")
+    parser.add_argument("--items", required=True, type=Path, help=f"a file with lines {LINE}")
+    given = parser.parse_args(argv)
+    sys.stdout.write(f"{extend_knowledge(given.model_folder, read_new_items(given.items))}\n")
