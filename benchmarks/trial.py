@@ -157,4 +157,5 @@ class Process:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._process.communicate()  # it ends when its input does
+        self._process.kill()  # it holds nothing that is still needed, and would take seconds to close RecBole's logs
+        self._process.communicate()

@@ -4,6 +4,7 @@ Importing the package mends RecBole's faults (:mod:`recbole_tslrec.compatibility
 stock RecBole (:mod:`recbole_tslrec.registry`). It imports neither transformers nor peft.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from recbole_tslrec import compatibility
@@ -12,7 +13,6 @@ from recbole_tslrec.version import __version__
 compatibility.apply()
 
 from recbole_tslrec import registry  # noqa: E402  (RecBole must be importable first)
-
 from recbole_tslrec.model.backbones import BACKBONES  # noqa: E402
 from recbole_tslrec.sequential.loading import register_datasets, register_loader  # noqa: E402
 
@@ -20,7 +20,7 @@ registry.register()
 register_datasets([*BACKBONES, *registry.own_model_names()])
 register_loader()
 
-__all__ = ["__version__", "run"]
+__all__ = ["__version__", "extend_knowledge", "recommend", "run", "with_knowledge"]
 
 
 def run(*args: Any, **kwargs: Any) -> Any:
@@ -28,3 +28,24 @@ def run(*args: Any, **kwargs: Any) -> Any:
     from recbole_tslrec.quick_start import run
 
     return run(*args, **kwargs)
+
+
+def with_knowledge(model: type, tables: Sequence[str] = ()) -> type:
+    """Fuse the item tables of a model class with knowledge; see :func:`recbole_tslrec.model.tslrec.with_knowledge`."""
+    from recbole_tslrec.model.tslrec import with_knowledge
+
+    return with_knowledge(model, tables)
+
+
+def recommend(*args: Any, **kwargs: Any) -> Any:
+    """The best next items for new users; see :func:`recbole_tslrec.serving.recommend.recommend`."""
+    from recbole_tslrec.serving.recommend import recommend
+
+    return recommend(*args, **kwargs)
+
+
+def extend_knowledge(*args: Any, **kwargs: Any) -> Any:
+    """Put new items into a trained model; see :func:`recbole_tslrec.serving.extend.extend_knowledge`."""
+    from recbole_tslrec.serving.extend import extend_knowledge
+
+    return extend_knowledge(*args, **kwargs)

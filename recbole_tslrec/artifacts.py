@@ -24,6 +24,7 @@ from torch import Tensor
 
 from recbole_tslrec import distributed
 from recbole_tslrec.provenance import git_commit, peak_memory, versions
+from recbole_tslrec.version import __version__
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
@@ -113,7 +114,9 @@ def open_artifact(folder: str | Path, kind: str | None = None) -> Artifact:
         raise ArtifactError(f"{folder / MANIFEST} is damaged; delete the folder or rebuild it with --rebuild") from None
     if version != FORMAT_VERSION:
         raise ArtifactError(
-            f"{folder} has artifact format {version}, this version reads {FORMAT_VERSION}; rebuild it with --rebuild"
+            f"{folder} has artifact format {version} of recbole_tslrec "
+            f"{manifest.get('versions', {}).get('recbole_tslrec')}, this is {__version__} and reads {FORMAT_VERSION}; "
+            "rebuild it with --rebuild"
         )
     if kind is not None and found_kind != kind:
         raise ArtifactError(f"{folder} holds [{found_kind}], not [{kind}]; give the folder of a [{kind}] artifact")

@@ -1,5 +1,6 @@
 """Small data and models for all tests. No test needs the network, and none writes into the checkout."""
 
+import functools
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -51,29 +52,32 @@ def walks(users: int = 40, items: int = 30, length: int = 12, seed: int = 0) -> 
     return rows
 
 
+def small_config(
+    folder: Path, model: str = "SASRec", interactions: Interactions | None = None, **settings: Any
+) -> Config:
+    """A small, quick configuration on a dataset called toy, with everything below ``folder``."""
+    data = write_dataset(folder / "data", "toy", walks() if interactions is None else interactions)
+    small: Mapping[str, Any] = {
+        "data_path": str(data),
+        "artifacts_dir": str(folder / "artifacts"),
+        "MAX_ITEM_LIST_LENGTH": 8,
+        "hidden_size": 8,
+        "embedding_size": 8,
+        "inner_size": 16,
+        "train_batch_size": 64,
+        "epochs": 1,
+        "group_count": 4,
+        "sft_epochs": 1,
+        "sft_batch_size": 8,
+        **TINY_SCRATCH,
+    }
+    return Config(model, "toy", [], {**small, **settings})
+
+
 @pytest.fixture
 def make_config(tmp_path: Path) -> Callable[..., Config]:
-    """``make_config(model, interactions=..., **settings)``: a small, quick configuration on a dataset called toy."""
-
-    def make(model: str = "SASRec", interactions: Interactions | None = None, **settings: Any) -> Config:
-        data = write_dataset(tmp_path / "data", "toy", walks() if interactions is None else interactions)
-        small: Mapping[str, Any] = {
-            "data_path": str(data),
-            "artifacts_dir": str(tmp_path / "artifacts"),
-            "MAX_ITEM_LIST_LENGTH": 8,
-            "hidden_size": 8,
-            "embedding_size": 8,
-            "inner_size": 16,
-            "train_batch_size": 64,
-            "epochs": 1,
-            "group_count": 4,
-            "sft_epochs": 1,
-            "sft_batch_size": 8,
-            **TINY_SCRATCH,
-        }
-        return Config(model, "toy", [], {**small, **settings})
-
-    return make
+    """``make_config(model, interactions=..., **settings)``: :func:`small_config` in the test's own folder."""
+    return functools.partial(small_config, tmp_path)
 
 
 @pytest.fixture

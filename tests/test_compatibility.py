@@ -220,6 +220,26 @@ def test_checkpoint_of_a_recbole_without_this_package_needs_consent(
     assert trainer.start_epoch == 1
 
 
+# metrics of a catalogue
+
+
+def test_catalogue_metrics_are_computed_at_every_evaluation(make_config: Callable[..., Any]) -> None:
+    names = ["Hit", "ItemCoverage", "AveragePopularity", "ShannonEntropy", "GiniIndex", "TailPercentage"]
+    rows = [(f"u{user}", f"i{(user + step) % 12}", float(step)) for user in range(12) for step in range(5)]
+    config = make_config("SASRec", rows, metrics=names, topk=[1], valid_metric="Hit@1")
+    init_seed(config["seed"], True)
+    train, valid, test = loaders(config)
+    model = SASRec(config, train._dataset)
+    model.full_sort_predict = lambda interaction: torch.eye(13)[3].repeat(len(interaction), 1)  # one item for all
+    trainer = Trainer(config, model)
+    trainer.eval_collector.data_collect(train)
+    first, second = (trainer.evaluate(loader, load_best_model=False) for loader in (valid, test))
+    assert (
+        first["itemcoverage@1"] == second["itemcoverage@1"] == pytest.approx(1 / 13, abs=1e-4)
+    )  # RecBole counts the pad
+    assert {name.partition("@")[0] for name in second} == {name.lower() for name in names}
+
+
 # the import
 
 IMPORT = """

@@ -4,10 +4,12 @@ import sys
 
 import pytest
 import recbole.config
-from recbole.utils import get_model
+import recbole.data.dataset
+from recbole.utils import ModelType, get_model, get_trainer
 
 from recbole_tslrec import model as models
 from recbole_tslrec import registry
+from recbole_tslrec.model.backbones import BACKBONES, REFUSED
 from recbole_tslrec.registry import own_model_names, split_model_name
 
 
@@ -23,6 +25,9 @@ from recbole_tslrec.registry import own_model_names, split_model_name
         ("CIFMLPRec", ("CI", "FMLPRec")),
         ("FMLPRec", ("Base", "FMLPRec")),
         ("SASRec", ("Base", "SASRec")),
+        ("TSLRecBERT4Rec", ("TSLRec", "BERT4Rec")),
+        ("P2RecS3Rec", ("TSLRec", "S3Rec")),
+        ("CIGRU4RecKG", ("CI", "GRU4RecKG")),
         ("BERT4Rec", ("Base", "BERT4Rec")),
     ],
 )
@@ -30,16 +35,45 @@ def test_name_splits_into_family_and_backbone(name: str, split: tuple[str, str])
     assert split_model_name(name) == split
 
 
-@pytest.mark.parametrize("name", ["TSLRec", "TSLRecBERT4Rec", "tslrecsasrec", "SASRecTSLRec", "BPR", ""])
+@pytest.mark.parametrize("name", ["TSLRec", "TSLRecPop", "tslrecsasrec", "SASRecTSLRec", "BPR", ""])
 def test_other_names_are_refused(name: str) -> None:
     with pytest.raises(ValueError, match=rf"model \[{name}\] does not exist"):
         split_model_name(name)
 
 
+@pytest.mark.parametrize("family", ["TSLRec", "CI", "P2Rec"])
+@pytest.mark.parametrize("backbone", ["DIN", "DIEN", "KSR"])
+def test_model_that_cannot_be_made_says_why(family: str, backbone: str) -> None:
+    with pytest.raises(ValueError, match=rf"model \[{family}{backbone}\] cannot be made .*{REFUSED[backbone]}"):
+        split_model_name(family + backbone)
+
+
 def test_each_family_has_each_backbone() -> None:
-    backbones = ("GRU4Rec", "Caser", "SASRec", "FMLPRec")
-    combined = {family + backbone for family in ("TSLRec", "CI", "P2Rec") for backbone in backbones}
+    combined = {family + backbone for family in ("TSLRec", "CI", "P2Rec") for backbone in BACKBONES}
     assert set(own_model_names()) == {"FMLPRec"} | combined
+
+
+@pytest.mark.parametrize(
+    ("name", "trainer"), [("TSLRecS3Rec", "S3RecTrainer"), ("CIS3Rec", "S3RecTrainer"), ("TSLRecSASRec", "Trainer")]
+)
+def test_recbole_finds_the_trainer_of_the_backbone(name: str, trainer: str) -> None:
+    assert get_trainer(ModelType.SEQUENTIAL, name).__name__ == trainer
+
+
+@pytest.mark.parametrize("family", ["TSLRec", "CI", "P2Rec"])
+def test_recbole_finds_the_dataset_of_the_backbone(family: str) -> None:
+    assert getattr(recbole.data.dataset, f"{family}GRU4RecKGDataset") is recbole.data.dataset.GRU4RecKGDataset
+
+
+@pytest.mark.parametrize(("model", "suffix"), [("TSLRecGRU4RecF", "item"), ("TSLRecGRU4RecKG", "ent")])
+def test_files_that_a_backbone_reads_stay_in_the_columns_to_load(
+    model: str, suffix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """RecBole names them for ml-100k and for entities; ours are the interactions'."""
+    monkeypatch.setattr(sys, "argv", ["x"])
+    columns = recbole.config.Config(model, "ml-100k")["load_col"]
+    assert suffix in columns
+    assert columns["inter"] == ["user_id", "item_id", "timestamp"]
 
 
 @pytest.mark.parametrize("name", own_model_names())

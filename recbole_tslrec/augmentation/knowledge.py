@@ -1,5 +1,6 @@
 """What is fused into a dataset's items: knowledge from any vectors, and preliminary categories."""
 
+import functools
 from dataclasses import dataclass
 from logging import getLogger
 from pathlib import Path
@@ -64,7 +65,7 @@ def load_knowledge(path: str | Path, dataset: Any) -> Knowledge:
             f"dataset's like {tokens[0]!r}; name its rows with the dataset's item tokens"
         )
     if count < len(tokens):
-        getLogger().warning(
+        _warn_once(
             f"{len(tokens) - count} of {len(tokens)} items have no vector in {path}; they start from a learned default"
         )
     if count < len(row_of):
@@ -72,6 +73,12 @@ def load_knowledge(path: str | Path, dataset: Any) -> Knowledge:
     rows = vectors.rows.new_zeros(len(found), vectors.rows.shape[1])
     rows[present] = vectors.rows[found[present]]
     return Knowledge(rows, present)
+
+
+@functools.cache
+def _warn_once(message: str) -> None:
+    """A run builds its model for training and for every evaluation, and loads the same vectors each time."""
+    getLogger().warning(message)
 
 
 def fusion_knowledge(config: Any, dataset: Any) -> Knowledge:

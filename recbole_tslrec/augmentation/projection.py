@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from recbole_tslrec.augmentation.knowledge import Knowledge
 
-_BLOCK = 4096  # rows in float64 at once
+_BLOCK = 256  # rows in float64 at once: they stay in the cache
 
 
 class KnowledgeProjection(nn.Module):
@@ -42,8 +42,8 @@ class KnowledgeProjection(nn.Module):
     def __init__(self, knowledge: Knowledge, dimension: int) -> None:
         super().__init__()
         rows, present, components = knowledge.rows, knowledge.present, knowledge.components
-        center, norm = center_and_norm(rows[present])
         complete = bool(present[1:].all())
+        center, norm = center_and_norm(rows[1:] if complete else rows[present])  # the former is no copy
         standardised = standardise(rows, center, norm)
         standardised[~present] = 0
         self.register_buffer("knowledge", standardised)

@@ -4,7 +4,7 @@
 package patches RecBole, but for the lookup of names and properties in :mod:`recbole_tslrec.registry`.
 """
 
-from recbole_tslrec.compatibility import activations, checkpoints, importing, processes, time_order
+from recbole_tslrec.compatibility import activations, checkpoints, importing, metrics, processes, time_order
 from recbole_tslrec.compatibility.checkpoints import loading_a_checkpoint
 from recbole_tslrec.compatibility.time_order import sort_by_time
 from recbole_tslrec.compatibility.wrapping import wrap_once
@@ -21,5 +21,6 @@ def apply() -> None:
     importing.apply()  # first: the others import RecBole
     time_order.apply()
     checkpoints.apply()
+    metrics.apply()
     processes.apply()
     activations.apply()

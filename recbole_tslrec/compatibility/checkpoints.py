@@ -14,7 +14,6 @@ import pickle
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import Enum
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -68,12 +67,6 @@ def _configured_for_one_process(trainer: Any) -> Iterator[None]:
     finally:
         if several:
             config["single_spec"] = False
-
-
-def load_weights(path: Path) -> dict[str, torch.Tensor]:
-    """The weights of one of RecBole's checkpoints, by name, on the CPU."""
-    weights: dict[str, torch.Tensor] = _load_safely(torch.load, path, map_location="cpu")["state_dict"]
-    return weights
 
 
 def _load_safely(load: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 
 from recbole_tslrec.model.backbones import BACKBONES, FAMILIES
 
-__all__ = [*BACKBONES, *(family + backbone for family in FAMILIES for backbone in BACKBONES)]  # noqa: PLE0604
+__all__ = [*BACKBONES, *(family + backbone for family in FAMILIES for backbone in BACKBONES)]
 
 
 def __getattr__(name: str) -> Any:

@@ -4,6 +4,7 @@ RecBole's models share a way of being written, not an interface. What differs be
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 # TSLRec and P2Rec (its name in the arXiv version of October 2024) are one; CI is the paper's "+CI".
 FAMILIES = ("TSLRec", "CI", "P2Rec")
@@ -32,7 +33,7 @@ class Backbone:
     knows_users: bool = False
 
 
-_DOT = {"dot": True, "plain_loss": True}
+_DOT: dict[str, Any] = {"dot": True, "plain_loss": True}
 
 BACKBONES: dict[str, Backbone] = {
     "BERT4Rec": Backbone("input and output; the mask row is the ID's own"),
@@ -41,31 +42,33 @@ BACKBONES: dict[str, Backbone] = {
     "FDSA": Backbone("item stream and output; the feature stream is not", **_DOT, causal=True),
     "FEARec": Backbone(dot=True),
     "FMLPRec": Backbone(**_DOT),
-    "FOSSIL": Backbone(knows_users=True),
+    "FOSSIL": Backbone("input and output; its L2 loss is on the fused rows of a batch", knows_users=True),
     "FPMC": Backbone("last item, and both output tables", ("LI_emb", "IL_emb", "IU_emb"), knows_users=True),
     "GCSAN": Backbone("input and output; its L2 loss keeps to the ID part", dot=True),
     "GRU4Rec": Backbone(**_DOT, causal=True),
-    "GRU4RecCPR": Backbone(),
+    "GRU4RecCPR": Backbone("input, output, reranked and copied items"),
     "GRU4RecF": Backbone("item stream and output; the feature stream is not", **_DOT, causal=True),
     "GRU4RecKG": Backbone("item stream and output; the entity stream is not", **_DOT, causal=True),
     "HGN": Backbone(
-        "input and output, two tables", ("item_embedding", "item_embedding_for_prediction"), knows_users=True
+        "input and output, two tables; its L2 loss is on the fused rows of a batch",
+        ("item_embedding", "item_embedding_for_prediction"),
+        knows_users=True,
     ),
     "HRM": Backbone(knows_users=True),
     "LightSANs": Backbone(**_DOT),
     "NARM": Backbone(**_DOT),
     "NextItNet": Backbone("input and output; its L2 loss keeps to the ID part"),
-    "NPE": Backbone(knows_users=True),
-    "RepeatNet": Backbone("input; scores come from the copy part and a layer of its own", ("item_matrix",)),
+    "NPE": Backbone("input and output, before its ReLU; pads add nothing", knows_users=True),
+    "RepeatNet": Backbone("input; scores come from the copied items and a layer of its own", ("item_matrix",)),
     "S3Rec": Backbone("input and output in both phases; the mask row is the ID's own"),
     "SASRec": Backbone(**_DOT, causal=True),
-    "SASRecCPR": Backbone(),
+    "SASRecCPR": Backbone("input, output, reranked and copied items"),
     "SASRecF": Backbone("item part of the input, and output; features are not", **_DOT, causal=True),
-    "SHAN": Backbone(knows_users=True),
+    "SHAN": Backbone("input and output; its L2 loss is on the fused rows of a batch", knows_users=True),
     "SINE": Backbone(**_DOT),
     "SRGNN": Backbone(**_DOT),
     "STAMP": Backbone(**_DOT),
-    "TransRec": Backbone(knows_users=True),
+    "TransRec": Backbone("last item, and output by distance", knows_users=True),
 }
 
 REFUSED: dict[str, str] = {

@@ -6,6 +6,7 @@ Our Base and our fused models are made of these; what stock RecBole calls by its
 from pathlib import Path
 from typing import Any
 
+import torch
 from recbole.model import sequential_recommender
 from recbole.model.loss import BPRLoss
 from safetensors.torch import load_file

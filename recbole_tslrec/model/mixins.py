@@ -42,9 +42,10 @@ class FusedItemsMixin:
             ValueError: the model has no such embeddings, or there is no such fusion.
         """
         for name in self.fused_tables:
-            embedding = _item_table(self, name, item_rows)
+            embedding: Any = _item_table(self, name, item_rows)
             fuse_item_embedding(embedding, make_source(embedding.embedding_dim), fusion_type)
-            embedding.parametrizations.weight[0].rows_only = getattr(self, "samples_items", False)
+            fused: Any = embedding.parametrizations
+            fused.weight[0].rows_only = getattr(self, "samples_items", False)
             if isinstance(getattr(self, "reg_loss", None), nn.Module):  # where it is a method, it sees looked-up rows
                 self.reg_loss = IdRegularisation(self.reg_loss, embedding)
         if hasattr(self, "load_pretrained"):  # S3Rec: what the fusion learned in the first phase has its place now

@@ -4,6 +4,7 @@ No backbone is written out here: a fused class is a mixin over the backbone's cl
 """
 
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 from recbole.model import sequential_recommender
@@ -34,7 +35,7 @@ def backbone_class(name: str) -> type:
     return backbone
 
 
-def model_class(name: str) -> type:
+def model_class(name: str) -> type[Any]:
     """The class of a model's name; a plain name of :data:`BACKBONES` gives the class that the fused ones are made of.
 
     Raises:
@@ -43,11 +44,11 @@ def model_class(name: str) -> type:
     family, backbone = registry.split_model_name(name)
     if backbone not in BACKBONES:
         found: type = get_model(name)
-        return found
+        return trained(found) if family == "Base" else found
     return backbone_class(backbone) if family == "Base" else _fused(family, backbone_class(backbone), ())
 
 
-def with_knowledge(model: type, tables: tuple[str, ...] = ()) -> type:
+def with_knowledge(model: type, tables: Sequence[str] = ()) -> type:
     """A sequential model whose item tables are fused with knowledge: ``TSLRec<Name>``.
 
     The new class reads ``knowledge_path`` and ``fusion_type``. RecBole finds it by its name from now on, so
@@ -68,7 +69,7 @@ def with_knowledge(model: type, tables: tuple[str, ...] = ()) -> type:
     return _fused("TSLRec", model, tuple(tables))
 
 
-def with_categories(model: type, tables: tuple[str, ...] = ()) -> type:
+def with_categories(model: type, tables: Sequence[str] = ()) -> type:
     """A sequential model whose item tables are fused with category embeddings: ``CI<Name>``.
 
     The new class reads ``groups_path`` and ``ci_fusion_type``; everything else is as in :func:`with_knowledge`.
@@ -80,28 +81,22 @@ def _fused(family: str, model: type, tables: tuple[str, ...]) -> type:
     _check(model)
     name = model.__name__
     if name not in BACKBONES:
-        return _make(family, model, tables or ("item_embedding",))
+        fused = _make(family, trained(model), tables or ("item_embedding",), registry.module_name(family + name))
+        registry.register_own_model(fused, model, family)
+        return fused
     if model not in (_recbole_class(name), _OWN.get(name), backbone_class(name)):
         raise ValueError(f"{model} has the name of RecBole's model {name} but is another class; rename yours")
     known = BACKBONES[name].tables
     if tables not in ((), known):
         raise ValueError(f"the item tables of {name} are {', '.join(known)}; leave tables out")
-    return _make(family, backbone_class(name), known)
+    return _make(family, backbone_class(name), known, _HOME)
 
 
 @functools.cache
-def _make(family: str, backbone: Any, tables: tuple[str, ...]) -> type:
-    name = family + backbone.__name__
-    own = backbone.__name__ not in BACKBONES
-    namespace = {
-        "__module__": registry.module_name(name) if own else _HOME,
-        "__doc__": f"{backbone.__name__} {_WHAT[family]}.",
-        "fused_tables": tables,
-    }
-    fused = type(name, (_MIXINS[family], trained(backbone) if own else backbone), namespace)
-    if own:
-        registry.register_own_model(fused, backbone, family)
-    return fused
+def _make(family: str, backbone: type, tables: tuple[str, ...], module: str) -> type:
+    doc = f"{backbone.__name__} {_WHAT[family]}."
+    namespace = {"__module__": module, "__doc__": doc, "fused_tables": tables}
+    return type(family + backbone.__name__, (_MIXINS[family], backbone), namespace)
 
 
 def _recbole_class(name: str) -> Any:

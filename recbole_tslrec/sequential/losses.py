@@ -23,7 +23,7 @@ def full_cross_entropy(query: Tensor, table: Tensor, target: Tensor, memory: flo
         memory: MiB of scores that are held at once.
     """
     rows = max(1, int(memory * 2**20 / (4 * len(table))))
-    loss: Tensor = _ChunkedCrossEntropy.apply(query, table, target, rows)
+    loss: Tensor = _ChunkedCrossEntropy.apply(query, table, target, rows)  # type: ignore[no-untyped-call]
     return loss
 
 
@@ -102,8 +102,8 @@ class SampledSoftmax(SampledLoss):
     """Softmax over the target and items drawn by their frequency, with the logQ correction.
 
     The score of a drawn item loses the logarithm of how often it is expected in the draw, so that the sum below the
-    fraction is, in expectation, that of the full softmax (Bengio and Senecal 2008). The target is always there and keeps
-    its score. Every item counts once more than it was seen, so that unseen ones are drawn too (our choice).
+    fraction is, in expectation, that of the full softmax (Bengio and Senecal 2008). The target is always there and
+    keeps its score. Every item counts once more than it was seen, so that unseen ones are drawn too (our choice).
     """
 
     cumulative: Tensor
@@ -131,8 +131,8 @@ class SampledSoftmax(SampledLoss):
 class GeneralisedBCE(SampledLoss):
     """gBCE: binary cross entropy whose positive part is tempered, so that sampling does not make it overconfident.
 
-    Petrov and Macdonald, RecSys 2023: with a sampling rate a and a calibration t the positive's probability is raised to
-    the power b = a (t (1 - 1 / a) + 1 / a) = 1 - t (1 - a). Items are drawn uniformly.
+    Petrov and Macdonald, RecSys 2023: with a sampling rate a and a calibration t the positive's probability is raised
+    to the power b = a (t (1 - 1 / a) + 1 / a) = 1 - t (1 - a). Items are drawn uniformly.
 
     Args:
         count: [N + 1].
@@ -165,5 +165,3 @@ def sampled_loss(name: str, count: Tensor, negatives: int, calibration: float) -
     if name == "gBCE":
         return GeneralisedBCE(count, negatives, calibration)
     return SampledSoftmax(count, negatives)
-
-

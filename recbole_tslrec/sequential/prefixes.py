@@ -21,10 +21,11 @@ class PrefixDataset(SequentialDataset):  # type: ignore[misc]  # RecBole is unty
 
     Attributes:
         interactions: every interaction once, by (user, time); shared by the parts of a split, never changed.
-        inter_feat: a row for each interaction but a user's first: its columns, the length of its prefix, ``TARGET_ROW``.
+        inter_feat: a row for each interaction but a user's first: its columns, the length of its prefix and its place.
     """
 
     interactions: Any
+    inter_feat: Any
 
     def data_augmentation(self) -> None:
         """Give every interaction but a user's first a row; replaces the copies that RecBole makes."""
@@ -43,6 +44,10 @@ class PrefixDataset(SequentialDataset):  # type: ignore[misc]  # RecBole is unty
         """The rows ``index`` with their list columns, [B, L] each, pads behind."""
         if TARGET_ROW not in self.inter_feat:  # benchmark_filename: the list columns come from the file
             return super().__getitem__(index, join)
+        batch = self._with_prefixes(index)
+        return self.join(batch) if join else batch
+
+    def _with_prefixes(self, index: Any) -> Interaction:
         index = torch.as_tensor(np.asarray(index), dtype=torch.int64)
         columns = {name: column[index] for name, column in self.inter_feat.interaction.items()}
         end, length = columns.pop(TARGET_ROW), columns[self.item_list_length_field]
@@ -50,12 +55,11 @@ class PrefixDataset(SequentialDataset):  # type: ignore[misc]  # RecBole is unty
         for name, column in self.interactions.interaction.items():
             if name != self.uid_field:
                 columns[getattr(self, f"{name}_list_field")] = take(column, place, is_item)
-        batch = Interaction(columns)
-        return self.join(batch) if join else batch
+        return Interaction(columns)
 
     def inter_matrix(self, form: str = "coo", value_field: str | None = None) -> Any:
         """RecBole's sparse matrix of users and items."""
-        whole = self.copy(self.__getitem__(np.arange(len(self)), join=False))  # it reads the list columns
+        whole = self.copy(self._with_prefixes(np.arange(len(self))))  # it reads the list columns
         return SequentialDataset.inter_matrix(whole, form, value_field)
 
 

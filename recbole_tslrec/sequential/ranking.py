@@ -57,8 +57,8 @@ def ranks_by_table(query: Tensor, table: Tensor, target: Tensor) -> Tensor:
     """
     items = min(len(table) - 1, _MOST_ITEMS)
     rows = max(1, _SCORES // items)
-    parts = query.split(rows), target.split(rows)
-    return torch.cat([_ranks_of_rows(*part, table, items) for part in zip(*parts, strict=True)])
+    parts = zip(torch.split(query, rows), torch.split(target, rows), strict=True)
+    return torch.cat([_ranks_of_rows(*part, table, items) for part in parts])
 
 
 def _ranks_of_rows(query: Tensor, target: Tensor, table: Tensor, items: int) -> Tensor:
@@ -116,4 +116,6 @@ def hits(ranks: Tensor, cutoff: int) -> Tensor:
         int64 [B, cutoff + 1].
     """
     places = torch.arange(1, cutoff + 1, device=ranks.device)
-    return torch.cat([places == ranks.unsqueeze(1), torch.ones_like(ranks, dtype=torch.bool).unsqueeze(1)], dim=1).long()
+    return torch.cat(
+        [places == ranks.unsqueeze(1), torch.ones_like(ranks, dtype=torch.bool).unsqueeze(1)], dim=1
+    ).long()

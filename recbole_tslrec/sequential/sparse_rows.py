@@ -23,7 +23,8 @@ def use_sparse_rows(embeddings: Iterable[nn.Embedding]) -> list[nn.Parameter]:
     for embedding in embeddings:
         embedding.sparse = True
         fused: Any = getattr(embedding, "parametrizations", None)
-        parameters.append(fused.weight.original if fused else embedding.weight)
+        own: Any = fused.weight.original if fused else embedding.weight
+        parameters.append(own)
     return parameters
 
 

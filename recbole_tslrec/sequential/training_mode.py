@@ -68,7 +68,8 @@ class SequenceTraining:
             target = interaction[self.POS_ITEM_ID]  # [B] or [B, L]
             counts = target > 0
             query = self._queries(interaction)[counts]  # [T, d]
-            return self._loss_of(query, target[counts], interaction, counts)
+            loss = self._loss_of(query, target[counts], interaction, counts)
+            return loss
 
     def _queries(self: Any, interaction: Any) -> Tensor:
         """What is multiplied with the item table: [B, d], or [B, L, d] for windows."""
@@ -122,9 +123,11 @@ def check_training(config: Any, model: type) -> None:
     if mode == "all_positions" and not known.causal:
         causal = ", ".join(name for name, backbone in BACKBONES.items() if backbone.causal)
         raise ValueError(
-            f"train_mode all_positions is not valid for {model.__name__}, whose positions see later items or are not read one by "
-            f"one; train it with train_mode prefix. It is valid for {causal}"
+            f"train_mode all_positions is not valid for {model.__name__}, whose positions see later items or are not "
+            f"read one by one; train it with train_mode prefix. It is valid for {causal}"
         )
+    if loss not in (None, "CE", "BPR", *OWN_LOSSES):
+        raise ValueError(f"loss_type [{loss}] is not one of CE, BPR, {', '.join(OWN_LOSSES)}")
     if loss in OWN_LOSSES and not known.plain_loss:
         plain = ", ".join(name for name, backbone in BACKBONES.items() if backbone.plain_loss)
         raise ValueError(f"loss_type [{loss}] cannot replace the loss of {model.__name__}; it can for {plain}")

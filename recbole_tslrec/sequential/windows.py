@@ -34,7 +34,8 @@ class WindowLoader(TrainDataLoader):  # type: ignore[misc]  # RecBole is untyped
 
     def __len__(self) -> int:
         """Steps of an epoch, near enough for a progress bar: cuts differ between epochs."""
-        return max(1, -(-len(self._dataset) // self.step))
+        batches: int = -(-len(self._dataset) // self.step)
+        return max(1, batches)
 
     def __iter__(self) -> Iterator[Interaction]:
         random = np.random.default_rng(int(torch.randint(2**62, (1,), generator=self.generator)))

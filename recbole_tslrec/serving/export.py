@@ -4,6 +4,7 @@ Everything is written into a folder of its own, read back and compared with the 
 """
 
 import argparse
+import csv
 import importlib
 import json
 import logging
@@ -39,6 +40,7 @@ FORMATS = {
     "itememb": (),
     "onnx": ("onnx", "onnxscript", "onnxruntime"),
 }
+ITEMEMB_BIAS = "item_bias:float"
 TOLERANCE = 1e-5  # of the scores from a table that was read back, relative to the largest
 
 
@@ -237,20 +239,22 @@ def _read_parquet_bias(path: Path) -> Tensor | None:
 
 
 def _write_itememb(path: Path, table: ItemTable, model: str) -> None:
-    fields = ["item_id:token", "item_emb:float_seq", *(["item_bias:float"] if table.bias is not None else [])]
-    bias = [[] for _ in table.tokens] if table.bias is None else table.bias.unsqueeze(1).tolist()
-    row_text = " ".join(["%.9g"] * table.rows.shape[1])  # nine digits give a float32 back exactly
-    with path.open("w", encoding="utf-8", newline="\n") as file:
-        file.write("\t".join(fields) + "\n")
-        for token, row, own_bias in zip(table.tokens, table.rows, bias, strict=True):
-            file.write("\t".join([token, row_text % tuple(row.tolist()), *(f"{b:.9g}" for b in own_bias)]) + "\n")
+    fields = ["item_id:token", "item_emb:float_seq", *([] if table.bias is None else [ITEMEMB_BIAS])]
+    biases = [[] for _ in table.tokens] if table.bias is None else table.bias.unsqueeze(1).tolist()
+    numbers = " ".join(["%.9g"] * table.rows.shape[1])  # nine digits give a float32 back exactly
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, delimiter="\t", lineterminator="\n")  # quotes as RecBole's reader expects them
+        writer.writerow(fields)
+        for token, row, bias in zip(table.tokens, table.rows, biases, strict=True):
+            writer.writerow([token, numbers % tuple(row.tolist()), *(f"{value:.9g}" for value in bias)])
 
 
 def _read_itememb_bias(path: Path) -> Tensor | None:
-    with path.open(encoding="utf-8") as file:
-        if not file.readline().endswith("item_bias:float\n"):
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = csv.reader(file, delimiter="\t")
+        if next(rows)[-1] != ITEMEMB_BIAS:
             return None
-        return torch.tensor([float(line.rpartition("\t")[2]) for line in file], dtype=torch.float32)
+        return torch.tensor([float(row[-1]) for row in rows], dtype=torch.float32)
 
 
 WRITERS: dict[str, Callable[[Path, ItemTable, str], None]] = {

@@ -34,7 +34,7 @@ def extend_knowledge(model_folder: str | Path, items: Mapping[str, NewItem]) -> 
     fine-tuned for this model, as those of the other items did (Section 4.2 of the paper), and is standardised by their
     statistics. The ID part of its row, and whatever else the model keeps for each item, is the mean of its neighbours',
     or of all items where a vector is given (our choice). Its item features are unknown. All that the model holds of the
-    former items stays bit by bit.
+    former items stays bit by bit, and so do their scores, but for rounding and for models that normalise over all items.
 
     Args:
         model_folder: a ``recommender`` artifact of a TSLRec model. The ``knowledge``, ``sft`` and ``item_embeddings``
@@ -72,11 +72,10 @@ def find_parent(artifact: Artifact, role: str) -> Artifact:
         ArtifactError: it is not there, or damaged.
     """
     wanted, root = artifact.manifest["parents"].get(role), artifact.folder.parent
-    for folder in sorted(root.glob(f"{role}-*")):
-        if "." not in folder.name and (folder / MANIFEST).is_file():
-            manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-            if Artifact(folder, manifest).hash == wanted:
-                return open_artifact(folder, role)
+    for manifest in sorted(root.glob(f"{role}-*/{MANIFEST}")):
+        candidate = Artifact(manifest.parent, json.loads(manifest.read_text(encoding="utf-8")))
+        if candidate.hash == wanted:
+            return open_artifact(candidate.folder, role)
     raise ArtifactError(
         f"{artifact.folder} was made of a [{role}] artifact that is not in {root}; put its folder there. A model of "
         "item vectors from elsewhere has none and cannot be extended: new items have to go through the same LLM"

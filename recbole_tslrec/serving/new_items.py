@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,47 +42,56 @@ def place_new_items(items: Mapping[str, NewItem], embeddings: Artifact, known: S
     """Give each new item its stage-0 embedding.
 
     Args:
-        items: as :func:`extend_knowledge` takes them.
+        items: for each new token either tokens of similar items, or a stage-0 embedding [d].
         embeddings: the ``item_embeddings`` artifact.
         known: the item tokens of the trained model.
 
     Raises:
-        ValueError: as :func:`extend_knowledge`.
+        ValueError: an item is known already, has an unknown neighbour, or a vector of the wrong width or that is not
+            finite.
     """
     if not items:
         raise ValueError(f"there are no new items; give some, as lines {LINE}")
     table = embeddings.tensors()["item_embeddings"]  # [N, d]
     row_of = {token: row for row, token in enumerate(embeddings.item_tokens())}
-    neighbours = row_of.keys() & set(known)
-    tokens, similar, vectors = [], [], []
+    known_tokens = set(known)
+    similar, vectors = [], []
     for token, given in items.items():
-        if token in row_of or token in known:
+        if token in row_of or token in known_tokens:
             raise ValueError(f"item {token!r} is known to the model already; leave it out")
-        if not isinstance(given, (str, Tensor)) and len(given) and all(isinstance(one, str) for one in given):
-            unknown = [one for one in given if one not in neighbours]
-            if unknown:
-                raise ValueError(
-                    f"item {token!r} is said to be similar to {unknown[0]!r}, which the model does not know; name "
-                    "items that it was trained with"
-                )
-            similar.append([str(one) for one in given])
-            vectors.append(table[[row_of[one] for one in similar[-1]]].double().mean(dim=0).float())
-        else:
-            similar.append([])
-            vectors.append(_checked_vector(token, given, table.shape[1]))
-        tokens.append(token)
-    return NewItems(tokens, similar, torch.stack(vectors))
+        similar.append(_similar_tokens(token, given, row_of.keys() & known_tokens))
+        rows = [row_of[one] for one in similar[-1]]
+        vectors.append(table[rows].double().mean(dim=0).float() if rows else _vector(token, given, table.shape[1]))
+    return NewItems(list(items), similar, torch.stack(vectors))
 
 
-def _checked_vector(token: str, given: Any, width: int) -> Tensor:
+def _similar_tokens(token: str, given: Any, known: Set[str]) -> list[str]:
+    """The tokens of similar items, or none where something else is given."""
+    if not isinstance(given, (list, tuple)) or not all(isinstance(one, str) for one in given):
+        return []
+    unknown = [one for one in given if one not in known]
+    if unknown:
+        raise ValueError(
+            f"item {token!r} is said to be similar to {unknown[0]!r}, which the model does not know; name items that it "
+            "was trained with"
+        )
+    return list(given)
+
+
+def _vector(token: str, given: Any, width: int) -> Tensor:
     try:
         vector = torch.as_tensor(given, dtype=torch.float32)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RuntimeError):
+        vector = torch.empty(0)
+    if not vector.numel():
         raise ValueError(
             f"item {token!r} has neither a list of similar items' tokens nor a vector of numbers; give one of them"
-        ) from None
+        )
     if vector.shape != (width,):
-        raise ValueError(f"the vector of item {token!r} has shape {tuple(vector.shape)}, stage 0 has ({width},)")
+        raise ValueError(
+            f"the vector of item {token!r} has shape {tuple(vector.shape)}, the model's stage-0 embeddings have "
+            f"({width},); give a vector in their space, or name similar items"
+        )
     if not vector.isfinite().all():
         raise ValueError(f"the vector of item {token!r} is not finite; leave the item out, or name similar items")
     return vector

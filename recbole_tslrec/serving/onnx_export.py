@@ -14,6 +14,7 @@ The tokens lie as a JSON list in the graph's metadata (``tokens``) and in ``<fil
 
 import json
 import logging
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from logging import getLogger
@@ -93,14 +94,15 @@ def write_onnx(path: Path, model: Any, tokens: list[str], max_length: int) -> fl
     batches = [random_histories(model, max_length, count) for count in BATCH_SIZES]
     with torch.no_grad():
         expected = [model.full_sort_predict(batch).view(len(batch[model.ITEM_SEQ]), -1) for batch in batches]
-        fold_tables(model)
+    fold_tables(model)
+    metadata = {"tokens": json.dumps(tokens, ensure_ascii=False), "model": type(model).__name__, "version": __version__}
+    with _in_one_sentence(model):
         graph = traced(model, batches[-1])
-    graph.model.metadata_props.update(
-        {"tokens": json.dumps(tokens, ensure_ascii=False), "model": type(model).__name__, "version": __version__}
-    )
-    graph.save(str(path))
+        graph.model.metadata_props.update(metadata)
+        graph.save(str(path))
+        difference = check_scores(path, model, batches, expected)
     path.with_name(f"{path.name}.tokens.txt").write_text("".join(f"{token}\n" for token in tokens), encoding="utf-8")
-    return check_scores(path, model, batches, expected)
+    return difference
 
 
 def check_expressible(model: Any) -> None:
@@ -117,14 +119,23 @@ def check_expressible(model: Any) -> None:
     if table.numel() * 4 > LARGEST_TABLE:
         reason = f"its item table has {table.numel() * 4 / 2**30:.1f} GiB, and a graph holds at most 2"
     if reason:
-        raise ExportError(f"ONNX cannot express {backbone}: {reason}; export its item table, e.g. as safetensors")
+        raise not_expressible(model, reason)
+
+
+def not_expressible(model: Any, reason: str) -> ExportError:
+    """The error for a model that cannot become a graph."""
+    return ExportError(
+        f"ONNX cannot express {type(model).__name__}: {reason}; export its item table, e.g. with --format=safetensors"
+    )
 
 
 def fold_tables(model: nn.Module) -> None:
-    """Put fused tables into the place of what they are computed from."""
-    for module in model.modules():
-        if isinstance(module, nn.Embedding) and parametrize.is_parametrized(module, "weight"):
-            parametrize.remove_parametrizations(module, "weight", leave_parametrized=True)
+    """Put plain embeddings with the rows of the fused tables into the place of what computes them."""
+    for parent in list(model.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, nn.Embedding) and parametrize.is_parametrized(child, "weight"):
+                plain = nn.Embedding.from_pretrained(child.weight.detach())  # type: ignore[no-untyped-call]
+                setattr(parent, name, plain)
 
 
 def traced(model: Any, batch: dict[str, Tensor]) -> Any:
@@ -133,40 +144,45 @@ def traced(model: Any, batch: dict[str, Tensor]) -> Any:
     Args:
         model: without parametrizations.
         batch: an example.
-
-    Raises:
-        ExportError: ONNX cannot express something that the model does.
     """
     any_size = {0: torch.export.Dim("batch")}
-    try:
-        with _quiet():
-            return torch.onnx.export(
-                Scorer(model).eval(),
-                (batch[model.ITEM_SEQ], batch[model.ITEM_SEQ_LEN]),
-                input_names=["item_seq", "item_seq_len"],
-                output_names=["sequence_vector", "scores"],
-                dynamic_shapes=(any_size, any_size),
-                dynamo=True,
-                verbose=False,
-            )
-    except Exception as error:  # the exporter's own errors derive from nothing narrower
-        raise ExportError(
-            f"ONNX cannot express {backbone_name(model)}: {root_cause(error)}; export its item table, e.g. as safetensors"
-        ) from error
+    with _quiet(), torch.no_grad():
+        return torch.onnx.export(
+            Scorer(model).eval(),
+            (batch[model.ITEM_SEQ], batch[model.ITEM_SEQ_LEN]),
+            input_names=["item_seq", "item_seq_len"],
+            output_names=["sequence_vector", "scores"],
+            dynamic_shapes=(any_size, any_size),
+            dynamo=True,
+            verbose=False,
+        )
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without what the exporter logs about its passes, and about packages that no model here needs."""
+    """Without what the exporter says about its passes, and about packages that no model here needs."""
     loggers = [getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.ERROR)
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
+
+
+@contextmanager
+def _in_one_sentence(model: Any) -> Iterator[None]:
+    """What the exporter or onnxruntime cannot do, without their reports."""
+    try:
+        yield
+    except (ExportError, OSError, MemoryError):
+        raise
+    except Exception as error:  # their own errors derive from nothing narrower
+        raise not_expressible(model, root_cause(error)) from error
 
 
 def root_cause(error: BaseException) -> str:
@@ -204,9 +220,10 @@ def check_scores(path: Path, model: Any, batches: list[dict[str, Tensor]], expec
         best = known.gather(1, found.topk(count).indices)
         difference = max(relative_difference(found, known), relative_difference(best, known.topk(count).values))
         if not difference <= TOLERANCE:  # NaN too
-            raise ExportError(
-                f"ONNX cannot express {backbone_name(model)}: for {len(known)} histories, onnxruntime gives scores or "
-                f"best items that differ by {difference:.1e} (relative; allowed {TOLERANCE:.0e})"
+            raise not_expressible(
+                model,
+                f"for {len(known)} histories, onnxruntime gives scores or best items that differ by {difference:.1e} "
+                f"(relative; allowed {TOLERANCE:.0e})",
             )
         worst = max(worst, difference)
     return worst

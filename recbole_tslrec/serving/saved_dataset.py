@@ -20,6 +20,7 @@ class SavedConfig(recbole.config.Config):  # type: ignore[misc]  # RecBole is un
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         self.final_config_dict = dict(settings)
+        self.parameters: dict[str, list[str]] = {}  # by category, for printing
 
 
 class SavedDataset:

@@ -29,6 +29,7 @@ from recbole_tslrec.model.tslrec import model_class
 from recbole_tslrec.random_stream import own_random_stream
 from recbole_tslrec.recommender import MODEL
 from recbole_tslrec.registry import split_model_name
+from recbole_tslrec.sequential.losses import OWN_LOSSES
 from recbole_tslrec.serving.saved_dataset import SavedConfig, SavedDataset
 from recbole_tslrec.version import __version__
 
@@ -36,9 +37,9 @@ DESCRIPTION = "model.json"
 DESCRIPTION_FORMAT = 1
 ITEM_FEATURES = "item_features.safetensors"
 KINDS = ("recommender", "backbone")
-# Scoring needs neither; a constructor would look for files or counts of the training: a loss over drawn items, S3Rec's
+# What scoring has no need of, and would make a constructor look for files or counts of the training: windows, S3Rec's
 # pretrained weights, principal components.
-_SCORING = {"train_mode": "prefix", "loss_type": "CE", "train_stage": "pretrain", "fusion_input": "knowledge"}
+_SCORING = {"train_mode": "prefix", "train_stage": "pretrain", "fusion_input": "knowledge"}
 
 
 @dataclass(frozen=True)
@@ -139,7 +140,7 @@ class ModelFiles:
         if name in REFUSED:
             raise ValueError(f"{name} cannot be served: {REFUSED[name]}")
         paths = {"knowledge_path": DESCRIPTION, "groups_path": DESCRIPTION}  # never read, see SavedDataset
-        settings = {**self.description["settings"], **_SCORING, **paths, "model": name, "device": torch.device(device)}
+        settings = {**self.description["settings"], **paths, "model": name, "device": torch.device(device)}
         config = SavedConfig(settings)
         dataset = SavedDataset(config, self.description, self.item_features, self.weights)
         with own_random_stream(config["seed"]):
@@ -200,7 +201,9 @@ def save_description(folder: Path, config: Any, dataset: Any) -> None:
         dataset: the RecBole dataset that it was built with.
     """
     family, backbone = split_model_name(config["model"])
-    settings = {**training_settings(config), **settings_of(config, ["fusion_", "ci_fusion_"])}
+    settings = {**training_settings(config), **settings_of(config, ["fusion_", "ci_fusion_"]), **_SCORING}
+    if config["loss_type"] in OWN_LOSSES:  # they count interactions
+        settings["loss_type"] = "CE"
     features = {} if dataset.item_feat is None else dataset.get_item_feature().interaction
     fields = {dataset.uid_field, dataset.iid_field, *features}
     description = {

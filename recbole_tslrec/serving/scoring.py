@@ -100,8 +100,8 @@ def scoring_of(model: torch.nn.Module) -> Scoring:
     backbone = backbone_name(model)
     if backbone not in SCORINGS:
         raise ExportError(
-            f"{backbone} does not score by the product of a sequence's vector with an item table, so there is nothing "
-            "to export; serve it with: python -m recbole_tslrec recommend"
+            f"{type(model).__name__} does not score by the product of a sequence's vector with an item table, so that "
+            "there is no table to export; export a model that does, such as SASRec"
         )
     return SCORINGS[backbone]
 

@@ -14,7 +14,7 @@ WIDTH = 16  # of the models, and of the entities' vectors
 ITEM_COLUMNS = {
     "load_col": {"inter": ["user_id", "item_id", "timestamp"], "item": ["item_id", "class"]},
 }
-SETTINGS = {name: ITEM_COLUMNS for name in ("FDSA", "GRU4RecF", "S3Rec", "SASRecF")}
+SETTINGS = dict.fromkeys(("FDSA", "GRU4RecF", "S3Rec", "SASRecF"), ITEM_COLUMNS)
 SMALL = {
     "MAX_ITEM_LIST_LENGTH": 10,
     "hidden_size": WIDTH,
@@ -34,13 +34,14 @@ def write_head(folder: Path) -> Path:
     items = pd.read_csv(source / "ml-100k.item", sep="\t")
     items = items[items["item_id:token"].isin(rows["item_id:token"])]
     tokens = items["item_id:token"].tolist()
-    vectors = torch.randn(len(tokens), WIDTH, generator=torch.Generator().manual_seed(0))
+    vectors = torch.randn(len(tokens), WIDTH, generator=torch.Generator().manual_seed(0)).tolist()
+    written = [" ".join(map(str, vector)) for vector in vectors]
     tables = {
         "inter": rows,
         "item": items,
         "kg": pd.DataFrame({"head_id:token": tokens, "relation_id:token": "is", "tail_id:token": tokens}),
         "link": pd.DataFrame({"item_id:token": tokens, "entity_id:token": tokens}),
-        "ent": pd.DataFrame({"ent_id:token": tokens, "ent_emb:float_seq": [" ".join(map(str, v)) for v in vectors.tolist()]}),
+        "ent": pd.DataFrame({"ent_id:token": tokens, "ent_emb:float_seq": written}),
     }
     (folder / NAME).mkdir(parents=True)
     for suffix, table in tables.items():

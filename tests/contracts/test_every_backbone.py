@@ -1,4 +1,4 @@
-"""What holds for every backbone, on the head of ml-100k: the table of backbones is true, and so are its fused models."""
+"""What holds for every backbone, on the head of ml-100k: the fused models, and what the table of backbones says."""
 
 import random
 
@@ -21,7 +21,9 @@ families = pytest.mark.parametrize("family", ["TSLRec", "CI"])
 
 def having(flag):
     """A test of the backbones for which the table says so."""
-    return pytest.mark.parametrize("head", [name for name in BACKBONES if getattr(BACKBONES[name], flag)], indirect=True)
+    return pytest.mark.parametrize(
+        "head", [name for name in BACKBONES if getattr(BACKBONES[name], flag)], indirect=True
+    )
 
 
 class Head:

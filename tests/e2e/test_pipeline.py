@@ -12,6 +12,7 @@ import torch
 
 from recbole_tslrec import pipeline, recommender
 from recbole_tslrec.artifacts import ArtifactError, open_artifact
+from recbole_tslrec.augmentation.vector_files import VectorsError
 from recbole_tslrec.data import DatasetError
 from recbole_tslrec.llm.loading import LLMError
 from recbole_tslrec.pipeline import run_stages
@@ -123,11 +124,11 @@ def test_what_is_reused_needs_no_llm(make_config: MakeConfig, tmp_path: Path) ->
         assert all(run_stages(make_config("TSLRecSASRec")).reused.values())
 
 
-def test_knowledge_of_another_dataset_names_what_is_missing(
+def test_knowledge_of_another_dataset_shows_a_token_of_each(
     make_config: MakeConfig, make_knowledge: Callable[..., Any]
 ) -> None:
-    folder = make_knowledge([f"i{i}" for i in range(25)], torch.randn(25, 3)).folder  # the toy items are i0 to i29
-    with pytest.raises(ArtifactError, match=r"lacks 5 of the dataset's 30 items, the first is 'i2\d'"):
+    folder = make_knowledge([f"B00{i}" for i in range(25)], torch.randn(25, 3)).folder  # the toy items are i0 to i29
+    with pytest.raises(VectorsError, match=r"its tokens look like 'B000', the dataset's like 'i\d+'"):
         run_stages(make_config("TSLRecSASRec", knowledge_path=str(folder)))
 
 

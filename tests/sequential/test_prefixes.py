@@ -36,9 +36,7 @@ def test_row_holds_the_latest_items_before_its_target(make_config):
     batch = dataset[np.arange(len(dataset))]
     by_target = {
         token[target]: [token[item] for item in items[:length]]
-        for target, items, length in zip(
-            batch["item_id"], batch["item_id_list"], batch["item_length"], strict=True
-        )
+        for target, items, length in zip(batch["item_id"], batch["item_id_list"], batch["item_length"], strict=True)
     }
     assert by_target["i3"] == ["i1", "i2"]
     assert by_target["i1"] == ["i0"]
@@ -91,5 +89,3 @@ def test_fearec_keeps_the_list_columns_that_it_reads(make_config):
     from recbole.data import create_dataset
 
     assert type(create_dataset(make_config("FEARec"))) is SequentialDataset
-
-

@@ -3,7 +3,6 @@
 import pytest
 import torch
 
-
 from recbole_tslrec.data import Data
 from recbole_tslrec.recommender import RecommenderTrainer, build_model
 from recbole_tslrec.sequential import ranking
@@ -79,9 +78,9 @@ def test_scores_of_few_users_are_held_at_once(trainer_and_data, monkeypatch):
     held = []
     count = ranking.count_before
     monkeypatch.setattr(ranking, "_SCORES", 3 * trainer.model.n_items)
-    monkeypatch.setattr(ranking, "count_before", lambda scores, *rest: (held.append(len(scores)), count(scores, *rest))[1])
+    monkeypatch.setattr(
+        ranking, "count_before", lambda scores, *rest: (held.append(len(scores)), count(scores, *rest))[1]
+    )
     trainer.evaluate(data, load_best_model=False)
     assert max(held) == 3
     assert sum(held) == 40
-
-

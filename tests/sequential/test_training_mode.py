@@ -90,6 +90,12 @@ def test_own_loss_is_refused_where_the_backbone_has_terms_of_its_own(make_config
         build_model(config, Data(config).loaders[0])
 
 
+def test_unknown_loss_is_refused(make_config):
+    config = make_config(loss_type="softmax")
+    with pytest.raises(ValueError, match=r"loss_type \[softmax\] is not one of CE, BPR, sampled_softmax, gBCE"):
+        build_model(config, Data(derive(config, loss_type="CE")).loaders[0])
+
+
 def test_unknown_mode_is_refused(make_config):
     config = make_config(train_mode="al_positions")
     with pytest.raises(ValueError, match=r"train_mode \[al_positions\] is not one of prefix, all_positions"):

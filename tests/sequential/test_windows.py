@@ -53,7 +53,9 @@ def test_batches_hold_each_window_once_and_about_as_many_targets_as_asked_for():
 def test_windows_of_like_length_are_together():
     length = np.tile([1, 9], 500)
     batches = batches_of_windows(length, 100, random())
-    assert sum(len(set(length[batch])) > 1 for batch in batches) <= 8  # of 50; at the seams of pools and where 1 turns to 9
+    assert (
+        sum(len(set(length[batch])) > 1 for batch in batches) <= 8
+    )  # of 50; at the seams of pools and where 1 turns to 9
 
 
 def test_without_shuffling_the_order_is_the_same_each_time():

@@ -1,0 +1,184 @@
+"""The best next items for users that the model has never seen, by external tokens."""
+
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import recbole_tslrec
+from recbole_tslrec.serving import recommend as module
+from recbole_tslrec.serving.recommend import main, recommend
+from recbole_tslrec.serving.saved_model import SavedModel, load_model
+from recbole_tslrec.stages import Run
+
+HISTORIES = {
+    "a": ["i3"],
+    "b": ["i1", "i2", "i4"],
+    "c": ["i5"] * 3,
+    "d": ["i9", "i8"],
+    "e": [f"i{n}" for n in range(12)],
+}
+ITEMS = 30
+
+
+@pytest.fixture
+def folder(trained: Callable[..., Run]) -> Path:
+    return trained("TSLRecSASRec").artifacts["recommender"].folder
+
+
+@pytest.fixture
+def saved(folder: Path) -> SavedModel:
+    return load_model(folder)
+
+
+def scores_of(saved: SavedModel, items: list[str]) -> dict[str, float]:
+    """The model's own scores for a history of at most eight items, by token."""
+    seq = torch.zeros(1, 8, dtype=torch.int64)
+    seq[0, : len(items)] = torch.tensor(saved.item_ids(items))
+    return dict(zip(saved.item_tokens, saved.scores(seq, torch.tensor([len(items)]))[0, 1:].tolist(), strict=True))
+
+
+# What is recommended
+
+
+def test_the_items_with_the_highest_scores_best_first(folder: Path, saved: SavedModel) -> None:
+    scores = scores_of(saved, HISTORIES["b"])
+    best = sorted(scores, key=lambda token: -scores[token])[:4]
+    found = recommend(folder, {"b": HISTORIES["b"]}, k=4, mask_history=False)["b"]
+    assert [token for token, _ in found] == best
+    assert [score for _, score in found] == pytest.approx([scores[token] for token in best])
+
+
+def test_items_of_the_history_are_left_out(folder: Path) -> None:
+    """Those too that the model, which sees eight items, does not see."""
+    found = recommend(folder, HISTORIES, k=ITEMS - 12)
+    for user, history in HISTORIES.items():
+        assert not {token for token, _ in found[user]} & set(history), user
+    assert {token for token, _ in found["e"]} == {f"i{n}" for n in range(12, ITEMS)}
+
+
+def test_the_pad_is_never_recommended(folder: Path, saved: SavedModel) -> None:
+    """All items, and nothing else, however low they score."""
+    found = recommend(folder, HISTORIES, k=ITEMS, mask_history=False)
+    for user in HISTORIES:
+        assert sorted(token for token, _ in found[user]) == sorted(saved.item_tokens)
+
+
+def test_of_a_long_history_the_most_recent_items_count(folder: Path) -> None:
+    found = recommend(folder, {"long": HISTORIES["e"], "end": HISTORIES["e"][-8:]}, mask_history=False)
+    assert found["long"] == found["end"]
+
+
+@pytest.mark.parametrize("batch_size", [1, 2])
+def test_batches_do_not_matter(folder: Path, batch_size: int) -> None:
+    apart, together = recommend(folder, HISTORIES, batch_size=batch_size), recommend(folder, HISTORIES)
+    assert list(apart) == list(together) == list(HISTORIES)
+    for user in HISTORIES:
+        assert [token for token, _ in apart[user]] == [token for token, _ in together[user]]
+        assert [score for _, score in apart[user]] == pytest.approx([score for _, score in together[user]])
+
+
+def test_the_package_offers_it(folder: Path) -> None:
+    assert recbole_tslrec.recommend(folder, HISTORIES) == recommend(folder, HISTORIES)
+
+
+# Bad input
+
+
+def test_unknown_items_are_skipped_and_counted_once(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        found = recommend(folder, {"a": ["new", "i3"], "b": ["i1", "other", "i2", "new", "i4"]})
+    assert found == recommend(folder, {user: HISTORIES[user] for user in "ab"})
+    assert [record.message for record in caplog.records] == [
+        "3 items of the histories are unknown to TSLRecSASRec and were skipped, the first is 'new'"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("histories", "settings", "message"),
+    [
+        ({**HISTORIES, "x": ["new"], "y": []}, {}, r"2 of 7 histories have no item .* the first is that of user 'x'"),
+        (HISTORIES, {"k": 31}, r"k \[31\] must lie between 1 and the 30 items"),
+        (HISTORIES, {"k": 0}, r"k \[0\] must lie between 1 and the 30 items"),
+        (HISTORIES, {"k": 19}, r"k \[19\] is more than the 18 items that are left for user 'e'"),
+        (HISTORIES, {"batch_size": 0}, r"batch_size must be a whole number above 0, not \[0\]"),
+    ],
+)
+def test_what_cannot_be_answered_is_refused_before_anything_is_computed(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, histories: Any, settings: dict[str, Any], message: str
+) -> None:
+    monkeypatch.setattr(SavedModel, "scores", None)
+    with pytest.raises(ValueError, match=message):
+        recommend(folder, histories, **settings)
+
+
+def test_a_model_that_knows_users_is_refused(trained: Callable[..., Run]) -> None:
+    folder = trained("CICaser").artifacts["recommender"].folder
+    with pytest.raises(ValueError, match="CICaser has an embedding per user"):
+        recommend(folder, HISTORIES)
+
+
+# From file to file
+
+
+def write_lines(*lines: str) -> None:
+    Path("in.jsonl").write_text("\n".join(lines) + "\n")
+
+
+def run_command(folder: Path, *arguments: str) -> None:
+    main([f"--model_folder={folder}", "--input=in.jsonl", "--output=out.jsonl", *arguments])
+
+
+@pytest.mark.parametrize(("arguments", "mask_history"), [((), True), (("--keep_history",), False)])
+def test_the_command_gives_what_the_function_gives(
+    folder: Path, arguments: tuple[str, ...], mask_history: bool
+) -> None:
+    write_lines(*(json.dumps({"user": user, "items": items}) for user, items in HISTORIES.items()), "")
+    run_command(folder, "--k=3", "--batch_size=2", *arguments)
+    found = [json.loads(line) for line in Path("out.jsonl").read_text().splitlines()]
+    expected = recommend(folder, HISTORIES, k=3, mask_history=mask_history, batch_size=2)
+    assert {line["user"]: list(zip(line["items"], line["scores"], strict=True)) for line in found} == expected
+    assert list(Path.cwd().glob("out*")) == [Path.cwd() / "out.jsonl"]
+
+
+def test_the_command_holds_a_batch_at_a_time(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read, held = module.read_histories, []
+    score = module.score_histories
+
+    def counted(source: Path) -> Any:
+        for number, history in enumerate(read(source), start=1):
+            held.append(number)
+            yield history
+
+    def scored(saved: SavedModel, histories: Any) -> torch.Tensor:
+        held.append(-len(histories))
+        return score(saved, histories)
+
+    monkeypatch.setattr(module, "read_histories", counted)
+    monkeypatch.setattr(module, "score_histories", scored)
+    write_lines(*(json.dumps({"user": user, "items": items}) for user, items in HISTORIES.items()))
+    run_command(folder, "--batch_size=2")
+    assert held == [1, 2, 3, 4, 5, 1, 2, -2, 3, 4, -2, 5, -1]  # looked through, then batch by batch
+
+
+@pytest.mark.parametrize(
+    "line", ["{", "[]", "{}", '{"user": "b"}', '{"user": "b", "items": "i1"}', '{"user": null, "items": []}']
+)
+def test_a_malformed_line_is_named_and_the_former_output_stays(folder: Path, line: str) -> None:
+    Path("out.jsonl").write_text("former")
+    write_lines('{"user": "a", "items": ["i1"]}', "", line)
+    with pytest.raises(ValueError, match=r"in\.jsonl, line 3 is not of the form"):
+        run_command(folder)
+    assert Path("out.jsonl").read_text() == "former"
+
+
+def test_missing_files_are_named(folder: Path) -> None:
+    with pytest.raises(ValueError, match=r"in\.jsonl does not exist; give a file with lines such as"):
+        run_command(folder)
+    write_lines('{"user": "a", "items": ["i1"]}')
+    with pytest.raises(ValueError, match="there is no folder nowhere; make it first"):
+        main([f"--model_folder={folder}", "--input=in.jsonl", "--output=nowhere/out.jsonl"])

@@ -1,0 +1,111 @@
+"""A model's folder gives back the very model that was trained."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from recbole_tslrec.artifacts import ArtifactError, Recipe, Store, write_json
+from recbole_tslrec.pipeline import augmented_config
+from recbole_tslrec.recommender import MODEL, build_model, load_weights
+from recbole_tslrec.registry import split_model_name
+from recbole_tslrec.serving.saved_model import DESCRIPTION, ModelFiles, load_model
+from recbole_tslrec.stages import Run
+from recbole_tslrec.version import __version__
+from tests.serving.conftest import Fresh
+
+Trained = Callable[..., Run]
+
+
+def model_folder(run: Run) -> Path:
+    return run.artifacts["recommender" if "recommender" in run.artifacts else "backbone"].folder
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("SASRec", {}),
+        ("TSLRecSASRec", {}),
+        ("CIGRU4Rec", {}),
+        ("TSLRecFMLPRec", {}),
+        ("TSLRecSASRec", {"fusion_input": "pca", "fusion_pca_dimension": 4}),
+        ("SASRec", {"train_mode": "all_positions", "loss_type": "sampled_softmax", "loss_negatives": 8}),
+    ],
+)
+def test_scores_are_those_of_the_run_bit_by_bit(trained: Trained, name: str, settings: dict[str, Any]) -> None:
+    assert_scores_come_back(trained(name, **settings))
+
+
+def test_items_without_knowledge_come_back(trained: Trained, tmp_path: Path) -> None:
+    """They share a learned default."""
+    np.save(tmp_path / "vectors.npy", torch.randn(20, 5).numpy())
+    (tmp_path / "tokens.txt").write_text("".join(f"i{item}\n" for item in range(20)))
+    run = trained("TSLRecSASRec", knowledge_path=str(tmp_path / "vectors.npy"))
+    assert any(name.endswith(".source.default") for name in load_file(model_folder(run) / MODEL))
+    assert_scores_come_back(run)
+
+
+def assert_scores_come_back(run: Run) -> None:
+    family, _ = split_model_name(run.config["model"])
+    model: Any = build_model(run.config if family == "Base" else augmented_config(run, family), run.data.loaders[0])
+    load_weights(model, model_folder(run) / MODEL)
+    users = next(iter(run.data.loaders[2]))[0]
+    with torch.no_grad():
+        expected = model.eval().full_sort_predict(users)
+    saved = load_model(model_folder(run))
+    assert torch.equal(saved.scores(users[model.ITEM_SEQ], users[model.ITEM_SEQ_LEN]), expected)
+    assert saved.item_tokens == run.data.item_tokens
+
+
+def test_scores_of_every_backbone_come_back_bit_by_bit(fresh: Fresh) -> None:
+    """Those with features, entities, a mask row and users among them."""
+    assert torch.equal(fresh.scores(load_model(fresh.artifact.folder).model), fresh.scores(fresh.model))
+
+
+def test_the_description_does_not_say_where_it_was_made(trained: Trained) -> None:
+    """So equal models have equal folders, and the folder can go to another machine."""
+    run = trained("TSLRecSASRec")
+    assert run.config["data_path"] not in (model_folder(run) / DESCRIPTION).read_text()
+    assert run.config["artifacts_dir"] not in (model_folder(run) / DESCRIPTION).read_text()
+
+
+def test_loading_leaves_the_random_stream_alone(trained: Trained) -> None:
+    folder = model_folder(trained("TSLRecSASRec"))
+    before = torch.get_rng_state()
+    load_model(folder)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_folder_of_another_kind_is_refused(trained: Trained) -> None:
+    with pytest.raises(ArtifactError, match=r"holds \[groups\], no trained model"):
+        load_model(trained("TSLRecSASRec").artifacts["groups"].folder)
+
+
+def test_a_folder_without_description_is_refused(tmp_path: Path) -> None:
+    folder = Store(tmp_path).build("backbone", Recipe({}), lambda folder: None).folder
+    with pytest.raises(ArtifactError, match=r"has no model\.json: .* train it again with --rebuild=backbone"):
+        load_model(folder)
+
+
+def test_a_folder_of_another_version_says_which(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("recbole_tslrec.artifacts.versions", lambda: {"recbole_tslrec": "0.0.9"})
+    build = Store(tmp_path).build
+    folder = build("recommender", Recipe({}), lambda folder: write_json(folder / DESCRIPTION, {"format": 0})).folder
+    with pytest.raises(ArtifactError, match=rf"recbole_tslrec 0\.0\.9 in model format 0, this is {__version__}"):
+        load_model(folder)
+
+
+def test_a_missing_weight_is_noticed(trained: Trained) -> None:
+    files = ModelFiles.read(trained("TSLRecSASRec").artifacts["recommender"])
+    without = {name: weight for name, weight in files.weights.items() if not name.endswith("gate.bias")}
+    with pytest.raises(RuntimeError, match=r"fusion\.gate\.bias"):
+        ModelFiles(files.description, files.item_tokens, {}, without).build()
+
+
+def test_a_model_that_cannot_be_served_says_why() -> None:
+    with pytest.raises(ValueError, match="DIN cannot be served: it embeds items inside a layer"):
+        ModelFiles({"model": "DIN"}, [], {}, {}).build()
