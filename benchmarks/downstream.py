@@ -65,7 +65,9 @@ class Scale:
     gates: Sequence[Gate] = (Gate(), Gate(amp=False), Gate(ALL_POSITIONS))
 
 
-QUICK = Scale(rounds=2, steps=2, best_share=0.05, max_epochs=10, long_steps=2, whole_epoch=False, gates=(Gate(),))
+QUICK = Scale(
+    rounds=2, steps=1, best_share=0.05, stock_epochs=1, max_epochs=10, long_steps=1, whole_epoch=False, gates=(Gate(),)
+)
 
 
 @dataclass

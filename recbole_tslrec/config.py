@@ -145,9 +145,10 @@ def backbone_config(config: Any) -> Any:
 
 
 def training_settings(config: Any) -> dict[str, Any]:
-    """The RecBole keys that decide what training a recommender computes, for the recipe of its artifact."""
+    """The keys that decide what training a recommender computes, for the recipe of its artifact."""
     ours = own_defaults("", "")
     kept = {"load_col", "valid_metric", "train_neg_sample_args"}  # RecBole's, with a default of ours
+    kept |= {"train_mode", "loss_negatives", "loss_calibration"}
     return {
         key: value
         for key, value in sorted(config.final_config_dict.items())

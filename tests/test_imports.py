@@ -18,6 +18,8 @@ MODULES = [
     "recbole_tslrec.model",
     "recbole_tslrec.pipeline",
     "recbole_tslrec.quick_start",
+    "recbole_tslrec.serving.recommend",
+    "recbole_tslrec.serving.extend",
 ]
 SCRIPT = """
 import importlib, json, sys

@@ -31,8 +31,13 @@ class CORE(sequential_recommender.CORE):  # type: ignore[misc]
         return scores
 
 
-class _ColumnOfAllScores:
-    """``predict`` of the softmax-CPR models is ``assert False``, so that even counting their operations fails."""
+class _SoftmaxCPR:
+    """``predict`` is ``assert False``, and RecBole calls it; a loss other than CE ends the process as if done."""
+
+    def __init__(self, config: Any, dataset: Any) -> None:
+        if config["loss_type"] != "CE":
+            raise ValueError(f"{config['model']} trains with loss_type CE only, not [{config['loss_type']}]")
+        super().__init__(config, dataset)  # type: ignore[call-arg]
 
     def predict(self: Any, interaction: Any) -> Tensor:
         """The probabilities of one item per row, [B]. All are computed: each depends on the others."""
@@ -40,12 +45,12 @@ class _ColumnOfAllScores:
         return scores.gather(1, interaction[self.ITEM_ID].unsqueeze(1)).squeeze(1)
 
 
-class SASRecCPR(_ColumnOfAllScores, sequential_recommender.SASRecCPR):  # type: ignore[misc]
-    """Has a ``predict``."""
+class SASRecCPR(_SoftmaxCPR, sequential_recommender.SASRecCPR):  # type: ignore[misc]
+    """SASRec with the softmax-CPR output."""
 
 
-class GRU4RecCPR(_ColumnOfAllScores, sequential_recommender.GRU4RecCPR):  # type: ignore[misc]
-    """Has a ``predict``."""
+class GRU4RecCPR(_SoftmaxCPR, sequential_recommender.GRU4RecCPR):  # type: ignore[misc]
+    """GRU4Rec with the softmax-CPR output."""
 
 
 class SHAN(sequential_recommender.SHAN):  # type: ignore[misc]
@@ -68,8 +73,10 @@ class S3Rec(sequential_recommender.S3Rec):  # type: ignore[misc]
         self.fine_tunes = config["train_stage"] == "finetune"
         super().__init__(derive(config, train_stage="pretrain"), dataset)  # which loads nothing
         if self.fine_tunes:
+            if self.loss_type not in ("CE", "BPR"):
+                raise ValueError(f"loss_type [{self.loss_type}] is not one of CE, BPR")
             self.train_stage = "finetune"
-            self.loss_fct = BPRLoss() if self.loss_type == "BPR" else nn.CrossEntropyLoss()
+            self.loss_fct = nn.CrossEntropyLoss() if self.loss_type == "CE" else BPRLoss()
             self.load_pretrained()
 
     def _init_weights(self, module: nn.Module) -> None:

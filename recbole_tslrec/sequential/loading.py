@@ -10,15 +10,17 @@ from recbole_tslrec.compatibility.wrapping import wrap_once
 from recbole_tslrec.sequential.prefixes import PrefixDataset
 from recbole_tslrec.sequential.windows import WindowLoader
 
-# FEARec looks list columns of the whole dataset up while it trains; GRU4RecKG has a dataset of its own in RecBole.
-_WITH_LIST_COLUMNS = ("FEARec", "GRU4RecKG")
+
+class KnowledgeGraphPrefixDataset(PrefixDataset, recbole_datasets.KGSeqDataset):  # type: ignore[misc]
+    """The prefixes of a dataset with a knowledge graph, as GRU4RecKG needs it."""
 
 
 def register_datasets(names: Iterable[str]) -> None:
     """Let RecBole build a :class:`PrefixDataset` for the models ``names``; RecBole looks for ``<name>Dataset``."""
     for name in names:
-        if not name.endswith(_WITH_LIST_COLUMNS):
-            setattr(recbole_datasets, f"{name}Dataset", PrefixDataset)
+        if not name.endswith("FEARec"):  # it looks list columns of the whole dataset up while it trains
+            has_graph = name.endswith("GRU4RecKG")
+            setattr(recbole_datasets, f"{name}Dataset", KnowledgeGraphPrefixDataset if has_graph else PrefixDataset)
 
 
 def register_loader() -> None:

@@ -34,7 +34,7 @@ from recbole_tslrec.serving.scoring import (
 from recbole_tslrec.version import __version__
 
 # the packages of the extra [serving] that a format needs
-FORMATS = {
+FORMATS: dict[str, tuple[str, ...]] = {
     "safetensors": (),
     "parquet": ("pyarrow",),
     "itememb": (),
@@ -97,10 +97,15 @@ def export_model(model: torch.nn.Module, tokens: list[str], max_length: int, for
         max_length: L.
         format: one of :data:`FORMATS`.
         output: the file.
+
+    Raises:
+        ExportError: as :func:`export`.
     """
-    scoring_of(model)
+    scoring_of(model)  # refuses a model without an item table
     with tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as folder:
         temporary = Path(folder) / f"export.{format}"
+        temporary.touch()
+        mode = temporary.stat().st_mode  # others may read it as any new file; safetensors would keep it to the owner
         if format == "onnx":
             from recbole_tslrec.serving.onnx_export import write_onnx
 
@@ -108,6 +113,7 @@ def export_model(model: torch.nn.Module, tokens: list[str], max_length: int, for
         else:
             difference = write_table(temporary, model, tokens, max_length)
         for written in sorted(Path(folder).iterdir(), reverse=True):  # the model after its tokens
+            written.chmod(mode)
             os.replace(written, output.with_name(output.name + written.name.removeprefix(temporary.name)))
     getLogger().info(f"{output}: read back, its scores differ from the model's by at most {difference:.1e} (relative)")
     return output

@@ -34,7 +34,7 @@ def extend_knowledge(model_folder: str | Path, items: Mapping[str, NewItem]) -> 
     fine-tuned for this model, as those of the other items did (Section 4.2 of the paper), and is standardised by their
     statistics. The ID part of its row, and whatever else the model keeps for each item, is the mean of its neighbours',
     or of all items where a vector is given (our choice). Its item features are unknown. All that the model holds of the
-    former items stays bit by bit, and so do their scores, but for rounding and for models that normalise over all items.
+    former items stays bit by bit; so do their scores, but for rounding, and but for models that normalise over all.
 
     Args:
         model_folder: a ``recommender`` artifact of a TSLRec model. The ``knowledge``, ``sft`` and ``item_embeddings``
@@ -183,21 +183,29 @@ def with_new_items(files: ModelFiles, new: NewItems, knowledge: Tensor) -> Model
             weights[f"{name}.knowledge"] = torch.cat([weights[f"{name}.knowledge"], rows])
             if source.present is not None:
                 weights[f"{name}.present"] = torch.cat([source.present, torch.ones(len(rows), dtype=torch.bool)])
-    item_field = files.description["item_field"]
-    counts = {**files.description["counts"], item_field: item_rows + len(new.tokens)}
-    features = {
-        field: torch.cat([column, column.new_zeros(len(new.tokens), *column.shape[1:])])  # 0: unknown
-        for field, column in files.item_features.items()
-    }
-    if features:
-        features[item_field] = torch.arange(counts[item_field])
-    description = {**files.description, "counts": counts}
-    extended = ModelFiles(description, [*files.item_tokens, *new.tokens], features, weights)
+    counts = {**files.description["counts"], files.description["item_field"]: item_rows + len(new.tokens)}
+    extended = ModelFiles(
+        {**files.description, "counts": counts},
+        [*files.item_tokens, *new.tokens],
+        _with_unknown_features(files, len(new.tokens)),
+        weights,
+    )
     similar = [saved.item_ids(tokens) for tokens in new.similar]
     for name, shape in extended.shapes().items():
         if weights[name].shape != shape:  # so it has a row for each item
             weights[name] = _with_means(weights[name], item_rows, similar)
     return extended
+
+
+def _with_unknown_features(files: ModelFiles, count: int) -> dict[str, Tensor]:
+    """The feature columns with new items at their end, whose features are 0: RecBole's pad."""
+    item_field = files.description["item_field"]
+    return {
+        field: torch.arange(len(column) + count)
+        if field == item_field
+        else torch.cat([column, column.new_zeros(count, *column.shape[1:])])
+        for field, column in files.item_features.items()
+    }
 
 
 def _with_means(table: Tensor, item_rows: int, similar: Sequence[Sequence[int]]) -> Tensor:

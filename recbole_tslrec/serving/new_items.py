@@ -72,8 +72,8 @@ def _similar_tokens(token: str, given: Any, known: Set[str]) -> list[str]:
     unknown = [one for one in given if one not in known]
     if unknown:
         raise ValueError(
-            f"item {token!r} is said to be similar to {unknown[0]!r}, which the model does not know; name items that it "
-            "was trained with"
+            f"item {token!r} is said to be similar to {unknown[0]!r}, which the model does not know; name items that "
+            "it was trained with"
         )
     return list(given)
 

@@ -68,8 +68,7 @@ def load_for_new_users(model_folder: str | Path, device: str | torch.device | No
         ValueError: the model has an embedding per user.
     """
     saved = load_model(model_folder, device or best_device())
-    backbone = BACKBONES.get(split_model_name(saved.name)[1])
-    if backbone and backbone.knows_users:
+    if BACKBONES[split_model_name(saved.name)[1]].knows_users:
         raise ValueError(
             f"{saved.name} has an embedding per user, so it has nothing to say about users that it was not trained "
             "on; train a model of items only, such as TSLRecSASRec"

@@ -24,7 +24,7 @@ from recbole_tslrec.artifacts import (
 )
 from recbole_tslrec.augmentation.knowledge import dataset_item_tokens
 from recbole_tslrec.config import settings_of, training_settings
-from recbole_tslrec.model.backbones import REFUSED
+from recbole_tslrec.model.backbones import BACKBONES
 from recbole_tslrec.model.tslrec import model_class
 from recbole_tslrec.random_stream import own_random_stream
 from recbole_tslrec.recommender import MODEL
@@ -137,8 +137,11 @@ class ModelFiles:
 
     def _untrained(self, device: str | torch.device) -> tuple[SavedConfig, nn.Module]:
         name = self.description["model"]
-        if name in REFUSED:
-            raise ValueError(f"{name} cannot be served: {REFUSED[name]}")
+        if split_model_name(name)[1] not in BACKBONES:
+            raise ValueError(
+                f"{name} cannot be served: it reads more of its dataset than a saved model keeps; train another, such "
+                "as SASRec"
+            )
         paths = {"knowledge_path": DESCRIPTION, "groups_path": DESCRIPTION}  # never read, see SavedDataset
         settings = {**self.description["settings"], **paths, "model": name, "device": torch.device(device)}
         config = SavedConfig(settings)

@@ -19,11 +19,10 @@ from tests.contracts.ml_100k_head import NAME, SETTINGS, SMALL, write_head
 families = pytest.mark.parametrize("family", ["TSLRec", "CI"])
 
 
-def having(flag):
+def having(flag, value=True):
     """A test of the backbones for which the table says so."""
-    return pytest.mark.parametrize(
-        "head", [name for name in BACKBONES if getattr(BACKBONES[name], flag)], indirect=True
-    )
+    names = [name for name, backbone in BACKBONES.items() if getattr(backbone, flag) is value]
+    return pytest.mark.parametrize("head", names, indirect=True)
 
 
 class Head:
@@ -31,8 +30,9 @@ class Head:
 
     def __init__(self, backbone, data_path, artifacts):
         self.folder = data_path / NAME
+        self.settings = {**SMALL, **SETTINGS.get(backbone, {}), "data_path": str(data_path)}
         self.backbone, self.tables = backbone, BACKBONES[backbone].tables
-        config = Config(backbone, NAME, [], {**SMALL, **SETTINGS.get(backbone, {}), "data_path": str(data_path)})
+        config = Config(backbone, NAME, [], self.settings)
         self.data = Data(config)
         self.train_data, self.valid_data, _ = self.data.loaders
         # CI's own start, the sum, is the ID table
@@ -209,6 +209,21 @@ def test_every_position_is_read_as_the_last_one_of_its_prefix(head):
     for length in range(1, 11):
         prefix = item_seq.where(torch.arange(10) < length, 0)
         torch.testing.assert_close(every[:, length - 1], model.forward(prefix, torch.tensor([length, length])))
+
+
+@having("causal")
+def test_all_positions_train_where_no_position_sees_a_later_one(head, tmp_path):
+    config = Config(f"TSLRec{head.backbone}", NAME, [], {**head.settings, "train_mode": "all_positions"})
+    train_data, valid_data, _ = Data(config).loaders
+    config["knowledge_path"] = head.config["knowledge_path"]
+    assert train_recommender(config, train_data, valid_data, tmp_path)["epochs"] == 1
+    assert len(next(iter(train_data))) < len(next(iter(head.train_data)))  # 60 users, not their 512 first prefixes
+
+
+@having("causal", False)
+def test_all_positions_are_refused_elsewhere(head):
+    with pytest.raises(ValueError, match=f"train_mode all_positions is not valid for .*{head.backbone}"):
+        head.model("TSLRec", train_mode="all_positions")
 
 
 def test_every_sequential_model_of_recbole_is_listed_or_refused():

@@ -34,6 +34,13 @@ def test_shan_scores_rows_with_pads_in_front(make_config):
         assert torch.equal(model.full_sort_predict(users), before)
 
 
+@pytest.mark.parametrize("name", ["SASRecCPR", "GRU4RecCPR"])
+def test_cpr_models_refuse_the_loss_that_ends_recbole(make_config, name):
+    config = make_config(name, loss_type="BPR")
+    with pytest.raises(ValueError, match=rf"{name} trains with loss_type CE only, not \[BPR\]"):
+        build_model(config, Data(config).loaders[0])
+
+
 # S3Rec's two phases
 
 

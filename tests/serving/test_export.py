@@ -148,6 +148,14 @@ def test_existing_file_is_replaced(sasrec, tmp_path):
     assert list(tmp_path.glob("*table*")) == [output]
 
 
+@table_formats
+def test_file_can_be_read_by_whom_a_new_file_can(sasrec, tmp_path, format):
+    """The server may run as another user."""
+    plain = tmp_path / "plain"
+    plain.touch()
+    assert export(sasrec, format, tmp_path / "table").stat().st_mode == plain.stat().st_mode
+
+
 # The command
 
 

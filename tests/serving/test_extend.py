@@ -139,15 +139,16 @@ def test_every_backbone_takes_new_items(fresh: Fresh) -> None:
     vectors = torch.randn(2, source.vector_width)
     after = with_new_items(files, NewItems(["x", "y"], [[neighbour], []], vectors), vectors).build()
     assert after.item_tokens[items:] == ["x", "y"]
-    for name in fresh.head.tables:
+    for name in fresh.tables:
         own, grown = (getattr(model, name).parametrizations.weight.original for model in (fresh.model, after.model))
         assert torch.equal(grown[: items + 1], own[: items + 1])
         assert torch.equal(grown[items + 1], own[7])
         torch.testing.assert_close(grown[items + 2], own[1 : items + 1].mean(dim=0))
         assert torch.equal(grown[items + 3 :], own[items + 1 :])
-    users = fresh.head.users[torch.tensor([0, 0])]  # a user whose only item is new, or the last of the former ones
-    users["item_id_list"][:] = torch.tensor([[items + 1], [items]]) * (torch.arange(10) == 0)
-    users["item_length"][:] = 1
+    users = fresh.users[torch.tensor([0, 0])]
+    for sequence in (users[field] for field in users.columns if users[field].dim() == 2):  # SHAN has two of them
+        sequence[:] = torch.tensor([[items + 1], [items]])  # nothing but a new item, or the last former one
+    users["item_length"][:] = users["item_id_list"].shape[1]
     with torch.no_grad():
         scores = after.model.full_sort_predict(users).view(2, -1)
     assert scores.shape == (2, items + 3)

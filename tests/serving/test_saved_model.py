@@ -107,5 +107,5 @@ def test_a_missing_weight_is_noticed(trained: Trained) -> None:
 
 
 def test_a_model_that_cannot_be_served_says_why() -> None:
-    with pytest.raises(ValueError, match="DIN cannot be served: it embeds items inside a layer"):
+    with pytest.raises(ValueError, match="DIN cannot be served: it reads more of its dataset than a saved model keeps"):
         ModelFiles({"model": "DIN"}, [], {}, {}).build()
