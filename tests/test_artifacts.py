@@ -268,7 +268,7 @@ def test_replace_that_stopped_after_its_renames_keeps_the_new_artifact(store: St
 def test_full_disk_is_an_artifact_error_and_keeps_the_existing_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def no_space(tensors: object, filename: str) -> None:
+    def no_space(tensors: object, filename: str, metadata: object) -> None:
         Path(filename).write_bytes(b"half")
         raise OSError(errno.ENOSPC, "No space left on device")
 

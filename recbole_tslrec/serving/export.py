@@ -4,26 +4,19 @@ Everything is written into a folder of its own, read back and compared with the 
 """
 
 import argparse
-import csv
 import importlib
-import json
 import logging
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from logging import getLogger
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
-from torch import Tensor
 from torch.nn.functional import linear
 
-from recbole_tslrec.artifacts import write_tensors
-from recbole_tslrec.augmentation.vectors import read_vectors
 from recbole_tslrec.serving.saved_model import load_model
 from recbole_tslrec.serving.scoring import (
     ExportError,
@@ -31,7 +24,7 @@ from recbole_tslrec.serving.scoring import (
     relative_difference,
     scoring_of,
 )
-from recbole_tslrec.version import __version__
+from recbole_tslrec.serving.table_files import WRITERS, ItemTable, read_table
 
 # the packages of the extra [serving] that a format needs
 FORMATS: dict[str, tuple[str, ...]] = {
@@ -40,23 +33,7 @@ FORMATS: dict[str, tuple[str, ...]] = {
     "itememb": (),
     "onnx": ("onnx", "onnxscript", "onnxruntime"),
 }
-ITEMEMB_BIAS = "item_bias:float"
 TOLERANCE = 1e-5  # of the scores from a table that was read back, relative to the largest
-
-
-@dataclass(frozen=True)
-class ItemTable:
-    """The items as a model scores them: score = vector of the sequence @ row + bias.
-
-    Attributes:
-        tokens: the external tokens of the N items.
-        rows: float32 [N, d], without the pad.
-        bias: float32 [N], where the model has one.
-    """
-
-    tokens: list[str]
-    rows: Tensor
-    bias: Tensor | None
 
 
 def export(model_folder: str | Path, format: str, output: str | Path | None = None) -> Path:
@@ -198,81 +175,6 @@ def difference_of_scores(model: Any, table: ItemTable, max_length: int) -> float
     expected = model.full_sort_predict(batch).view(16, -1)[:, 1:]  # [B, N]
     vectors = scoring_of(model).vectors(model, batch)  # [B, d]
     return relative_difference(linear(vectors, table.rows, table.bias), expected)
-
-
-def read_table(path: Path) -> ItemTable:
-    """An exported item table, by the ending of its name.
-
-    Raises:
-        VectorsError: the file is damaged.
-    """
-    vectors = read_vectors(path)
-    return ItemTable(vectors.tokens, vectors.rows, BIAS_READERS[path.suffix](path))
-
-
-def _write_safetensors(path: Path, table: ItemTable, model: str) -> None:
-    tensors = {"item_table": table.rows} if table.bias is None else {"item_table": table.rows, "item_bias": table.bias}
-    metadata = {"tokens": json.dumps(table.tokens, ensure_ascii=False), "model": model, "version": __version__}
-    write_tensors(path, tensors, metadata)
-
-
-def _read_safetensors_bias(path: Path) -> Tensor | None:
-    return load_file(str(path)).get("item_bias")
-
-
-def _write_parquet(path: Path, table: ItemTable, model: str) -> None:
-    import pyarrow
-    from pyarrow import parquet
-
-    values = pyarrow.array(table.rows.flatten().numpy())
-    columns = {
-        "item_id": pyarrow.array(table.tokens, pyarrow.string()),
-        "vector": pyarrow.FixedSizeListArray.from_arrays(values, table.rows.shape[1]),
-    }
-    if table.bias is not None:
-        columns["bias"] = pyarrow.array(table.bias.numpy())
-    metadata = {"model": model, "version": __version__}
-    parquet.write_table(pyarrow.table(columns).replace_schema_metadata(metadata), path, compression="zstd")
-
-
-def _read_parquet_bias(path: Path) -> Tensor | None:
-    from pyarrow import parquet
-
-    if "bias" not in parquet.read_schema(path).names:
-        return None
-    column = parquet.read_table(path, columns=["bias"]).column("bias")
-    return torch.from_numpy(column.to_numpy().copy())
-
-
-def _write_itememb(path: Path, table: ItemTable, model: str) -> None:
-    fields = ["item_id:token", "item_emb:float_seq", *([] if table.bias is None else [ITEMEMB_BIAS])]
-    biases = [[] for _ in table.tokens] if table.bias is None else table.bias.unsqueeze(1).tolist()
-    numbers = " ".join(["%.9g"] * table.rows.shape[1])  # nine digits give a float32 back exactly
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, delimiter="\t", lineterminator="\n")  # quotes as RecBole's reader expects them
-        writer.writerow(fields)
-        for token, row, bias in zip(table.tokens, table.rows, biases, strict=True):
-            writer.writerow([token, numbers % tuple(row.tolist()), *(f"{value:.9g}" for value in bias)])
-
-
-def _read_itememb_bias(path: Path) -> Tensor | None:
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = csv.reader(file, delimiter="\t")
-        if next(rows)[-1] != ITEMEMB_BIAS:
-            return None
-        return torch.tensor([float(row[-1]) for row in rows], dtype=torch.float32)
-
-
-WRITERS: dict[str, Callable[[Path, ItemTable, str], None]] = {
-    ".safetensors": _write_safetensors,
-    ".parquet": _write_parquet,
-    ".itememb": _write_itememb,
-}
-BIAS_READERS: dict[str, Callable[[Path], Tensor | None]] = {
-    ".safetensors": _read_safetensors_bias,
-    ".parquet": _read_parquet_bias,
-    ".itememb": _read_itememb_bias,
-}
 
 
 def main(argv: Sequence[str] = ()) -> None:

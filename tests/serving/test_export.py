@@ -14,10 +14,10 @@ from safetensors.torch import load_file
 from recbole_tslrec.artifacts import ArtifactError
 from recbole_tslrec.augmentation.vectors import read_vectors
 from recbole_tslrec.quick_start import COMMANDS
-from recbole_tslrec.serving import export as module
-from recbole_tslrec.serving.export import ExportError, ItemTable, export, main, read_table
+from recbole_tslrec.serving.export import ExportError, export, main
 from recbole_tslrec.serving.saved_model import load_model
 from recbole_tslrec.serving.scoring import SCORINGS, Scoring, scoring_of
+from recbole_tslrec.serving.table_files import WRITERS, ItemTable, read_table
 from tests.serving.test_saved_model import model_folder
 
 TABLE_FORMATS = ["safetensors", "parquet", "itememb"]
@@ -49,7 +49,7 @@ def test_table_of_every_backbone_gives_the_scores_of_its_users(fresh, tmp_path):
         return
     tensors = load_file(str(export(fresh.artifact.folder, "safetensors", tmp_path / "table.safetensors")))
     with torch.no_grad():
-        vectors = scoring_of(fresh.model).vectors(fresh.model, fresh.head.users)
+        vectors = scoring_of(fresh.model).vectors(fresh.model, fresh.users)
     scores = vectors @ tensors["item_table"].T + tensors.get("item_bias", 0)
     torch.testing.assert_close(scores, fresh.scores(fresh.model)[:, 1:])
     assert ("item_bias" in tensors) == (name == "TSLRecBERT4Rec")
@@ -70,7 +70,7 @@ def test_fused_table_is_exported_not_the_ids(trained, tmp_path):
 @pytest.mark.parametrize("bias", [False, True])
 def test_format_keeps_every_bit(tmp_path, format, bias):
     table, path = awkward_table(bias), tmp_path / f"table.{format}"
-    module.WRITERS[path.suffix](path, table, "SASRec")
+    WRITERS[path.suffix](path, table, "SASRec")
     found = read_table(path)
     assert found.tokens == table.tokens
     assert torch.equal(found.rows.view(torch.int32), table.rows.view(torch.int32))
@@ -131,8 +131,8 @@ def test_failed_export_leaves_the_former_file(sasrec, tmp_path, monkeypatch):
     def rounded(path, table, model):
         write(path, ItemTable(table.tokens, table.rows.half().float(), table.bias), model)
 
-    write = module.WRITERS[".itememb"]
-    monkeypatch.setitem(module.WRITERS, ".itememb", rounded)
+    write = WRITERS[".itememb"]
+    monkeypatch.setitem(WRITERS, ".itememb", rounded)
     output = tmp_path / "table.itememb"
     output.write_text("former")
     with pytest.raises(ExportError, match="itememb cannot hold this item table"):
