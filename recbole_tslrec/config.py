@@ -23,6 +23,7 @@ from recbole_tslrec.registry import (
     read_properties,
     split_model_name,
 )
+from recbole_tslrec.sequential.losses import OWN_LOSSES
 
 # Keys that RecBole's code reads but no yaml file of it lists.
 _UNLISTED = ("model", "dataset", "config_files", "encoding", "tail_ratio", "contrast", "tau", "sim")
@@ -148,7 +149,7 @@ def training_settings(config: Any) -> dict[str, Any]:
     """The keys that decide what training a recommender computes, for the recipe of its artifact."""
     ours = own_defaults("", "")
     kept = {"load_col", "valid_metric", "train_neg_sample_args"}  # RecBole's, with a default of ours
-    kept |= {"train_mode", "loss_negatives", "loss_calibration"}
+    kept |= {"train_mode", *(("loss_negatives", "loss_calibration") if config["loss_type"] in OWN_LOSSES else ())}
     return {
         key: value
         for key, value in sorted(config.final_config_dict.items())

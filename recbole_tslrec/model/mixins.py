@@ -3,8 +3,7 @@
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-from torch import Tensor, nn
-from torch.nn.utils import parametrize
+from torch import nn
 
 from recbole_tslrec.augmentation.item_table import (
     CategoryEmbedding,
@@ -50,12 +49,6 @@ class FusedItemsMixin:
                 self.reg_loss = IdRegularisation(self.reg_loss, embedding)
         if hasattr(self, "load_pretrained"):  # S3Rec: what the fusion learned in the first phase has its place now
             self.load_pretrained()
-
-    def calculate_loss(self, interaction: Any) -> Tensor:
-        """The backbone's loss, with one fused table for the input and the output."""
-        with parametrize.cached():
-            loss: Tensor = super().calculate_loss(interaction)  # type: ignore[misc]
-        return loss
 
 
 class KnowledgeMixin(FusedItemsMixin):

@@ -60,7 +60,10 @@ class SequenceTraining:
             self.reads_all_positions = False
 
     def calculate_loss(self: Any, interaction: Any) -> Tensor:
-        """The loss of a batch: prefixes [B, L] with a target each, or windows with a target at every position."""
+        """The loss of a batch: prefixes [B, L] with a target each, or windows with a target at every position.
+
+        A fused item table is computed once, for the input and the output.
+        """
         with parametrize.cached():
             if not (self._trains_all_positions or self._own_loss or self._exceeds_memory(interaction)):
                 loss: Tensor = super().calculate_loss(interaction)  # type: ignore[misc]
