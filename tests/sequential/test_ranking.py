@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from recbole_tslrec.config import Config
 from recbole_tslrec.data import Data
 from recbole_tslrec.recommender import RecommenderTrainer, build_model
 from recbole_tslrec.sequential import ranking
@@ -84,3 +85,15 @@ def test_scores_of_few_users_are_held_at_once(trainer_and_data, monkeypatch):
     trainer.evaluate(data, load_best_model=False)
     assert max(held) == 3
     assert sum(held) == 40
+
+
+def test_metrics_on_ml_100k_are_recboles(monkeypatch):
+    """A real dataset, weights drawn at random: 943 users, 1,682 items, twelve digits."""
+    settings = {"metric_decimal_place": 12, "metrics": ["Hit", "NDCG", "MRR"], "MAX_ITEM_LIST_LENGTH": 10}
+    config = Config("SASRec", "ml-100k", [], settings)
+    train_data, _, test_data = Data(config).loaders
+    trainer = RecommenderTrainer(config, build_model(config, train_data))
+    found = trainer.evaluate(test_data, load_best_model=False)
+    monkeypatch.setattr(RecommenderTrainer, "_needs_ranks_only", lambda *_: False)
+    assert trainer.evaluate(test_data, load_best_model=False) == found
+    assert 0 < found["hit@10"] < 0.1
