@@ -48,6 +48,8 @@ class PrefixDataset(SequentialDataset):  # type: ignore[misc]  # RecBole is unty
         return self.join(batch) if join else batch
 
     def _with_prefixes(self, index: Any) -> Interaction:
+        if isinstance(index, slice):  # RecBole's loader for sampled evaluation asks so
+            index = range(len(self))[index]
         index = torch.as_tensor(np.asarray(index), dtype=torch.int64)
         columns = {name: column[index] for name, column in self.inter_feat.interaction.items()}
         end, length = columns.pop(TARGET_ROW), columns[self.item_list_length_field]

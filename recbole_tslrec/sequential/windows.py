@@ -26,9 +26,17 @@ class WindowLoader(TrainDataLoader):  # type: ignore[misc]  # RecBole is untyped
     [B, L], 0 at pads; with pairwise losses also a negative for each. L is the longest of the batch. A window is at most
     ``MAX_ITEM_LIST_LENGTH`` long; longer histories are cut into several, at other places each epoch (our choice: where
     a window begins, the items before it are not seen).
+
+    Raises:
+        ValueError: the dataset has no histories, only rows that were split elsewhere.
     """
 
     def __init__(self, config: Any, dataset: PrefixDataset, sampler: Any, shuffle: bool = True) -> None:
+        if TARGET_ROW not in dataset.inter_feat:
+            raise ValueError(
+                "train_mode all_positions needs histories, and benchmark_filename gives rows that are split already; "
+                "give the plain .inter file, or train_mode prefix"
+            )
         self.runs = runs_of_targets(dataset.inter_feat[TARGET_ROW].numpy())
         super().__init__(config, dataset, sampler, shuffle)
 

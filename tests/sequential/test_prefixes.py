@@ -6,6 +6,8 @@ import torch
 from recbole.data import data_preparation
 from recbole.data.dataset import SequentialDataset
 
+from recbole_tslrec.data import Data
+from recbole_tslrec.recommender import RecommenderTrainer, build_model
 from recbole_tslrec.sequential.prefixes import TARGET_ROW, PrefixDataset, places_before, position_in_history, take
 from tests.conftest import walks
 
@@ -64,6 +66,21 @@ def test_batches_come_in_recboles_order(both):
     for batch, expected in zip(ours, theirs, strict=True):
         assert torch.equal(batch["item_id_list"], expected["item_id_list"])
         assert torch.equal(batch["item_id"], expected["item_id"])
+
+
+def test_slices_give_the_rows_that_they_give_in_recbole(both):
+    """RecBole's loader for ``eval_args: {mode: uni100}`` takes a user's rows by a slice."""
+    (ours, *_), (theirs, *_) = both
+    rows, expected = ours._dataset[3:7], theirs._dataset[3:7]
+    assert all(torch.equal(rows[column], expected[column]) for column in expected.columns)
+
+
+def test_sampled_evaluation_runs(make_config):
+    eval_args = {"split": {"LS": "valid_and_test"}, "order": "TO", "group_by": "user", "mode": "uni10"}
+    config = make_config(eval_args=eval_args)
+    train_data, valid_data, _ = Data(config).loaders
+    trainer = RecommenderTrainer(config, build_model(config, train_data))
+    assert trainer.evaluate(valid_data, load_best_model=False)["hit@10"] > 0.5  # one of 11 is not among the first ten
 
 
 def test_no_list_column_is_held(both):

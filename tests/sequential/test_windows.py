@@ -109,3 +109,10 @@ def test_processes_share_the_batches(make_config, loader):
         shares.append(loader._own_share(whole))
     assert [len(share) for share in shares] == [5, 5]
     assert sorted(np.concatenate([*shares[0], *shares[1]])) == list(range(40))
+
+
+def test_rows_that_were_split_elsewhere_are_refused(make_config):
+    dataset = Data(make_config()).loaders[0]._dataset
+    dataset.inter_feat = {"item_id": torch.tensor([1])}  # as from benchmark_filename: no places among interactions
+    with pytest.raises(ValueError, match="benchmark_filename gives rows that are split already; give the plain"):
+        WindowLoader(make_config(train_mode="all_positions"), dataset, None)
