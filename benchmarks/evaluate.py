@@ -39,7 +39,7 @@ class Scale:
 
     items: int = 1_000_000
     users: int = 10_000
-    rounds: int = 3
+    rounds: int = 1
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     @property
