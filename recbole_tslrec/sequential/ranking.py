@@ -17,6 +17,7 @@ from recbole_tslrec.model.backbones import backbone_of
 
 _SCORES = 2**24  # held at once: 64 MiB
 _MOST_ITEMS = 2**18  # of a chunk
+_ROWS_TOGETHER = 256  # histories of like length that a causal backbone reads together
 
 
 @torch.no_grad()
@@ -32,7 +33,7 @@ def target_ranks(model: Any, interaction: Any, target: Tensor) -> Tensor:
         Ranks from 1, int64 [B].
     """
     if backbone_of(type(model)).dot:
-        query = model.forward(interaction[model.ITEM_SEQ], interaction[model.ITEM_SEQ_LEN])  # [B, d]
+        query = queries(model, interaction[model.ITEM_SEQ], interaction[model.ITEM_SEQ_LEN])  # [B, d]
         return ranks_by_table(query, model.item_embedding.weight, target)
     rows = max(1, _SCORES // model.n_items)
     ranks = []
@@ -42,6 +43,28 @@ def target_ranks(model: Any, interaction: Any, target: Tensor) -> Tensor:
         own = scores.gather(1, target[part].unsqueeze(1) - 1)
         ranks.append(1 + count_before(scores, own, target[part], 1))
     return torch.cat(ranks)
+
+
+def queries(model: Any, item_seq: Tensor, item_seq_len: Tensor) -> Tensor:
+    """What a model multiplies with its item table, [B, d].
+
+    A causal backbone reads its last position, which does not see the pads behind it: histories are sorted by length and
+    cut to the longest of a few.
+
+    Args:
+        model: whose scores are products with its item table.
+        item_seq: item ids, pads behind, int64 [B, L].
+        item_seq_len: int64 [B].
+    """
+    if not backbone_of(type(model)).causal:
+        query: Tensor = model.forward(item_seq, item_seq_len)
+        return query
+    order = item_seq_len.argsort()
+    parts = [
+        model.forward(item_seq[rows, : int(item_seq_len[rows[-1]])], item_seq_len[rows])
+        for rows in torch.split(order, _ROWS_TOGETHER)
+    ]
+    return torch.cat(parts)[order.argsort()]
 
 
 def ranks_by_table(query: Tensor, table: Tensor, target: Tensor) -> Tensor:
