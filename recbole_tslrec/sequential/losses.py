@@ -32,29 +32,47 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def forward(context: Any, query: Tensor, table: Tensor, target: Tensor, rows: int) -> Tensor:
-        query_grad = torch.empty_like(query, dtype=torch.float32)
-        table_grad = torch.zeros_like(table, dtype=torch.float32)
-        total = query.new_zeros((), dtype=torch.float32)
-        for start in range(0, len(query), rows):
-            part = slice(start, start + rows)
-            scores = (query[part] @ table.T).float()  # [rows, N + 1]
-            highest = scores.amax(dim=1, keepdim=True)
-            own = scores.gather(1, target[part].unsqueeze(1))  # [rows, 1]
-            scores = scores.sub_(highest).exp_()
-            sums = scores.sum(dim=1, keepdim=True)
-            total += (sums.log() + highest - own).sum()
-            scores /= sums * len(query)
-            scores.scatter_add_(1, target[part].unsqueeze(1), torch.full_like(own, -1 / len(query)))
-            scores = scores.to(table.dtype)
-            query_grad[part] = scores @ table
-            table_grad += scores.T @ query[part].to(table.dtype)
-        context.save_for_backward(query_grad.to(query.dtype), table_grad.to(table.dtype))
-        return total / len(query)
+        kind = query.device.type
+        dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else query.dtype
+        with torch.autocast(kind, enabled=False):
+            return _value_and_gradients(context, query, table, target, rows, dtype)
 
     @staticmethod
     def backward(context: Any, *grads: Any) -> Any:
         query_grad, table_grad = context.saved_tensors
         return query_grad * grads[0], table_grad * grads[0], None, None
+
+
+def _value_and_gradients(
+    context: Any, query: Tensor, table: Tensor, target: Tensor, rows: int, dtype: torch.dtype
+) -> Tensor:
+    """The mean cross entropy; products are in ``dtype``, sums and exponentials in float32."""
+    vectors, items = query.to(dtype), table.to(dtype)
+    query_grad = torch.empty_like(vectors)
+    table_grad = torch.zeros(table.shape[::-1], dtype=torch.float32, device=table.device)  # [d, N + 1]
+    # both are written over for every chunk: on a CPU fresh memory costs more than what is done in it
+    products = torch.empty(min(rows, len(query)), len(table), dtype=dtype, device=query.device)
+    exact = products if dtype == torch.float32 else torch.empty_like(products, dtype=torch.float32)
+    total = query.new_zeros((), dtype=torch.float32)
+    for start in range(0, len(query), rows):
+        part = slice(start, start + rows)
+        count = len(target[part])
+        scores = torch.mm(vectors[part], items.T, out=products[:count])  # [rows, N + 1]
+        if scores.dtype != torch.float32:
+            scores = exact[:count].copy_(scores)
+        highest = scores.amax(dim=1, keepdim=True)
+        own = scores.gather(1, target[part].unsqueeze(1))  # [rows, 1]
+        scores = scores.sub_(highest).exp_()
+        sums = scores.sum(dim=1, keepdim=True)
+        total += (sums.log() + highest - own).sum()
+        scores /= sums * len(query)
+        scores.scatter_add_(1, target[part].unsqueeze(1), torch.full_like(own, -1 / len(query)))
+        if dtype != torch.float32:
+            scores = products[:count].copy_(scores)
+        query_grad[part] = scores @ items
+        table_grad += vectors[part].T @ scores  # not `scores.T @ ...`: a CPU would copy it in bfloat16
+    context.save_for_backward(query_grad.to(query.dtype), table_grad.T.to(table.dtype).contiguous())
+    return total / len(query)
 
 
 class SampledLoss(nn.Module):
