@@ -10,7 +10,7 @@ setup: $(VENV)/installed
 $(VENV)/installed: setup.cfg constraints.txt
 	@echo "Installing the pinned packages into $(VENV): some minutes, once."
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install -q -c constraints.txt -e .[llm,serving,tuning,dev]
+	$(BIN)/pip install -q -c constraints.txt -e .[llm,serving,tuning,report,dev]
 	touch $@
 
 run: setup

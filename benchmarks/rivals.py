@@ -72,7 +72,7 @@ class InstanceNetwork(ReconstructionNetwork):
         super().__init__(encoder, item_count, item_embeddings)
         self.head = nn.Linear(encoder.hidden_size, item_count, bias=False)
 
-    def predict_distribution(self, hidden: Tensor) -> Tensor:
-        """Scores of all items, [B, N]."""
+    def scores(self, hidden: Tensor) -> Tensor:
+        """Of all items, [B, N]."""
         scores: Tensor = self.head(hidden)
         return scores

@@ -19,7 +19,7 @@ from recbole_tslrec.reconstruction.network import (
     ITEM_SEQ_LEN,
     PREFERENCE_TARGET,
     ReconstructionNetwork,
-    reconstruction_error,
+    task_errors,
 )
 
 # (network, interaction) -> the error of each of its users
@@ -28,8 +28,8 @@ Errors = Callable[[ReconstructionNetwork, Any], Tensor]
 
 def preference_errors(network: ReconstructionNetwork, interaction: Any) -> Tensor:
     """Eq. 3, [B]."""
-    _, predicted = network(interaction[ITEM_SEQ], interaction[ITEM_SEQ_LEN])
-    return reconstruction_error(predicted, interaction[PREFERENCE_TARGET])
+    _, logits = network(interaction[ITEM_SEQ], interaction[ITEM_SEQ_LEN])
+    return task_errors(logits, interaction[PREFERENCE_TARGET], network.group_counts, "mse")
 
 
 class Training:

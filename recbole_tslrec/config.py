@@ -30,6 +30,15 @@ _UNLISTED = ("model", "dataset", "config_files", "encoding", "tail_ratio", "cont
 _FINE_TUNING_KEYS = ("llm_", "lora_", "sft_", "prompt_", "scratch_")
 # Keys that decide how fast SFT gives its result, not which; a step checkpoint goes on under other values of them.
 _SPEED_KEYS = frozenset({"sft_layout", "sft_tokens_per_batch", "sft_save_steps", "llm_attn_implementation"})
+# Options of ours beside the paper's task, at its value. There a recipe does not name them: an artifact that was made
+# before there were any is found again.
+PAPER_TASK = {"target_view": "own", "sft_loss": "mse", "prompt_item_text": "none"}
+_CHOICES = {
+    "target_view": ("own", "rest"),
+    "sft_loss": ("mse", "kl"),
+    "export_context": ("single", "users"),
+    "knowledge_content": ("hidden", "hidden_and_categories"),
+}
 # Keys that say where and how a run happens, not what it computes.
 _RUN_KEYS = frozenset(
     {"gpu_id", "use_gpu", "worker", "state", "show_progress", "data_path", "checkpoint_dir", "config_files"}
@@ -72,11 +81,12 @@ class Config(recbole.config.Config):  # type: ignore[misc]  # RecBole is untyped
     ) -> None:
         self.argv = list(argv)
         split_model_name(model)  # refuses unknown names before RecBole looks for them
-        files = [_find_config_file(file) for file in config_file_list]
+        files = [find_config_file(file) for file in config_file_list]
         super().__init__(model, dataset, files, dict(config_dict or {}))
         construct_transform(self)  # it names its columns here, where copies of this configuration must find them
         check_numbers(self.external_config_dict, self.internal_config_dict)
         check_counts(self.final_config_dict)
+        check_choices(self.final_config_dict)
         if not sys.stderr.isatty():
             self.final_config_dict["show_progress"] = False
 
@@ -165,8 +175,8 @@ def settings_of(config: Any, prefixes: Iterable[str], keys: Iterable[str] = ()) 
 
 def fine_tuning_settings(config: Any) -> dict[str, Any]:
     """The settings that decide what SFT computes."""
-    settings = settings_of(config, _FINE_TUNING_KEYS, ["seed", "group_count", "MAX_ITEM_LIST_LENGTH"])
-    return {key: value for key, value in settings.items() if key not in _SPEED_KEYS}
+    settings = settings_of(config, _FINE_TUNING_KEYS, ["seed", "group_count", "MAX_ITEM_LIST_LENGTH", *PAPER_TASK])
+    return {k: v for k, v in settings.items() if k not in _SPEED_KEYS and (k not in PAPER_TASK or v != PAPER_TASK[k])}
 
 
 def check_keys(given: Mapping[str, Any]) -> None:
@@ -210,6 +220,17 @@ def check_counts(settings: Mapping[str, Any]) -> None:
             raise ConfigError(f"{key} must be a whole number above 0, not [{value}]")
 
 
+def check_choices(settings: Mapping[str, Any]) -> None:
+    """Refuse a value that is not one of those that a key may have.
+
+    Raises:
+        ConfigError: names the key, the value and what it may be.
+    """
+    for key, choices in _CHOICES.items():
+        if settings[key] not in choices:
+            raise ConfigError(f"{key} [{settings[key]}] is not one of {', '.join(choices)}")
+
+
 @functools.cache
 def known_keys() -> frozenset[str]:
     """Every key of this package, of RecBole and of its sequential models."""
@@ -225,7 +246,12 @@ def known_keys() -> frozenset[str]:
     return frozenset(keys)
 
 
-def _find_config_file(file: str) -> str:
+def find_config_file(file: str) -> str:
+    """A yaml file as it is named, or below the properties of the package.
+
+    Raises:
+        ConfigError: it is at neither place.
+    """
     candidates = [Path(file), properties_folder().parent / file]
     for candidate in candidates:
         if candidate.is_file():

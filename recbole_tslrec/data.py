@@ -31,12 +31,8 @@ class Data:
     """
 
     def __init__(self, config: Any) -> None:
-        folder, name = Path(config["data_path"]), config["dataset"]
-        if not any(folder.glob("*.inter")):
-            raise DatasetError(
-                f"dataset [{name}] does not exist: there is no {folder / name}.inter; put RecBole's atomic files "
-                "there, or set --data_path. ml-100k comes with RecBole"
-            )
+        check_files(config)
+        name = config["dataset"]
         self.config = config
         init_seed(config["seed"], config["reproducibility"])
         try:
@@ -68,3 +64,17 @@ class Data:
     def histories(self) -> Histories:
         """The training part of every user's interactions."""
         return training_histories(self.full, self.loaders[0]._dataset)
+
+
+def check_files(config: Any) -> None:
+    """Refuse a dataset without files.
+
+    Raises:
+        DatasetError: names the file that is looked for.
+    """
+    folder, name = Path(config["data_path"]), config["dataset"]
+    if not any(folder.glob("*.inter")):
+        raise DatasetError(
+            f"dataset [{name}] does not exist: there is no {folder / name}.inter; put RecBole's atomic files "
+            "there, or set --data_path. ml-100k comes with RecBole"
+        )

@@ -7,6 +7,8 @@ A Base model takes ``backbone`` and ``evaluation``; a CI model leaves ``targets`
 
 import shutil
 from collections.abc import Collection, Iterator
+from functools import partial
+from dataclasses import replace
 from logging import getLogger
 from pathlib import Path
 from typing import Any
@@ -26,15 +28,26 @@ from recbole_tslrec.artifacts import (
     write_json,
 )
 from recbole_tslrec.augmentation.fusion import check_fusion_type
-from recbole_tslrec.augmentation.knowledge import check_fusion_input, dataset_item_tokens, load_groups
+from recbole_tslrec.augmentation.knowledge import check_fusion_input, dataset_item_tokens
 from recbole_tslrec.augmentation.vectors import open_vectors
 from recbole_tslrec.config import backbone_config, derive, fine_tuning_settings, settings_of, training_settings
 from recbole_tslrec.data import Data
+from recbole_tslrec.evaluation.artifact import EVALUATION_FORMAT, write_evaluation
+from recbole_tslrec.evaluation.history_modes import check_eval_history
+from recbole_tslrec.evaluation.model_free import MODEL_FREE, check_model_free
+from recbole_tslrec.evaluation.controls import (
+    KNOWLEDGE_SOURCES,
+    SFT,
+    check_knowledge_source,
+    mean_targets,
+    random_vectors,
+)
+from recbole_tslrec.llm.item_text import item_text_settings
 from recbole_tslrec.llm.precision import export_dtype
 from recbole_tslrec.model.tslrec import model_class
-from recbole_tslrec.reconstruction.grouping import check_group_count, group_items
+from recbole_tslrec.reconstruction.grouping import check_group_count, group_counts, group_items, grouping_names
 from recbole_tslrec.reconstruction.histories import hold_out_users
-from recbole_tslrec.reconstruction.targets import preference_targets
+from recbole_tslrec.reconstruction.targets import joined_targets, load_groupings
 from recbole_tslrec.registry import split_model_name
 from recbole_tslrec.serving.saved_model import save_description
 from recbole_tslrec.stages import FUSED_TABLES, STAGES, Run
@@ -76,7 +89,7 @@ def _stages(run: Run, stop_after: str | None) -> Iterator[str]:
     if run.artifacts:
         find_backbone(run)
     else:
-        train_backbone(run, needs_llm=family == "TSLRec" and _reaches("sft", stop_after))
+        train_backbone(run, needs_llm=family == "TSLRec" and _reaches("sft", stop_after) and _needs_llm(run.config))
         yield "backbone"
         if family != "Base":
             embed_items(run)
@@ -84,11 +97,14 @@ def _stages(run: Run, stop_after: str | None) -> Iterator[str]:
             group(run)
             yield "groups"
         if family == "TSLRec":
-            target(run)
-            yield "targets"
-            fine_tune(run)
-            yield "sft"
-            export(run)
+            source = run.config["knowledge_source"]
+            if source in (SFT, "co_interaction"):
+                target(run)
+                yield "targets"
+            if source == SFT:
+                fine_tune(run)
+                yield "sft"
+            export(run) if source in (SFT, "untuned") else control(run)
             yield "knowledge"
     if family != "Base":
         augment(run, family)
@@ -96,7 +112,7 @@ def _stages(run: Run, stop_after: str | None) -> Iterator[str]:
     if "backbone" in run.artifacts:
         evaluate(run, "backbone", backbone_config(run.config), "Base")
     if family != "Base":
-        evaluate(run, "recommender", augmented_config(run, family), family)
+        evaluate(run, "recommender", augmented_config(run, family), row_name(run.config))
     yield "evaluation"
 
 
@@ -141,8 +157,11 @@ def group(run: Run) -> Artifact:
 
     def write(folder: Path) -> None:
         rows = run.artifacts["item_embeddings"].tensors()["item_embeddings"]
-        groups, centers = group_items(rows, config["group_count"], config["seed"])
-        write_item_table(folder, run.artifacts["item_embeddings"].item_tokens(), {"groups": groups, "centers": centers})
+        counts = group_counts(config["group_count"])
+        tensors = {}
+        for count, names in zip(counts, grouping_names(len(counts)), strict=True):
+            tensors.update(zip(names, group_items(rows, count, config["seed"]), strict=True))
+        write_item_table(folder, run.artifacts["item_embeddings"].item_tokens(), tensors)
 
     what = f"k-means of {len(run.data.item_tokens)} items into {config['group_count']} groups"
     return run.stage("groups", what, write, settings_of(config, ["group_"]), ["item_embeddings"])
@@ -153,9 +172,9 @@ def target(run: Run) -> Artifact:
 
     def write(folder: Path) -> None:
         histories = run.data.histories
-        groups, group_count = load_groups(run.artifacts["groups"].folder, run.data.dataset)
+        groupings = load_groupings(run.artifacts["groups"].folder, run.data.dataset)
         tensors = {
-            "preference_target": preference_targets(histories, groups[1:], group_count),
+            "preference_target": joined_targets(histories, groupings),
             "items": torch.from_numpy(histories.items),  # rows of item_tokens, counted from 1
             "offsets": torch.from_numpy(histories.offsets),
         }
@@ -174,33 +193,86 @@ def fine_tune(run: Run) -> Artifact:
         from recbole_tslrec.reconstruction.fine_tuning import fine_tune_users
 
         embeddings = stage_0_rows(run.artifacts["item_embeddings"].folder, run.data.dataset)
-        return fine_tune_users(config, run.artifacts["targets"].folder, run.data.dataset, embeddings, folder)
+        targets, groups = run.artifacts["targets"].folder, run.artifacts["groups"].folder
+        return fine_tune_users(config, targets, groups, run.data.dataset, embeddings, folder)
 
-    settings = {**fine_tuning_settings(config), **_llm_files(config)}
+    texts = item_text_settings(config, run.data.item_tokens)
+    settings = {**fine_tuning_settings(config), **_llm_files(config), **texts}
+    parents = ["targets", "item_embeddings", *(["groups"] if config["target_view"] == "rest" else [])]
     what = f"fine-tune {config['llm_name_or_path']} on one example per user, up to {config['sft_epochs']} epochs"
-    return run.stage("sft", what, write, settings, ["targets", "item_embeddings"], shared=True)
+    return run.stage("sft", what, write, settings, parents, shared=True)
 
 
 def export(run: Run) -> Artifact:
-    """Stage 2: every item alone through the LLM."""
+    """Stage 2: every item alone through the LLM; for the control row ``untuned`` as it is before Stage 1."""
     config = run.config
+    untuned = config["knowledge_source"] == "untuned"
     dtype = export_dtype(config)
 
     def write(folder: Path) -> None:
         from recbole_tslrec.augmentation.export import export_items, prepare_for_export
         from recbole_tslrec.reconstruction.fine_tuning import load_fine_tuned
+        from recbole_tslrec.reconstruction.network import build_network, configured_item_text
 
-        network = load_fine_tuned(config, run.artifacts["sft"].folder)
-        prepare_for_export(network, dtype)
         items = run.artifacts["item_embeddings"].folder
+        texts = configured_item_text(config, run.artifacts["item_embeddings"].item_tokens())
+        if untuned:
+            network = build_network(config, stage_0_rows(items, run.data.dataset), texts)
+        else:
+            network = load_fine_tuned(config, run.artifacts["sft"].folder, texts)
+        prepare_for_export(network, dtype)
         if distributed.is_main():
             shutil.copyfile(items / ITEM_TOKENS, folder / ITEM_TOKENS)
         rows = TensorFile(items / TENSORS)
-        export_items(network, rows, folder, config["export_batch_size"], config["show_progress"])
+        contexts = _contexts(run, texts)
+        export_items(network, rows, folder, config["export_batch_size"], config["show_progress"], contexts)
 
     what = f"export the knowledge embeddings of {len(run.data.item_tokens)} items in {dtype}"
-    settings = {"export_dtype": str(dtype)}
-    return run.stage("knowledge", what, write, settings, ["sft", "item_embeddings"], shared=True)
+    settings = {"export_dtype": str(dtype), **item_text_settings(config, run.data.item_tokens)}
+    if config["export_context"] != "single":
+        keys = ["export_context", "eval_args", "prompt_max_items", "MAX_ITEM_LIST_LENGTH"]
+        settings |= settings_of(config, [], keys)
+    if untuned:
+        settings |= {"knowledge_source": "untuned", **fine_tuning_settings(config), **_llm_files(config)}
+    parents = ["item_embeddings"] if untuned else ["sft", "item_embeddings"]
+    return run.stage("knowledge", what, write, settings, parents, shared=True)
+
+
+def _contexts(run: Run, item_text: Any) -> Any:
+    """The prompts that the export averages over, in the rows of ``item_embeddings``; ``None`` for the paper's."""
+    from recbole_tslrec.augmentation.item_contexts import sample_contexts
+    from recbole_tslrec.reconstruction.fine_tuning import prompt_items
+
+    if run.config["export_context"] == "single":
+        return None
+    items = run.artifacts["item_embeddings"]
+    rows = rows_of_tokens(items.item_tokens(), run.data.item_tokens, items.folder).numpy()  # of the ids 1..N
+    histories = replace(run.data.histories, items=rows[run.data.histories.items - 1] + 1)
+    return sample_contexts(histories, len(rows), prompt_items(run.config, histories, item_text), run.config["seed"])
+
+
+def control(run: Run) -> Artifact:
+    """A control row's vectors in the place of the LLM's."""
+    config = run.config
+    source = config["knowledge_source"]
+    parent = "targets" if source == "co_interaction" else "item_embeddings"
+    width = {"llm_width": _llm_width(config)} if source == "random" else {}
+
+    def write(folder: Path) -> None:
+        tokens = run.data.item_tokens
+        if source == "random":
+            rows = random_vectors(len(tokens), width["llm_width"], config["seed"])
+        elif source == "stage0":
+            artifact = run.artifacts["item_embeddings"]
+            tokens, rows = artifact.item_tokens(), artifact.tensors()["item_embeddings"]
+        else:
+            targets = run.artifacts["targets"].tensors()["preference_target"]
+            rows, known = mean_targets(run.data.histories, targets, len(tokens))
+            tokens, rows = [token for token, is_known in zip(tokens, known, strict=True) if is_known], rows[known]
+        write_item_table(folder, tokens, {"knowledge": rows})
+
+    what = f"control row {source}: {KNOWLEDGE_SOURCES[source]}"
+    return run.stage("knowledge", what, write, {"knowledge_source": source, **width}, [parent])
 
 
 def augment(run: Run, family: str) -> Artifact:
@@ -222,19 +294,45 @@ def augment(run: Run, family: str) -> Artifact:
 
 
 def evaluate(run: Run, trained: str, config: Any, row: str) -> Artifact:
-    """The metrics of a trained model on the validation and test items, full ranking, history unmasked."""
+    """The metrics of a trained model on the validation and test items, full ranking, in each history mode."""
 
     def write(folder: Path) -> None:
-        train_data, valid_data, test_data = run.data.loaders
-        model = run.artifacts[trained].folder
-        metrics = {
-            part: recommender.evaluate_recommender(config, train_data, data, model)
-            for part, data in (("valid", valid_data), ("test", test_data))
-        }
-        write_json(folder / "metrics.json", metrics)
+        trainer = recommender.load_trainer(config, run.data.loaders[0], run.artifacts[trained].folder)
+        rank = partial(recommender.rank_held_out, trainer)
+        write_evaluation(folder, config, run.data, row, rank, partial(recommender.evaluate_recommender, trainer))
+        trainer.tensorboard.close()
 
+    what = f"rank with {config['model']}"
+    return run.stage("evaluation", what, write, _evaluation_settings(config, row), [trained], f"evaluation/{row}")
+
+
+def run_model_free(config: Any, row: str, rebuild: Collection[str] = (), data: Data | None = None) -> Run:
+    """Evaluate a ranking that needs no model, as the row of a table.
+
+    Args:
+        config: of any model; that decides nothing but how the dataset is read.
+        row: one of ``evaluation.model_free.MODEL_FREE``.
+        rebuild: with ``evaluation``, evaluate anew.
+        data: the dataset, where it is loaded already.
+
+    Raises:
+        ValueError: there is no such row, or it cannot be evaluated so.
+    """
+    check_model_free(config, row)
+    store = Store(Path(config["artifacts_dir"]) / config["dataset"])
+    run = Run(derive(config, model=row), data or Data(config), store, rebuild)
+
+    def write(folder: Path) -> None:
+        write_evaluation(folder, run.config, run.data, row, MODEL_FREE[row])
+
+    settings = _evaluation_settings(config, row)
+    run.stage("evaluation", f"rank by {row}, without a model", write, settings, name=f"evaluation/{row}")
+    return run
+
+
+def _evaluation_settings(config: Any, row: str) -> dict[str, Any]:
     settings = settings_of(config, [], ["metrics", "topk", "eval_args", "metric_decimal_place"])
-    return run.stage("evaluation", f"rank with {config['model']}", write, settings, [trained], f"evaluation/{row}")
+    return {**settings, "row": row, "format": EVALUATION_FORMAT}
 
 
 def augmented_config(run: Run, family: str) -> Any:
@@ -275,12 +373,14 @@ def check_settings(run: Run) -> None:
         ValueError: says which key, and what it may be.
     """
     config = run.config
+    check_eval_history(config)
     family, _ = split_model_name(config["model"])
     if family not in FUSED_TABLES:
         return
     check_fusion_type(config[FUSED_TABLES[family][1]])
     if family == "TSLRec":
         check_fusion_input(config)
+        check_knowledge_source(config["knowledge_source"])
     if not run.artifacts:
         check_group_count(config["group_count"], len(run.data.item_tokens))
         if family == "TSLRec":
@@ -312,6 +412,18 @@ def check_llm_settings(config: Any) -> None:
 
 def _reaches(stage: str, stop_after: str | None) -> bool:
     return stop_after is None or STAGES.index(stop_after) >= STAGES.index(stage)
+
+
+def _needs_llm(config: Any) -> bool:
+    return config["knowledge_source"] in (SFT, "untuned")
+
+
+def _llm_width(config: Any) -> int:
+    """H of the configured LLM."""
+    from recbole_tslrec.llm.loading import load_llm_config
+
+    width: int = load_llm_config(config).hidden_size
+    return width
 
 
 def _llm_files(config: Any) -> dict[str, Any]:

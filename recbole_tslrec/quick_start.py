@@ -18,9 +18,11 @@ from recbole_tslrec.stages import STAGES
 
 # what `python -m recbole_tslrec <command> ...` runs: the `main(argv)` of a module
 COMMANDS = {
+    "data": "recbole_tslrec.datasets.command",
     "export": "recbole_tslrec.serving.export",
     "extend": "recbole_tslrec.serving.extend",
     "recommend": "recbole_tslrec.serving.recommend",
+    "report": "recbole_tslrec.report",
     "tune": "recbole_tslrec.tuning",
 }
 MAIN_JOB = ("--model=TSLRecSASRec", "--dataset=ml-100k", "--config_files=properties/presets/quick.yaml")

@@ -13,8 +13,10 @@ from tqdm import tqdm
 
 from recbole_tslrec.artifacts import write_tensors
 from recbole_tslrec.config import derive
+from recbole_tslrec.evaluation.held_out import HeldOut
+from recbole_tslrec.evaluation.history_modes import Ranks
 from recbole_tslrec.model.tslrec import model_class
-from recbole_tslrec.sequential.ranking import hits, target_ranks
+from recbole_tslrec.sequential.ranking import Seen, hits, ranks_and_seen, target_ranks
 from recbole_tslrec.sequential.sparse_rows import SPARSE_FROM, AdamWithSparseRows, use_sparse_rows
 from recbole_tslrec.training import StepwiseNanCheck, log_under
 
@@ -102,12 +104,45 @@ def train_recommender(config: Any, train_data: Any, valid_data: Any, folder: Pat
     return {"valid": dict(best_valid_result or {}), "epochs": len(trainer.train_loss_dict)}
 
 
-def evaluate_recommender(config: Any, train_data: Any, eval_data: Any, folder: Path) -> dict[str, float]:
-    """RecBole's metrics of the model in ``folder`` on ``eval_data``."""
+def load_trainer(config: Any, train_data: Any, folder: Path) -> RecommenderTrainer:
+    """The trainer of the model in ``folder``, ready to evaluate it.
+
+    Args:
+        config: with the model's name.
+        train_data: RecBole's loader; some metrics count its items.
+        folder: where :func:`train_recommender` left the weights.
+    """
     trainer = RecommenderTrainer(derive(config, checkpoint_dir=str(folder)), build_model(config, train_data))
-    result = trainer.evaluate(eval_data, show_progress=config["show_progress"])
-    trainer.tensorboard.close()
-    return {name: float(value) for name, value in (result or {}).items()}  # no result where the split left no rows
+    load_weights(trainer.model, folder / MODEL)
+    trainer.eval_collector.data_collect(train_data)
+    return trainer
+
+
+def evaluate_recommender(trainer: RecommenderTrainer, eval_data: Any) -> dict[str, float]:
+    """RecBole's metrics of a loaded model on ``eval_data``, history unmasked; none where the split left no rows."""
+    result = trainer.evaluate(eval_data, load_best_model=False, show_progress=trainer.config["show_progress"])
+    return {name: float(value) for name, value in (result or {}).items()}
+
+
+@torch.no_grad()
+def rank_held_out(trainer: RecommenderTrainer, rows: HeldOut) -> Ranks:
+    """The ranks of a loaded model in every history mode, from one forward pass over RecBole's loader."""
+    trainer.model.eval()
+    found, start = [], 0
+    progress = tqdm(rows.loader, desc="Evaluate", disable=not trainer.config["show_progress"])
+    for interaction, _, _, target in progress:
+        seen = seen_items(rows, slice(start, start + len(target)), trainer.device)
+        ranks = ranks_and_seen(trainer.model, interaction.to(trainer.device), target.to(trainer.device), seen)
+        found.append(Ranks(*(part.cpu().numpy() for part in ranks)))
+        start += len(target)
+    return Ranks.joined(found)
+
+
+def seen_items(rows: HeldOut, part: slice, device: torch.device) -> Seen:
+    """The items that some rows have had before, without their targets."""
+    had = rows.distinct(part)
+    other = had.item != rows.target[part][had.row]
+    return Seen(*(torch.from_numpy(ids[other]).to(device) for ids in (had.row, had.item)))
 
 
 def load_weights(model: torch.nn.Module, path: Path) -> None:

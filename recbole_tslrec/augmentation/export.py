@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from logging import getLogger
 from pathlib import Path
 
@@ -13,11 +13,14 @@ from tqdm import tqdm
 
 from recbole_tslrec import distributed
 from recbole_tslrec.artifacts import TENSORS
+from recbole_tslrec.augmentation.item_contexts import ItemContexts
+from recbole_tslrec.llm.item_text import ItemText
 from recbole_tslrec.llm.loading import LLMError, base_model
 from recbole_tslrec.reconstruction.network import ReconstructionNetwork
 from recbole_tslrec.tensor_file import TensorFile
 
 Block = tuple[int, int]  # the first item, and the one behind the last
+EncodeBlock = Callable[[int, int], tuple[Tensor, Tensor]]  # a block -> knowledge [n, H], category distribution [n, K]
 BLOCK = 1024  # items that are written and counted together
 _SECONDS_BETWEEN_MARKS = 10.0
 KNOWLEDGE, CATEGORIES = "knowledge", "category_distribution"
@@ -36,19 +39,36 @@ def prepare_for_export(network: ReconstructionNetwork, dtype: torch.dtype) -> No
     encoder.compute_prefix_once()
 
 
-@torch.no_grad()
-def encode_items(network: ReconstructionNetwork, rows: Tensor) -> tuple[Tensor, Tensor]:
+def encode_items(
+    network: ReconstructionNetwork, rows: Tensor, item_text: ItemText | None = None
+) -> tuple[Tensor, Tensor]:
     """The prompt with d_ids = one item, for several items.
 
     Args:
         network: fine-tuned, in evaluation mode.
         rows: stage-0 embeddings e_v, [n, d].
+        item_text: of the same items, if the prompt has it.
 
     Returns:
         The knowledge embeddings h^v, [n, H], and the inferred category distributions g-hat^v, [n, K], both float32.
     """
-    rows = rows.to(network.head.weight.device)
-    hidden = network.encoder(rows, torch.ones(len(rows), dtype=torch.int64, device=rows.device))
+    return encode_prompts(network, rows, torch.ones(len(rows), dtype=torch.int64), item_text)
+
+
+@torch.no_grad()
+def encode_prompts(
+    network: ReconstructionNetwork, rows: Tensor, item_count: Tensor, item_text: ItemText | None = None
+) -> tuple[Tensor, Tensor]:
+    """Hidden states [B, H] and predicted distributions [B, K] of prompts, both float32.
+
+    Args:
+        network: fine-tuned, in evaluation mode.
+        rows: stage-0 embeddings of the prompts' items, one prompt after the other, [sum of item_count, d].
+        item_count: items of each prompt, int64 [B].
+        item_text: of the same items, if the prompts have it.
+    """
+    device = network.head.weight.device
+    hidden = network.encoder(rows.to(device), item_count.to(device), item_text)
     return hidden.float().cpu(), network.predict_distribution(hidden).float().cpu()
 
 
@@ -58,6 +78,7 @@ def export_items(
     folder: Path,
     batch_size: int,
     show_progress: bool = False,
+    contexts: ItemContexts | None = None,
 ) -> None:
     """Write ``knowledge`` [N, H] and ``category_distribution`` [N, K] of every item into ``folder/data.safetensors``.
 
@@ -65,11 +86,12 @@ def export_items(
     interrupted export left in the folder are not computed again. Several processes share the blocks.
 
     Args:
-        network: of :func:`prepare_for_export`.
+        network: of :func:`prepare_for_export`; its item texts, if any, are of the same items.
         item_embeddings: ``item_embeddings`` [N, d].
         folder: an existing folder.
         batch_size: items per forward pass.
         show_progress: whether to show a bar.
+        contexts: prompts to average over (``export_context: users``); ``None`` gives each item alone.
 
     Raises:
         OSError: the disk has no room for the table; raised before anything is computed.
@@ -90,11 +112,12 @@ def export_items(
     blocks = [(start, min(start + BLOCK, count)) for start in range(0, count, BLOCK)]
     pending = [block for block in blocks if block not in done]
     own = pending[distributed.process_rank() :: distributed.process_count()]
+    encode_block = _alone(network, item_embeddings, batch_size)
+    if contexts is not None:
+        encode_block = _in_contexts(network, item_embeddings, batch_size, contexts)
     with tqdm(total=len(own) * BLOCK, desc="Export items", unit="item", disable=not show_progress) as bar:
         for start, stop in _marked(own, table, folder):
-            rows = item_embeddings.read_rows("item_embeddings", start, stop)
-            encoded = [encode_items(network, batch) for batch in torch.split(rows, batch_size)]
-            knowledge, categories = (torch.cat(parts) for parts in zip(*encoded, strict=True))
+            knowledge, categories = encode_block(start, stop)
             _check_finite(knowledge, start)
             table.write_rows(KNOWLEDGE, start, knowledge)
             table.write_rows(CATEGORIES, start, categories)
@@ -103,6 +126,41 @@ def export_items(
     if distributed.is_main():
         for marks in folder.glob("*.blocks"):
             marks.unlink()
+
+
+def _alone(network: ReconstructionNetwork, item_embeddings: TensorFile, batch_size: int) -> EncodeBlock:
+    def encode(start: int, stop: int) -> tuple[Tensor, Tensor]:
+        rows = item_embeddings.read_rows("item_embeddings", start, stop)
+        batches = zip(rows.split(batch_size), torch.arange(start + 1, stop + 1).split(batch_size), strict=True)
+        encoded = [encode_items(network, batch, _texts(network, items)) for batch, items in batches]
+        knowledge, categories = (torch.cat(parts) for parts in zip(*encoded, strict=True))
+        return knowledge, categories
+
+    return encode
+
+
+def _in_contexts(
+    network: ReconstructionNetwork, item_embeddings: TensorFile, batch_size: int, contexts: ItemContexts
+) -> EncodeBlock:
+    table = item_embeddings.read_rows("item_embeddings", 0, item_embeddings.shapes["item_embeddings"][0])  # [N, d]
+
+    def encode(start: int, stop: int) -> tuple[Tensor, Tensor]:
+        widths = network.encoder.hidden_size, network.head.out_features
+        knowledge, categories = (torch.zeros(stop - start, width) for width in widths)
+        share = 1 / contexts.counts(start, stop).float().unsqueeze(1)  # [n, 1]
+        for items, counts, exported in contexts.batches(start, stop, batch_size):
+            of_item = exported - 1 - start  # [B]
+            hidden, predicted = encode_prompts(network, table[items - 1], counts, _texts(network, items))
+            knowledge.index_add_(0, of_item, hidden * share[of_item])
+            categories.index_add_(0, of_item, predicted * share[of_item])
+        return knowledge, categories
+
+    return encode
+
+
+def _texts(network: ReconstructionNetwork, items: Tensor) -> ItemText | None:
+    """The texts of item ids, on the network's device, if its prompt has texts."""
+    return None if network.item_text is None else network.item_text.rows(items.to(network.item_text.counts.device))
 
 
 def _marked(blocks: list[Block], table: TensorFile, folder: Path) -> Iterator[Block]:

@@ -137,6 +137,8 @@ def check_fusion_input(config: Any) -> None:
 def load_groups(folder: str | Path, dataset: Any) -> tuple[Tensor, int]:
     """The preliminary category of each item, in the order of a dataset's item ids.
 
+    Of several groupings it is the first: a CI model has no use for more (our choice).
+
     Args:
         folder: a ``groups`` artifact.
         dataset: a RecBole dataset.

@@ -109,16 +109,20 @@ def separate_work(prefix: int, segments: NDArray[np.int64]) -> Work:
     return Work(len(whole), int(whole.sum()), int((whole * (whole + 1) // 2).sum()))
 
 
-def instance_segments(history_lengths: NDArray[np.int64], max_items: int, response: int) -> NDArray[np.int64]:
+def instance_segments(
+    history_lengths: NDArray[np.int64], max_items: int, response: int, tokens_per_item: float = 1
+) -> NDArray[np.int64]:
     """Tokens behind the prefix of an instance-level method: one prompt for each interaction but a user's first.
 
     Args:
         history_lengths: interactions of each user.
         max_items: most recent items in a prompt.
         response: tokens of d_res.
+        tokens_per_item: on average, with the texts of items.
     """
     places = [np.arange(1, length) for length in history_lengths.tolist()]
-    return np.minimum(np.concatenate(places), max_items) + response if places else np.empty(0, dtype=np.int64)
+    items = np.minimum(np.concatenate([np.empty(0, dtype=np.int64), *places]), max_items)
+    return (items * tokens_per_item).round().astype(np.int64) + response
 
 
 @dataclass(frozen=True)

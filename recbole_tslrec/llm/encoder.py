@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from recbole_tslrec.llm.attention import PrefixRow, default_kernel
-from recbole_tslrec.llm.layout import PADDED, lay_segments, pad_prompts
+from recbole_tslrec.llm.item_text import ItemText
+from recbole_tslrec.llm.layout import PADDED, lay_segments, pad_prompts, weave_texts
 from recbole_tslrec.llm.prompt import Prompt
 
 
@@ -54,12 +55,13 @@ class PromptEncoder(nn.Module):
         """H, the width of a hidden state."""
         return self.linear_proj.out_features
 
-    def forward(self, items: Tensor, item_count: Tensor) -> Tensor:
+    def forward(self, items: Tensor, item_count: Tensor, item_text: ItemText | None = None) -> Tensor:
         """The hidden states of a micro-batch of users.
 
         Args:
             items: stage-0 rows of the users' items, one user after the other, [sum of item_count, d].
             item_count: items of each user, int64 [B].
+            item_text: of the same items, to stand before them.
 
         Returns:
             h^u in float32 or better, [B, H].
@@ -68,8 +70,14 @@ class PromptEncoder(nn.Module):
         response = self.token_embedding(self.response)  # [R, H]
         # under autocast the projection comes in half precision, the embeddings do not
         projected = self.linear_proj(items).to(instruction.dtype)  # [sum of item_count, H]
-        segments = lay_segments(projected, item_count, response)  # [T, H]
-        lengths = item_count + len(response)
+        if item_text is None:
+            embedded, lengths = projected, item_count
+        else:
+            words = self.token_embedding(item_text.tokens)  # [W, H]
+            embedded = weave_texts(projected, words, item_text.counts)  # [sum of item_count + W, H]
+            lengths = item_count + item_text.tokens_of(item_count)
+        segments = lay_segments(embedded, lengths, response)  # [T, H]
+        lengths = lengths + len(response)
         row = PrefixRow(len(instruction), lengths, int(lengths.max()), self.kernel, self._prefix_states)
         read = self._read_padded if self.layout == PADDED else self._read_row
         hidden = read(instruction, segments, row)

@@ -43,6 +43,24 @@ def check_layout(layout: str) -> None:
         raise ValueError(f"sft_layout [{layout}] is not one of {', '.join(LAYOUTS)}")
 
 
+def weave_texts(items: Tensor, words: Tensor, word_counts: Tensor) -> Tensor:
+    """``[text of item 1 | item 1 | text of item 2 | item 2 | ...]``.
+
+    Args:
+        items: projected items, [M, H].
+        words: embedded texts, one item after the other, [W, H].
+        word_counts: of each item, int64 [M].
+
+    Returns:
+        [M + W, H].
+    """
+    of_word = torch.repeat_interleave(torch.arange(len(items), device=items.device), word_counts)  # [W]
+    word_place = torch.arange(len(words), device=items.device) + of_word  # behind the items before its own
+    item_place = (word_counts + 1).cumsum(0) - 1
+    row = torch.cat([items, words])
+    return torch.empty_like(row).index_copy(0, torch.cat([item_place, word_place]), row)
+
+
 def lay_segments(items: Tensor, item_count: Tensor, response: Tensor) -> Tensor:
     """``[items of user 1 | d_res | items of user 2 | d_res | ...]``.
 

@@ -19,19 +19,24 @@ class Prompt:
     instruction: Tensor
     response: Tensor
 
-    def max_items(self, context_length: int) -> int:
+    def max_items(self, context_length: int, longest_text: int = 0) -> int:
         """How many items fit between the text parts.
+
+        Args:
+            context_length: of the LLM, in tokens.
+            longest_text: the most tokens that stand before an item's own one.
 
         Raises:
             ValueError: not even one does.
         """
         room = context_length - len(self.instruction) - len(self.response)
-        if room < 1:
+        item = 1 + longest_text
+        if room < item:
             raise ValueError(
-                f"the LLM's context of {context_length} tokens has no room for an item beside the prompt's "
+                f"the LLM's context of {context_length} tokens has no room for an item of {item} beside the prompt's "
                 f"{len(self.instruction) + len(self.response)} tokens; shorten prompt_instruction"
             )
-        return room
+        return room // item
 
 
 def build_prompt(tokenizer: Any, instruction: str, response: str, group_count: int) -> Prompt:

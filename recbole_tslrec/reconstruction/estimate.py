@@ -37,13 +37,15 @@ def estimate_epoch(
         plan: how a micro-batch fits into memory.
     """
     prefix, response = len(prompt.instruction), len(prompt.response)
-    segments = train_data.item_counts + response
+    examples = train_data.in_epoch(0)  # with target_view rest other epochs' prompts are about as long
+    segments = examples.token_counts + response
     budget = TokenBudget(plan.tokens_per_batch, prefix, config["sft_layout"])
-    rows = sum(len(split_step(users, segments, budget)) for users in train_data.steps(0))
+    rows = sum(len(split_step(users, segments, budget)) for users in examples.steps(0))
     own = segments[train_data.users]
     lengths = train_data.histories.lengths[train_data.users]
     work = prefix_row_work(prefix, own, rows) if budget.layout == PREFIX_ROW else separate_work(prefix, own)
-    instances = separate_work(prefix, instance_segments(lengths, train_data.max_items, response))
+    tokens_per_item = train_data.token_counts.sum() / train_data.item_counts.sum()
+    instances = separate_work(prefix, instance_segments(lengths, train_data.max_items, response, tokens_per_item))
     speed = matmul_speed(config["device"], llm_dtype(config)) * distributed.process_count()
     if plan.checkpoint_activations:
         speed *= 3 / 4  # a second forward pass

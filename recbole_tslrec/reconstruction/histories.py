@@ -38,8 +38,12 @@ class Histories:
     def first(self, count: NDArray[np.int64]) -> "Histories":
         """The first ``count[u]`` interactions of each user."""
         position = np.arange(len(self.items)) - np.repeat(self.offsets[:-1], self.lengths)
-        kept = self.items[position < np.repeat(count, self.lengths)]
-        return Histories(self.user_tokens, kept, np.concatenate([[0], np.cumsum(count)]))
+        return self.where(position < np.repeat(count, self.lengths))
+
+    def where(self, kept: NDArray[np.bool_]) -> "Histories":
+        """The interactions for which ``kept``, bool [sum of lengths], holds; a user may be left with none."""
+        before = np.concatenate([[0], np.cumsum(kept)])  # interactions kept before each
+        return Histories(self.user_tokens, self.items[kept], before[self.offsets])
 
 
 def full_histories(dataset: Any) -> Histories:

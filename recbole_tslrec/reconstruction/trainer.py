@@ -35,7 +35,8 @@ from recbole_tslrec.reconstruction.network import (
     ITEM_SEQ_LEN,
     PREFERENCE_TARGET,
     ReconstructionNetwork,
-    reconstruction_error,
+    favourite_agrees,
+    task_errors,
 )
 from recbole_tslrec.reconstruction.resume import Position, StepCheckpoints
 from recbole_tslrec.training import StepwiseNanCheck, log_under
@@ -48,7 +49,7 @@ _SHARDED = (DistributedType.FSDP, DistributedType.DEEPSPEED)
 
 
 class SFTTrainer(StepwiseNanCheck, Trainer):  # type: ignore[misc]  # RecBole is untyped
-    """RecBole's ``fit``, early stopping, logging and ``saved``, for Eq. 3 on users.
+    """RecBole's ``fit``, early stopping, logging and ``saved``, for Eq. 3 (or ``sft_loss: kl``) on users.
 
     A checkpoint (``saved_model_file``) is a folder with the trained weights of the best epoch only, see
     :mod:`recbole_tslrec.reconstruction.checkpoint`; to go on after an interruption there are step checkpoints, see
@@ -145,7 +146,8 @@ class SFTTrainer(StepwiseNanCheck, Trainer):  # type: ignore[misc]  # RecBole is
         """Go through the steps of an epoch that are still to do; the mean loss over its users."""
         if self.position.epoch != epoch_idx:
             self.position = Position(epoch=epoch_idx)
-        steps = train_data.steps(epoch_idx)
+        examples = train_data.in_epoch(epoch_idx)
+        steps = examples.steps(epoch_idx)
         self.prepared.train()
         with tqdm(
             total=len(steps),
@@ -160,7 +162,7 @@ class SFTTrainer(StepwiseNanCheck, Trainer):  # type: ignore[misc]  # RecBole is
                 for users in steps[self.position.step :]:
                     if self.checkpoints is not None:
                         self.checkpoints.save_if_due()
-                    self._train_step(train_data, users)
+                    self._train_step(examples, users)
                     bar.update()
                     bar.set_postfix(loss=f"{self.position.loss_sum / self.position.users:.4f}", refresh=False)
 
@@ -191,14 +193,14 @@ class SFTTrainer(StepwiseNanCheck, Trainer):  # type: ignore[misc]  # RecBole is
         """The weighted sums of the users' errors, and of how often the favourite group is right."""
         interaction = data.interaction(micro_batch.users).to(self.device)
         target = interaction[PREFERENCE_TARGET]
-        _, predicted = self.prepared(interaction[ITEM_SEQ], interaction[ITEM_SEQ_LEN])
-        weights = torch.from_numpy(micro_batch.weights).to(predicted)
-        favourite = target.gather(1, predicted.argmax(dim=1, keepdim=True)).squeeze(1)
-        agrees = favourite == target.max(dim=1).values
-        return (weights * reconstruction_error(predicted, target)).sum(), (weights * agrees).sum()
+        _, logits = self.prepared(interaction[ITEM_SEQ], interaction[ITEM_SEQ_LEN])
+        weights = torch.from_numpy(micro_batch.weights).to(logits)
+        group_counts = self.model.group_counts
+        errors = task_errors(logits, target, group_counts, self.config["sft_loss"])
+        return (weights * errors).sum(), (weights * favourite_agrees(logits, target, group_counts)).sum()
 
     def _split(self, data: UserExamples, users: NDArray[np.int64]) -> list[MicroBatch]:
-        lengths = data.item_counts + len(self.model.encoder.response)
+        lengths = data.token_counts + len(self.model.encoder.response)
         return split_step(users, lengths, self.budget, self.accelerator.num_processes, self.accelerator.process_index)
 
     def _halve_budget(self) -> int:
@@ -227,7 +229,7 @@ class SFTTrainer(StepwiseNanCheck, Trainer):  # type: ignore[misc]  # RecBole is
         model_file: str | None = None,
         show_progress: bool = False,
     ) -> dict[str, float]:
-        """The loss of Eq. 3, and ``top1``: how often the predicted favourite group is one of the target's.
+        """The loss that ``sft_loss`` names, and ``top1``: how often the predicted favourite group is one of the target's.
 
         Args:
             eval_data: users.

@@ -8,6 +8,7 @@ number counts as better than the target, and a target with such a score comes la
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -18,6 +19,41 @@ from recbole_tslrec.model.backbones import backbone_of
 _SCORES = 2**24  # held at once: 64 MiB
 _MOST_ITEMS = 2**18  # of a chunk
 _ROWS_TOGETHER = 256  # histories of like length that a causal backbone reads together
+
+
+@dataclass(frozen=True)
+class Seen:
+    """The items that rows have had before their targets, each once and the target itself left out.
+
+    Attributes:
+        row: int64 [n], ascending.
+        item: item ids, int64 [n].
+    """
+
+    row: Tensor
+    item: Tensor
+
+    def of(self, rows: slice) -> "Seen":
+        """The part of the rows ``rows``, counted from their first."""
+        start, stop = torch.searchsorted(self.row, self.row.new_tensor([rows.start, rows.stop])).tolist()
+        return Seen(self.row[start:stop] - rows.start, self.item[start:stop])
+
+
+@dataclass(frozen=True)
+class ScoreBlock:
+    """The scores of some rows for some items.
+
+    Attributes:
+        rows: a slice with a start and a stop.
+        first: id of the first item.
+        scores: of the items ``first, first + 1, ...``, [rows, C].
+        own: the targets' scores, [rows, 1].
+    """
+
+    rows: slice
+    first: int
+    scores: Tensor
+    own: Tensor
 
 
 @torch.no_grad()
@@ -32,17 +68,40 @@ def target_ranks(model: Any, interaction: Any, target: Tensor) -> Tensor:
     Returns:
         Ranks from 1, int64 [B].
     """
+    return _ranks(score_blocks(model, interaction, target), target)
+
+
+@torch.no_grad()
+def ranks_and_seen(model: Any, interaction: Any, target: Tensor, seen: Seen) -> tuple[Tensor, Tensor]:
+    """The ranks of :func:`target_ranks` and, from the same scores, how many seen items come before the target.
+
+    Args:
+        model: a sequential model in evaluation mode.
+        interaction: B rows, on the model's device.
+        target: item ids, int64 [B], on the model's device.
+        seen: of the same rows, on the model's device.
+
+    Returns:
+        Ranks from 1 with the seen items in the ranking, int64 [B], and the number of seen items among those before the
+        target, int64 [B]. The difference is the rank without them.
+    """
+    before, seen_before = torch.zeros_like(target), torch.zeros_like(target)
+    for block in score_blocks(model, interaction, target):
+        rows = block.rows
+        before[rows] += count_before(block.scores, block.own, target[rows], block.first)
+        seen_before[rows] += count_seen_before(block, target[rows], seen.of(rows))
+    return 1 + before, seen_before
+
+
+def score_blocks(model: Any, interaction: Any, target: Tensor) -> Iterator[ScoreBlock]:
+    """The scores that RecBole compares, block by block, from one forward pass."""
     if backbone_of(type(model)).dot:
         query = queries(model, interaction[model.ITEM_SEQ], interaction[model.ITEM_SEQ_LEN])  # [B, d]
-        return ranks_by_table(query, model.item_embedding.weight, target)
-    rows = max(1, _SCORES // model.n_items)
-    ranks = []
-    for start in range(0, len(interaction), rows):
-        part = slice(start, start + rows)
-        scores = model.full_sort_predict(interaction[part]).view(len(target[part]), -1)[:, 1:]  # [rows, N]
-        own = scores.gather(1, target[part].unsqueeze(1) - 1)
-        ranks.append(1 + count_before(scores, own, target[part], 1))
-    return torch.cat(ranks)
+        yield from _blocks_by_table(query, model.item_embedding.weight, target)
+        return
+    for rows in _slices(len(target), max(1, _SCORES // model.n_items)):
+        scores = model.full_sort_predict(interaction[rows]).view(len(target[rows]), -1)[:, 1:]  # [rows, N]
+        yield ScoreBlock(rows, 1, scores, scores.gather(1, target[rows].unsqueeze(1) - 1))
 
 
 def queries(model: Any, item_seq: Tensor, item_seq_len: Tensor) -> Tensor:
@@ -78,24 +137,38 @@ def ranks_by_table(query: Tensor, table: Tensor, target: Tensor) -> Tensor:
     Returns:
         Ranks from 1, int64 [B].
     """
+    return _ranks(_blocks_by_table(query, table, target), target)
+
+
+def _ranks(blocks: Iterator[ScoreBlock], target: Tensor) -> Tensor:
+    before = torch.zeros_like(target)
+    for block in blocks:
+        before[block.rows] += count_before(block.scores, block.own, target[block.rows], block.first)
+    return 1 + before
+
+
+def _slices(length: int, step: int) -> Iterator[slice]:
+    for start in range(0, length, step):
+        yield slice(start, min(start + step, length))
+
+
+def _blocks_by_table(query: Tensor, table: Tensor, target: Tensor) -> Iterator[ScoreBlock]:
     items = min(len(table) - 1, _MOST_ITEMS)
-    rows = max(1, _SCORES // items)
-    parts = zip(torch.split(query, rows), torch.split(target, rows), strict=True)
-    return torch.cat([_ranks_of_rows(*part, table, items) for part in parts])
+    for rows in _slices(len(target), max(1, _SCORES // items)):
+        yield from _blocks_of_rows(rows, query[rows], target[rows], table, items)
 
 
-def _ranks_of_rows(query: Tensor, target: Tensor, table: Tensor, items: int) -> Tensor:
+def _blocks_of_rows(rows: slice, query: Tensor, target: Tensor, table: Tensor, items: int) -> Iterator[ScoreBlock]:
     if items == len(table) - 1:
         scores = (query @ table.T)[:, 1:]  # [rows, N]; RecBole's product, so that its rounding is the same
-        return 1 + count_before(scores, scores.gather(1, target.unsqueeze(1) - 1), target, 1)
+        yield ScoreBlock(rows, 1, scores, scores.gather(1, target.unsqueeze(1) - 1))
+        return
     own = (query * table[target]).sum(dim=1, keepdim=True)  # [rows, 1]
-    before = torch.zeros_like(target)
     for first, chunk in _chunks(table, items):
         scores = query @ chunk.T
         inside = ((target >= first) & (target < first + len(chunk))).nonzero().squeeze(1)
         scores[inside, target[inside] - first] = own[inside, 0]  # rounded as `own` is, or it might beat itself
-        before += count_before(scores, own, target, first)
-    return 1 + before
+        yield ScoreBlock(rows, first, scores, own)
 
 
 def _chunks(table: Tensor, items: int) -> Iterator[tuple[int, Tensor]]:
@@ -129,6 +202,24 @@ def count_before(scores: Tensor, own: Tensor, target: Tensor, first: int) -> Ten
         smaller = (scores[tied] == own[tied]) & (ids < target[tied].unsqueeze(1))
         before[tied] += smaller.sum(dim=1)
     return before
+
+
+def count_seen_before(block: ScoreBlock, target: Tensor, seen: Seen) -> Tensor:
+    """How many seen items of a block come before the target, by the rule of :func:`count_before`.
+
+    Args:
+        block: of R rows.
+        target: item ids, int64 [R].
+        seen: of these rows.
+
+    Returns:
+        int64 [R].
+    """
+    inside = (seen.item >= block.first) & (seen.item < block.first + block.scores.shape[1])
+    row, item = seen.row[inside], seen.item[inside]
+    score, own = block.scores[row, item - block.first], block.own[row, 0]
+    before = ~(score <= own) | ((score == own) & (item < target[row]))
+    return torch.bincount(row[before], minlength=len(target))
 
 
 def hits(ranks: Tensor, cutoff: int) -> Tensor:

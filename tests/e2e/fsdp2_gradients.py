@@ -12,7 +12,7 @@ from torch.distributed.fsdp import fully_shard
 from recbole_tslrec.llm.encoder import PromptEncoder
 from recbole_tslrec.llm.layout import choose_layout
 from recbole_tslrec.llm.prompt import Prompt
-from recbole_tslrec.reconstruction.network import ReconstructionNetwork, reconstruction_error
+from recbole_tslrec.reconstruction.network import ReconstructionNetwork, task_errors
 
 COUNTS = torch.tensor([1, 5, 2, 3, 4, 5, 1, 2])
 ITEMS = torch.arange(40).view(8, 5) % 19 + 1
@@ -37,15 +37,15 @@ def build() -> ReconstructionNetwork:
 
 def main() -> None:
     whole = build()
-    reconstruction_error(whole(ITEMS, COUNTS)[1], TARGETS).mean().backward()
+    task_errors(whole(ITEMS, COUNTS)[1], TARGETS, [5], "mse").mean().backward()
 
     sharded, mesh = build(), init_device_mesh("cpu", (dist.get_world_size(),))
     for layer in sharded.encoder.llm.get_base_model().layers:  # type: ignore[operator]
         fully_shard(layer, mesh=mesh)
     fully_shard(sharded, mesh=mesh)
     own = slice(dist.get_rank(), None, dist.get_world_size())
-    _, predicted = sharded(ITEMS[own], COUNTS[own])
-    error = reconstruction_error(predicted, TARGETS[own]).sum() / len(COUNTS)
+    _, logits = sharded(ITEMS[own], COUNTS[own])
+    error = task_errors(logits, TARGETS[own], [5], "mse").sum() / len(COUNTS)
     (error * dist.get_world_size()).backward()  # gradients are averaged over the processes
 
     trained = 0

@@ -16,6 +16,7 @@ from recbole_tslrec.reconstruction.network import (
     build_network,
     configured_prompt,
     reconstruction_error,
+    task_errors,
 )
 from tests.decoders import plain_attention
 
@@ -56,8 +57,8 @@ def plain_hidden(network: ReconstructionNetwork, history: list[int]) -> torch.Te
 
 def loss_of(network: ReconstructionNetwork, histories: list[list[int]], target: torch.Tensor) -> torch.Tensor:
     inputs = batch(histories)
-    _, predicted = network(inputs[ITEM_SEQ], inputs[ITEM_SEQ_LEN])
-    return reconstruction_error(predicted, target).mean()
+    _, logits = network(inputs[ITEM_SEQ], inputs[ITEM_SEQ_LEN])
+    return task_errors(logits, target, network.group_counts, "mse").mean()
 
 
 def test_eq_1_for_every_user_of_a_batch(network: ReconstructionNetwork) -> None:
@@ -68,7 +69,9 @@ def test_eq_1_for_every_user_of_a_batch(network: ReconstructionNetwork) -> None:
 
 def test_eq_2_is_a_softmax_of_the_head(network: ReconstructionNetwork) -> None:
     inputs = batch(HISTORIES)
-    hidden, predicted = network(inputs[ITEM_SEQ], inputs[ITEM_SEQ_LEN])
+    hidden, logits = network(inputs[ITEM_SEQ], inputs[ITEM_SEQ_LEN])
+    predicted = network.predict_distribution(hidden)
+    assert torch.equal(logits.softmax(dim=1), predicted)
     scores = hidden.detach().numpy() @ network.head.weight.detach().numpy().T + network.head.bias.detach().numpy()
     expected = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
     np.testing.assert_allclose(predicted.detach().numpy(), expected, rtol=0, atol=1e-12)

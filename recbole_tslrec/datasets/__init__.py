@@ -1,0 +1,1 @@
+"""The paper's datasets from the files that people have, and what a dataset is like."""

@@ -1,0 +1,1 @@
+"""How a ranking is judged: history modes, results by user, rows without a model, significance."""

@@ -1,0 +1,81 @@
+"""What is done with a user's history when the items are ranked.
+
+It moves the figures more than most methods do, so every figure says its mode:
+
+- ``unmasked``: the history stays in the ranking. RecBole's only mode for sequential models.
+- ``keep_target``: the history is taken out of the ranking, but for the target.
+- ``strict``: all of the history is taken out; a target that is in it counts as the last of all, at items + 1.
+
+The history is every item before the target, also where the model reads the latest only. Training and early stopping are
+not touched: they always use ``unmasked``.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+UNMASKED = "unmasked"
+MODES = (UNMASKED, "keep_target", "strict")
+ALL = "all"
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """The ranks of targets, from one pass over the scores.
+
+    Attributes:
+        unmasked: among all items, from 1, int64 [R].
+        seen_before: items of the history among those before the target, int64 [R].
+    """
+
+    unmasked: NDArray[np.int64]
+    seen_before: NDArray[np.int64]
+
+    @classmethod
+    def joined(cls, parts: Iterable["Ranks"]) -> "Ranks":
+        """The ranks of some rows after those of others."""
+        parts = list(parts)
+        if not parts:  # numpy joins one array at least
+            return cls(np.zeros(0, np.int64), np.zeros(0, np.int64))
+        unmasked, seen_before = ([getattr(part, name) for part in parts] for name in ("unmasked", "seen_before"))
+        return cls(np.concatenate(unmasked), np.concatenate(seen_before))
+
+    def by_mode(self, repeat: NDArray[np.bool_], items: int) -> dict[str, NDArray[np.int64]]:
+        """The ranks in each of :data:`MODES`, int64 [R].
+
+        Args:
+            repeat: whether the target is in the history, [R].
+            items: N.
+        """
+        keep_target = self.unmasked - self.seen_before
+        return dict(zip(MODES, (self.unmasked, keep_target, np.where(repeat, items + 1, keep_target)), strict=True))
+
+
+def shown_modes(eval_history: str) -> tuple[str, ...]:
+    """The modes that a table shows; the first gives the flat figures of a result."""
+    return MODES if eval_history == ALL else (eval_history,)
+
+
+def check_eval_history(config: Any) -> None:
+    """Refuse an unknown mode, and a mode that the evaluation cannot have.
+
+    Raises:
+        ValueError: ``eval_history`` is none of the modes, or masks the history where some items are ranked only.
+    """
+    asked, known = config["eval_history"], (*MODES, ALL)
+    if asked not in known:
+        raise ValueError(f"eval_history [{asked}] does not exist; it is one of {', '.join(known)}")
+    if asked != UNMASKED and not ranks_all_items(config):
+        raise ValueError(
+            f"eval_history [{asked}] needs the rank among all items, and eval_args has mode "
+            f"[{config['eval_args']['mode']}]; set its mode to full, or eval_history to unmasked"
+        )
+
+
+def ranks_all_items(config: Any) -> bool:
+    """Whether RecBole ranks all items on both parts, and not some that it draws."""
+    mode = config["eval_args"]["mode"]
+    return all(of_part == "full" for of_part in (mode.values() if isinstance(mode, dict) else [mode]))

@@ -1,0 +1,105 @@
+"""The results of a model user by user, as parquet: what tests of significance and figures by user group are made of."""
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from recbole_tslrec.artifacts import ArtifactError, beside
+
+_METADATA = b"recbole_tslrec"
+_SAME = ("dataset", "fingerprint", "part", "items")  # of the results in one table
+
+
+@dataclass(frozen=True)
+class UserResults:
+    """A model's results on the validation or the test items.
+
+    Attributes:
+        frame: a row for each held-out item, which is one per user with leave-one-out. Columns: ``user_id`` and
+            ``item_id`` (external tokens; the item is the target), ``rank_unmasked``, ``rank_keep_target`` and
+            ``rank_strict`` (int64, from 1; strict: items + 1 where the target is masked itself), ``sequence_length``
+            (int64, the user's training interactions), ``target_popularity`` (int64, the target's training
+            interactions), ``repeat`` (bool, the target is in the history), and each metric in each mode, such as
+            ``ndcg@10_unmasked`` (float32).
+        about: ``dataset``, ``fingerprint``, ``model``, ``row``, ``seed``, ``part``, ``topk`` and ``items`` (their number).
+    """
+
+    frame: pd.DataFrame
+    about: dict[str, Any]
+
+    @property
+    def modes(self) -> tuple[str, ...]:
+        """The history modes that the frame has ranks of."""
+        return tuple(name.removeprefix("rank_") for name in self.frame.columns if name.startswith("rank_"))
+
+    def __str__(self) -> str:
+        about = self.about
+        return f"{about['row']} of {about['model']} on {about['dataset']}, seed {about['seed']}, {about['part']}"
+
+
+def write_users(path: Path, results: UserResults) -> None:
+    """Write the results under another name and rename the file; ``about`` goes into its metadata as JSON."""
+    import pyarrow
+    from pyarrow import parquet
+
+    table = pyarrow.Table.from_pandas(results.frame, preserve_index=False)
+    metadata = {**(table.schema.metadata or {}), _METADATA: json.dumps(results.about, ensure_ascii=False)}
+    temporary = beside(path, "tmp")
+    parquet.write_table(table.replace_schema_metadata(metadata), temporary, compression="zstd")
+    os.replace(temporary, path)
+
+
+def read_users(path: str | Path) -> UserResults:
+    """Read what :func:`write_users` wrote.
+
+    Raises:
+        ArtifactError: there is no such file, or it holds no results by user.
+    """
+    import pyarrow
+    from pyarrow import parquet
+
+    path = Path(path)
+    if not path.is_file():
+        raise ArtifactError(
+            f"{path.parent} has no results by user: {path.name} is missing; evaluate again with --rebuild=evaluation"
+        )
+    try:
+        table = parquet.read_table(path)
+        about = json.loads(table.schema.metadata[_METADATA])
+    except (pyarrow.ArrowException, KeyError, TypeError, ValueError) as error:
+        raise ArtifactError(
+            f"{path} holds no results by user ({error}); evaluate again with --rebuild=evaluation"
+        ) from error
+    return UserResults(table.to_pandas(), about)
+
+
+def check_comparable(results: Sequence[UserResults]) -> None:
+    """Refuse results that must not stand in one table.
+
+    Raises:
+        ValueError: two of them differ in data, part, history modes or users; names both and the difference.
+    """
+    for other in results[1:]:
+        difference = _difference(results[0], other)
+        if difference:
+            raise ValueError(
+                f"[{results[0]}] and [{other}] cannot stand in one table: {difference}; "
+                "evaluate both on the same data with the same settings"
+            )
+
+
+def _difference(one: UserResults, other: UserResults) -> str | None:
+    for key in _SAME:
+        if one.about[key] != other.about[key]:
+            return f"{key} is [{one.about[key]}] and [{other.about[key]}]"
+    if one.modes != other.modes:
+        return f"their history modes are [{', '.join(one.modes)}] and [{', '.join(other.modes)}]"
+    for column in ("user_id", "item_id"):
+        if not one.frame[column].equals(other.frame[column]):
+            return f"the {column} of their rows differ ({len(one.frame)} and {len(other.frame)} rows)"
+    return None

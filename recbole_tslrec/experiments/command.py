@@ -1,0 +1,142 @@
+"""The command line that all reports share."""
+
+import argparse
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from recbole_tslrec.config import Config, ConfigError, find_config_file
+from recbole_tslrec.experiments.trials import PAPER_ROWS, ROWS
+from recbole_tslrec.registry import split_model_name
+
+DATASETS = ("beauty", "ml-1m", "yelp")
+MODELS = ("GRU4Rec", "Caser", "SASRec", "FMLPRec")
+
+
+@dataclass(frozen=True)
+class Command:
+    """What a report is asked for.
+
+    Attributes:
+        datasets: names below ``data_path``.
+        models: backbones.
+        seeds: RecBole's.
+        rows: of :data:`~recbole_tslrec.experiments.trials.ROWS`.
+        output_dir: where runs and pages are written.
+        jobs: processes that train at once.
+        budget: list what would run, and run nothing.
+        settings: ``--key=value`` arguments for every run.
+        config_files: yaml files for every run.
+        paper: put the paper's figures beside ours (table2).
+        axes: what is varied (ablation).
+        values: values of an axis in the place of its defaults (ablation).
+    """
+
+    datasets: tuple[str, ...]
+    models: tuple[str, ...]
+    seeds: tuple[int, ...]
+    rows: tuple[str, ...]
+    output_dir: Path
+    jobs: int = 1
+    budget: bool = False
+    settings: tuple[str, ...] = ()
+    config_files: tuple[str, ...] = ()
+    paper: bool = False
+    axes: tuple[str, ...] = ()
+    values: Mapping[str, Sequence[Any]] = field(default_factory=dict, hash=False)
+
+    def config(self, model: str | None = None, dataset: str | None = None) -> Config:
+        """The configuration of a run; of the first model and dataset where none is named.
+
+        Raises:
+            ConfigError: a key, value or file is wrong.
+        """
+        return Config(model or self.models[0], dataset or self.datasets[0], self.config_files, argv=self.settings)
+
+
+def parse(name: str, argv: Sequence[str]) -> Command:
+    """Read the arguments of ``python -m recbole_tslrec report <name>``.
+
+    Raises:
+        ConfigError: a row, a seed, a value or a configuration file is wrong.
+        ValueError: a model is wrong.
+    """
+    given, settings = _parser(name).parse_known_args(list(argv))
+    models = _list(given.models)
+    for model in models:
+        if split_model_name(model)[0] != "Base":
+            raise ConfigError(f"--models names backbones, not [{model}]; choose its kind with --rows")
+    default_rows = PAPER_ROWS if name == "table2" else ("Base", "CI", "TSLRec")
+    if given.jobs < 1:
+        raise ConfigError(f"--jobs must be a whole number above 0, not [{given.jobs}]")
+    return Command(
+        datasets=_list(given.datasets),
+        models=models,
+        seeds=_seeds(given.seeds),
+        rows=_rows(given.rows) or default_rows,
+        output_dir=Path(given.output_dir),
+        jobs=given.jobs,
+        budget=given.budget,
+        settings=tuple(settings),
+        config_files=tuple(find_config_file(file) for file in given.config_files.split()),
+        paper=getattr(given, "paper", False),
+        axes=_list(getattr(given, "axes", "")),
+        values=_values(getattr(given, "values", "")),
+    )
+
+
+def _parser(name: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=f"python -m recbole_tslrec report {name}",
+        description="Every other --key=value is a configuration key of all runs; see properties/overall.yaml.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--datasets", default=",".join(DATASETS), help="folders of data_path, separated by commas")
+    parser.add_argument("--models", default=",".join(MODELS), help="backbones, separated by commas")
+    parser.add_argument("--seeds", default="2020", help="separated by commas")
+    parser.add_argument("--rows", default="", help=f"all, or some of {', '.join(ROWS)}")
+    parser.add_argument("--output_dir", default="reports", help="where runs and pages are written")
+    parser.add_argument("--config_files", default="", help="yaml files, separated by spaces")
+    parser.add_argument("--jobs", type=int, default=1, help="processes that train at once")
+    parser.add_argument("--budget", action="store_true", help="list the runs with time estimates, run nothing")
+    if name == "table2":
+        parser.add_argument("--paper", action="store_true", help="the paper's figures beside ours")
+    if name == "ablation":
+        parser.add_argument("--axes", default="", help="what is varied, separated by commas; all of it by default")
+        parser.add_argument("--values", default="", help='other values, e.g. "group_count: [8, 32], lora_rank: [4]"')
+    return parser
+
+
+def _list(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _seeds(text: str) -> tuple[int, ...]:
+    try:
+        seeds = tuple(int(seed) for seed in _list(text))
+    except ValueError:
+        raise ConfigError(f"--seeds must be whole numbers separated by commas, not [{text}]") from None
+    if not seeds or len(set(seeds)) < len(seeds):
+        raise ConfigError(f"--seeds must name each seed once, not [{text}]")
+    return seeds
+
+
+def _rows(text: str) -> tuple[str, ...]:
+    names = tuple(ROWS) if text == "all" else _list(text)
+    for row in names:
+        if row not in ROWS:
+            raise ConfigError(f"row [{row}] does not exist; the rows are {', '.join(ROWS)}, or all")
+    return tuple(row for row in ROWS if row in names)
+
+
+def _values(text: str) -> dict[str, list[Any]]:
+    try:
+        values = yaml.safe_load("{" + text + "}")
+        if not all(isinstance(value, list) and value for value in values.values()):
+            raise ConfigError(f"--values must be lists, as in group_count: [8, 32], not [{text}]")
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--values must read as group_count: [8, 32], lora_rank: [4], not [{text}]") from error
+    return {str(axis): list(value) for axis, value in values.items()}

@@ -1,0 +1,129 @@
+"""A trial with the settings it is run with: the arguments of its process, and whether it has finished already."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from recbole_tslrec.artifacts import hash_file
+from recbole_tslrec.config import Config, ConfigError
+from recbole_tslrec.data import check_files
+from recbole_tslrec.experiments.command import Command
+from recbole_tslrec.experiments.trials import LLM_BASELINES, MODEL_FREE, ROWS, Outcome, Trial
+from recbole_tslrec.model.backbones import BACKBONES
+
+
+@dataclass(frozen=True)
+class Job:
+    """A trial and what it was asked for with.
+
+    Attributes:
+        trial: which.
+        command: settings of all its trials, and where results lie.
+    """
+
+    trial: Trial
+    command: Command
+
+    @property
+    def file(self) -> Path:
+        """Where the result lies."""
+        return self.trial.file(self.command.output_dir)
+
+    @property
+    def log(self) -> Path:
+        """What its process has written."""
+        return self.file.with_suffix(".log")
+
+    @property
+    def name(self) -> str:
+        """For progress and errors, e.g. ``beauty SASRec-TSLRec-seed1``."""
+        folder = self.command.output_dir.name
+        variant = f" {folder}" if "=" in folder else ""  # of an ablation
+        return f"{self.trial.dataset} {self.trial.name}{variant}"
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The ``--key=value`` arguments of the run: those that make the row win over those given."""
+        trial, given = self.trial, self.command.settings
+        own = (*ROWS[trial.row].settings, f"--seed={trial.seed}")
+        if trial.backbone in BACKBONES and not BACKBONES[trial.backbone].causal and not _names(given, "train_mode"):
+            own += ("--train_mode=prefix",)  # a configuration file for all backbones may ask for all_positions
+        return (*(key for key in given if not _names(own, _name(key))), *own)
+
+    @property
+    def request(self) -> dict[str, Any]:
+        """What decides the result, kept with it: a result of other settings is not taken for this one."""
+        files = [hash_file(Path(file)) for file in self.command.config_files]
+        return {"model": self.trial.model, "arguments": sorted(self.keys), "config_files": files}
+
+    def config(self) -> Config:
+        """The configuration of the run.
+
+        Raises:
+            ConfigError: a key, value or file is wrong.
+        """
+        return Config(self.trial.model, self.trial.dataset, self.command.config_files, argv=self.keys)
+
+    def outcome(self) -> Outcome | None:
+        """What the trial left, or ``None`` where it has not finished with these settings."""
+        result = _read(self.file)
+        if result is None or result.get("request") != self.request:
+            return None
+        outcome = Outcome(self.trial, result)
+        return outcome if outcome.folder("evaluation").is_dir() else None
+
+
+def trials_of(command: Command) -> list[Trial]:
+    """The trials of a command that can run, in an order that shares artifacts: the rows of one backbone together.
+
+    Rows whose model is not in this package have none; a model-free row has one for each dataset.
+    """
+    with_model = [row for row in command.rows if row not in (*LLM_BASELINES, *MODEL_FREE)]
+    free = [row for row in command.rows if row in MODEL_FREE]
+    trials = []
+    for dataset in command.datasets:
+        trials += [Trial(dataset, "", row, command.seeds[0]) for row in free]
+        for backbone in command.models:
+            trials += [Trial(dataset, backbone, row, seed) for seed in command.seeds for row in with_model]
+    return trials
+
+
+def chains(jobs: Iterable[Job]) -> list[list[Job]]:
+    """The jobs by dataset, backbone and seed: those of a chain share a backbone and run one after another."""
+    found: dict[tuple[str, str, int], list[Job]] = {}
+    for job in jobs:
+        found.setdefault((job.trial.dataset, job.trial.backbone, job.trial.seed), []).append(job)
+    return list(found.values())
+
+
+def check_jobs(jobs: Sequence[Job]) -> None:
+    """Read the configuration of each kind of run once, before the first one starts.
+
+    Raises:
+        ConfigError: a key, value or file is wrong, or the seed is given as a key.
+        DatasetError: a dataset does not exist.
+    """
+    kinds = {(job.trial.dataset, job.trial.model, job.trial.row, job.command): job for job in jobs}
+    for job in kinds.values():
+        if _names(job.command.settings, "seed"):
+            raise ConfigError("a report has --seeds=1,2,3 in the place of --seed")
+        check_files(job.config())
+
+
+def _read(file: Path) -> dict[str, Any] | None:
+    """A result, or ``None`` where there is none or half of one."""
+    try:
+        result: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError):
+        return None
+    return result
+
+
+def _names(keys: Iterable[str], name: str) -> bool:
+    return any(_name(key) == name for key in keys)
+
+
+def _name(key: str) -> str:
+    return key.removeprefix("--").partition("=")[0]

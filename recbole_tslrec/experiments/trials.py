@@ -1,0 +1,132 @@
+"""What a report is made from: a trial is one row of a table with one seed, an outcome what its run has left."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from recbole_tslrec.artifacts import ArtifactError
+from recbole_tslrec.evaluation.per_user import UserResults, read_users
+
+METRICS_FILE = "metrics.json"
+TEST_USERS_FILE = "test_users.parquet"
+
+
+@dataclass(frozen=True)
+class Row:
+    """How a row of Table 2 is made.
+
+    Attributes:
+        family: ``Base``, ``CI`` or ``TSLRec``, put in front of the backbone's name; ``None`` where no model is trained.
+        settings: ``--key=value`` arguments that make it this row.
+        about: one phrase for the reader of a report.
+    """
+
+    family: str | None
+    settings: tuple[str, ...]
+    about: str
+
+
+_CONTROLS = {
+    "random": "random vectors through the gate",
+    "stage0": "the stage-0 vectors through the gate, no LLM",
+    "untuned": "an LLM's vectors without fine-tuning through the gate",
+    "co_interaction": "the mean preference target of the users who have the item, through the gate, no LLM",
+}
+
+ROWS: dict[str, Row] = {
+    **{name: Row(None, (), "no model of it in this package yet") for name in ("POD", "P5", "LlamaRec", "E4SRec")},
+    "popularity": Row(None, (), "no model: items by training interactions"),
+    "last_items": Row(None, (), "no model: the user's last distinct items"),
+    "Base": Row("Base", (), "the ID backbone"),
+    "CI": Row("CI", (), "the pre-grouping index as an item feature"),
+    **{name: Row("TSLRec", (f"--knowledge_source={name}",), about) for name, about in _CONTROLS.items()},
+    "scratch": Row("TSLRec", ("--llm_name_or_path=scratch",), "TSLRec with an LLM of random weights, trained in full"),
+    "TSLRec": Row("TSLRec", (), "the paper's"),
+}
+LLM_BASELINES = ("POD", "P5", "LlamaRec", "E4SRec")
+MODEL_FREE = ("popularity", "last_items")
+PAPER_ROWS = (*LLM_BASELINES, "Base", "CI", "TSLRec")
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One row of a table with one seed.
+
+    Attributes:
+        dataset: its name below ``data_path``.
+        backbone: a sequential model's name; empty for a model-free row, which needs none.
+        row: one of :data:`ROWS`.
+        seed: RecBole's.
+    """
+
+    dataset: str
+    backbone: str
+    row: str
+    seed: int
+
+    @property
+    def model(self) -> str:
+        """The model's name on the command line; RecBole's SASRec stands in where the row has none."""
+        family = ROWS[self.row].family
+        if family is None:
+            return "SASRec"
+        return self.backbone if family == "Base" else family + self.backbone
+
+    @property
+    def name(self) -> str:
+        """What names its files, e.g. ``SASRec-TSLRec-seed1``."""
+        return "-".join(part for part in (self.backbone, self.row, f"seed{self.seed}") if part)
+
+    def file(self, output_dir: Path) -> Path:
+        """Where its result lies."""
+        return output_dir / "runs" / self.dataset / f"{self.name}.json"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A finished trial.
+
+    Attributes:
+        trial: which.
+        result: the JSON of ``Result.write``.
+    """
+
+    trial: Trial
+    result: Mapping[str, Any]
+
+    def folder(self, stage: str) -> Path:
+        """The folder of a stage's artifact; ``evaluation`` is that of the trial's own row.
+
+        Raises:
+            ArtifactError: the run had no such stage.
+        """
+        folders = self.result["folders"]
+        names = [stage]
+        if stage == "evaluation":
+            names = [f"evaluation/{name}" for name in (self.trial.row, ROWS[self.trial.row].family)]
+        for name in names:
+            if name in folders:
+                return Path(folders[name])
+        raise ArtifactError(
+            f"the run {self.trial.name} on {self.trial.dataset} left no [{stage}], it left {', '.join(folders)}; "
+            "give a row that has that stage"
+        )
+
+    def users(self) -> UserResults:
+        """The per-user results on the test items; see ``evaluation/per_user.py``."""
+        return read_users(self.folder("evaluation") / TEST_USERS_FILE)
+
+    def metrics(self, mode: str, part: str = "test") -> dict[str, float]:
+        """Metric name (``ndcg@10``) to value in a history mode.
+
+        Raises:
+            ArtifactError: the evaluation was written by a version that knew no modes.
+        """
+        path = self.folder("evaluation") / METRICS_FILE
+        modes = json.loads(path.read_text(encoding="utf-8"))[part]
+        if mode not in modes:
+            raise ArtifactError(f"{path} has no eval_history [{mode}]; run again with --rebuild=evaluation")
+        found: dict[str, float] = modes[mode]
+        return found

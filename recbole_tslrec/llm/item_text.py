@@ -1,0 +1,178 @@
+"""Words of items in the prompt, before their vectors (our option; the paper's prompt has the vectors alone)."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from logging import getLogger
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd  # type: ignore[import-untyped]
+import torch
+from torch import Tensor
+
+from recbole_tslrec.artifacts import hash_arrays
+
+NO_TEXT = "none"
+MOST_TEXT_TOKENS = 16  # of an item; more say little of it and leave room for fewer items
+_TEXT_TYPES = ("token", "token_seq")
+
+
+@dataclass(frozen=True)
+class ItemText:
+    """The tokens of items' texts, one item after the other.
+
+    Attributes:
+        tokens: of all items, int64 [W].
+        counts: of each item, int64 [M]; an item without text has none.
+    """
+
+    tokens: Tensor
+    counts: Tensor
+
+    @classmethod
+    def of(cls, tokens: Sequence[Sequence[int]]) -> "ItemText":
+        """From the tokens of each item."""
+        flat = [token for item in tokens for token in item]
+        counts = torch.tensor([len(item) for item in tokens], dtype=torch.int64)
+        return cls(torch.tensor(flat, dtype=torch.int64), counts)
+
+    @cached_property
+    def starts(self) -> Tensor:
+        """Where the tokens of each item begin, int64 [M]."""
+        return self.counts.cumsum(0) - self.counts
+
+    @property
+    def longest(self) -> int:
+        """The most tokens of an item."""
+        return int(self.counts.max())
+
+    def rows(self, items: Tensor) -> "ItemText":
+        """The texts of some items, in their order; an item may come several times.
+
+        Args:
+            items: row numbers, int64 [n].
+        """
+        counts = self.counts[items]  # [n]
+        starts = torch.repeat_interleave(self.starts[items] - (counts.cumsum(0) - counts), counts)
+        return ItemText(self.tokens[starts + torch.arange(len(starts), device=starts.device)], counts)
+
+    def tokens_of(self, item_count: Tensor) -> Tensor:
+        """How many tokens the texts of users have who own these items, one user after the other.
+
+        Args:
+            item_count: items of each user, int64 [B].
+
+        Returns:
+            int64 [B].
+        """
+        before = torch.nn.functional.pad(self.counts.cumsum(0), (1, 0))  # [M + 1]
+        ends = item_count.cumsum(0)
+        return before[ends] - before[ends - item_count]
+
+    def to(self, device: torch.device | str) -> "ItemText":
+        """The same on another device."""
+        return ItemText(self.tokens.to(device), self.counts.to(device))
+
+
+def tokenise_item_texts(tokenizer: Any, texts: Sequence[str]) -> ItemText:
+    """The first :data:`MOST_TEXT_TOKENS` tokens of each text, behind an empty row 0 for the pad.
+
+    Args:
+        tokenizer: of transformers.
+        texts: of the items 1..N; empty where an item has none.
+    """
+    found = tokenizer(list(texts), add_special_tokens=False)["input_ids"]
+    return ItemText.of([[], *(tokens[:MOST_TEXT_TOKENS] for tokens in found)])
+
+
+def text_columns(config: Any) -> list[str]:
+    """The columns that ``prompt_item_text`` names: a name, several with commas between, or a list; none for none."""
+    given = config["prompt_item_text"]
+    names = given.split(",") if isinstance(given, str) else given or []
+    if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"prompt_item_text must be none, a column of the .item file or several, not [{given}]")
+    columns = [name.strip() for name in names]
+    return [] if columns == [NO_TEXT] else columns
+
+
+def check_item_text(config: Any) -> None:
+    """Refuse a ``prompt_item_text`` that the dataset does not have, from the head of its ``.item`` file.
+
+    Raises:
+        ValueError: there is no ``.item`` file, or it lacks a column; names those that it has.
+    """
+    _fields(config, text_columns(config))
+
+
+def item_text_settings(config: Any, tokens: Sequence[str]) -> dict[str, str]:
+    """What a recipe says of the items' texts: a hash of them, or nothing where the prompt has none.
+
+    Args:
+        config: with ``prompt_item_text``.
+        tokens: the external tokens of the items.
+    """
+    columns = text_columns(config)
+    return {"item_text": hash_arrays(np.array(read_item_texts(config, tokens)))} if columns else {}
+
+
+def read_item_texts(config: Any, tokens: Sequence[str]) -> list[str]:
+    """The text of each item: its columns one after the other, underscores as blanks (in ``token_seq`` they hold the
+    words of a phrase together).
+
+    Args:
+        config: with ``prompt_item_text``, and RecBole's keys for its atomic files.
+        tokens: the external tokens of the items.
+
+    Raises:
+        ValueError: as :func:`check_item_text`, or no item has a text.
+    """
+    columns = text_columns(config)
+    fields = _fields(config, [config["ITEM_ID_FIELD"], *columns])
+    path = _item_file(config)
+    separator, encoding = config["field_separator"], config["encoding"]
+    table = pd.read_csv(path, sep=separator, encoding=encoding, usecols=fields, dtype=str, keep_default_na=False)
+    table = table.drop_duplicates(fields[0])  # RecBole keeps the first too
+    texts = [_joined(row) for row in zip(*(table[field] for field in fields[1:]), strict=True)]
+    text_of = dict(zip(table[fields[0]], texts, strict=True))
+    found = [text_of.get(token, "") for token in tokens]
+    missing = found.count("")
+    if missing == len(found):
+        raise ValueError(
+            f"{path} has no text of any item of the dataset in {', '.join(columns)}; choose other columns with "
+            "prompt_item_text, or none"
+        )
+    if missing:
+        getLogger().info(f"{missing} of {len(found)} items have no text in {path}; their vectors stand alone")
+    return found
+
+
+def _joined(parts: Iterable[str]) -> str:
+    return ", ".join(filter(None, (" ".join(part.replace("_", " ").split()) for part in parts)))
+
+
+def _item_file(config: Any) -> Path:
+    return Path(config["data_path"]) / f"{config['dataset']}.item"
+
+
+def _fields(config: Any, columns: Sequence[str]) -> list[str]:
+    """The names of columns in the head of the ``.item`` file, with their types."""
+    path = _item_file(config)
+    if columns and not path.is_file():
+        raise ValueError(
+            f"prompt_item_text [{config['prompt_item_text']}] needs {path}, which does not exist; put the items' texts "
+            "there, or set prompt_item_text to none"
+        )
+    if not columns:
+        return []
+    with path.open(encoding=config["encoding"]) as file:
+        head = file.readline().rstrip("\r\n").split(config["field_separator"])
+    fields = {field.rpartition(":")[0]: field for field in head if field.rpartition(":")[2] in _TEXT_TYPES}
+    lacking = [column for column in columns if column not in fields]
+    if lacking:
+        raise ValueError(
+            f"{path} has no column of text [{lacking[0]}]; set prompt_item_text to none or to some of "
+            f"{', '.join(name for name in fields if name != config['ITEM_ID_FIELD']) or 'nothing: it has none'}"
+        )
+    return [fields[column] for column in columns]

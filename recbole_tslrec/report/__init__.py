@@ -1,0 +1,40 @@
+"""``python -m recbole_tslrec report <name>``: the paper's tables and figures, each from one command."""
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+from recbole_tslrec.experiments.command import parse
+from recbole_tslrec.experiments.runner import OnlyListed
+
+NAMES = ("table1", "table2", "fig3", "fig4", "fig5", "ablation", "embeddings")
+
+
+def main(argv: Sequence[str]) -> None:
+    """Make one report: run what is missing, then write its files and ``index.html`` over all reports of the folder.
+
+    Raises:
+        ValueError: there is no such report, or an argument is wrong; said before anything runs.
+        ImportError: matplotlib is not installed.
+        ArtifactError: a result lacks what the report needs.
+    """
+    name = argv[0] if argv else ""
+    if name not in NAMES:
+        raise ValueError(f"report [{name}] does not exist; the reports are {', '.join(NAMES)}")
+    command = parse(name, argv[1:])
+    _check_matplotlib()
+    from recbole_tslrec.report.page import write_page
+
+    try:
+        page = importlib.import_module(f"recbole_tslrec.report.{name}").build(command)
+    except OnlyListed:  # --budget
+        return
+    sys.stdout.write(f"\n{page.title}: {write_page(page, command.output_dir)}\n")
+
+
+def _check_matplotlib() -> None:
+    try:
+        import matplotlib
+    except ImportError as error:
+        raise ImportError("reports need matplotlib; install it with: pip install 'recbole_tslrec[report]'") from error
+    matplotlib.use("Agg")  # figures are files; no window is opened

@@ -1,0 +1,80 @@
+"""Control rows: vectors that go through the same gate as the LLM's, and what an ideal Stage 1 could say of an item."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from recbole_tslrec.augmentation.knowledge import load_knowledge
+from recbole_tslrec.evaluation.controls import KNOWLEDGE_SOURCES, SFT, mean_targets, random_vectors
+from recbole_tslrec.pipeline import run_stages
+from recbole_tslrec.reconstruction.histories import Histories
+
+CONTROLS = [source for source in KNOWLEDGE_SOURCES if source != SFT]
+BUILT = {  # the stages between the item embeddings and the knowledge that a control row needs
+    "random": [],
+    "stage0": [],
+    "untuned": [],
+    "co_interaction": ["targets"],
+}
+
+
+def test_an_items_mean_target_is_over_its_users_each_once() -> None:
+    # u has items 1, 1, 2; v has items 1 and 3; nobody has item 4
+    histories = Histories(["u", "v"], np.array([1, 1, 2, 1, 3]), np.array([0, 3, 5]))
+    targets = torch.tensor([[1.0, 0.0], [0.5, 0.5]])
+    means, known = mean_targets(histories, targets, 4)
+    assert means.tolist() == [[0.75, 0.25], [1.0, 0.0], [0.5, 0.5], [0.0, 0.0]]
+    assert known.tolist() == [True, True, True, False]
+
+
+def test_random_vectors_are_a_function_of_the_seed() -> None:
+    assert torch.equal(random_vectors(3, 5, 1), random_vectors(3, 5, 1))
+    assert not torch.equal(random_vectors(3, 5, 1), random_vectors(3, 5, 2))
+
+
+@pytest.mark.parametrize("source", CONTROLS)
+def test_a_control_row_is_trained_through_the_gate_under_its_own_name(
+    make_config: Callable[..., Any], source: str
+) -> None:
+    run = run_stages(make_config("TSLRecSASRec", knowledge_source=source))
+    between = [stage for stage in run.reused if stage in ("targets", "sft")]
+    assert between == BUILT[source]
+    assert f"evaluation/{source}" in run.artifacts
+    assert "evaluation/TSLRec" not in run.artifacts
+
+
+def test_every_source_gives_other_vectors_and_shares_the_backbone(make_config: Callable[..., Any]) -> None:
+    runs = [run_stages(make_config("TSLRecSASRec", knowledge_source=source)) for source in KNOWLEDGE_SOURCES]
+    assert len({run.artifacts["backbone"].hash for run in runs}) == 1
+    assert len({run.artifacts["knowledge"].hash for run in runs}) == len(KNOWLEDGE_SOURCES)
+
+
+def test_stage_0_control_holds_the_item_embeddings(make_config: Callable[..., Any]) -> None:
+    run = run_stages(make_config("TSLRecSASRec", knowledge_source="stage0"), stop_after="knowledge")
+    rows = run.artifacts["item_embeddings"].tensors()["item_embeddings"]
+    assert torch.equal(load_knowledge(run.artifacts["knowledge"].folder, run.data.dataset).rows[1:], rows)
+
+
+def test_items_without_a_training_user_have_no_co_interaction_row(make_config: Callable[..., Any]) -> None:
+    rows = [
+        (user, item, float(time))
+        for user, items in {"u": "abcd", "v": "abce"}.items()
+        for time, item in enumerate(items)
+    ]
+    run = run_stages(
+        make_config("TSLRecSASRec", rows, knowledge_source="co_interaction", group_count=2), stop_after="knowledge"
+    )
+    assert sorted(run.artifacts["knowledge"].item_tokens()) == ["a", "b"]  # the last two of each are held out
+
+
+def test_random_vectors_are_as_wide_as_the_llm(make_config: Callable[..., Any]) -> None:
+    run = run_stages(make_config("TSLRecSASRec", knowledge_source="random"), stop_after="knowledge")
+    assert run.artifacts["knowledge"].tensors()["knowledge"].shape[1] == 16
+
+
+def test_an_unknown_source_is_refused_before_anything_is_trained(make_config: Callable[..., Any]) -> None:
+    with pytest.raises(ValueError, match="knowledge_source .dice. is not one of sft, random, stage0"):
+        run_stages(make_config("TSLRecSASRec", knowledge_source="dice"))
