@@ -16,7 +16,8 @@ import torch
 
 import interactions
 from contenders import PREFIX, STOCK, Contender, check_same_data, ring
-from measure import Report, arguments, interleaved, say
+from measure import Report, arguments, say
+from recbole_tslrec.report.timing import interleaved
 from trial import TrialFailed
 
 OURS = "recbole_tslrec"

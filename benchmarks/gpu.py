@@ -30,7 +30,7 @@ import torch
 
 import attention
 import lengths
-from measure import Report, arguments, peak_bytes, say, seconds, synchronize
+from measure import Report, arguments, peak_bytes, say
 from models import (
     EMBEDDING_SIZE,
     INSTRUCTION_TOKENS,
@@ -51,6 +51,8 @@ from recbole_tslrec.llm.loading import free_memory
 from recbole_tslrec.reconstruction.batching import TokenBudget, split_step
 from recbole_tslrec.reconstruction.examples import UserExamples
 from recbole_tslrec.reconstruction.network import ReconstructionNetwork
+from recbole_tslrec.report.prompt_lengths import sample
+from recbole_tslrec.report.timing import seconds, synchronize
 from recbole_tslrec.tensor_file import TensorFile
 from steps import Training, budget_steps
 
@@ -184,7 +186,7 @@ def sample_examples(case: str, tokens: int, budget: int, model: Model, batch_siz
     mean = float((data.prompt_items + RESPONSE_TOKENS).mean())
     users = min(data.users, round(tokens / mean))
     full = max(1, int(budget / mean))  # users of a full micro-batch
-    return make_examples(lengths.sample(data.prompt_items, users), model_items(model), max(full, batch_size))
+    return make_examples(sample(data.prompt_items, users), model_items(model), max(full, batch_size))
 
 
 def model_items(model: Model) -> int:
@@ -270,7 +272,7 @@ def measure_epoch(model: Model, row: dict[str, Any], scale: Scale) -> dict[str, 
         raise TimeoutError(f"an epoch is expected to take {row['epoch seconds']:.0f} s")
     prompt_items = lengths.load("beauty").prompt_items
     if scale.epoch_users is not None:
-        prompt_items = lengths.sample(prompt_items, scale.epoch_users)
+        prompt_items = sample(prompt_items, scale.epoch_users)
     examples = make_examples(prompt_items, model_items(model), scale.batch_size)
     plan = budget_steps(examples, row["micro-batch"], PREFIX_ROW)
     training = Training(model.network, examples, plan, model.device, model.autocast)

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import lengths
+from recbole_tslrec.report.prompt_lengths import sample
 
 SEED = 2020
 
@@ -84,7 +85,7 @@ def provide(folder: Path, case: str, share: float = 1.0, given: Path | None = No
         data = lengths.load(case)
         length = data.history + lengths.HELD_OUT
         if share < 1:
-            length = lengths.sample(length, round(share * data.users))
+            length = sample(length, round(share * data.users))
         user, item = walk(length, round(share * data.items), (1, 2, 3), jumps=0.2)
         write(folder, name, user, item)
         return f"random walks as many and as long as the histories of {name}{part}"

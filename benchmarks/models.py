@@ -17,8 +17,8 @@ from recbole_tslrec.llm.loading import base_model
 from recbole_tslrec.llm.prompt import Prompt
 from recbole_tslrec.random_stream import own_random_stream
 from recbole_tslrec.reconstruction.examples import UserExamples
-from recbole_tslrec.reconstruction.histories import Histories
 from recbole_tslrec.reconstruction.network import ReconstructionNetwork
+from recbole_tslrec.report.prompt_lengths import random_examples
 
 # what Llama's tokenizer makes of the default prompt_instruction and prompt_response, BOS included
 INSTRUCTION_TOKENS, RESPONSE_TOKENS = 23, 2
@@ -180,12 +180,5 @@ def make_examples(item_counts: NDArray[np.int64], items: int, batch_size: int) -
         items: N.
         batch_size: users a step.
     """
-    random = np.random.default_rng(SEED)
-    users = len(item_counts)
-    histories = Histories(
-        [str(user) for user in range(users)],
-        random.integers(1, items + 1, int(item_counts.sum())),
-        np.concatenate([[0], np.cumsum(item_counts)]),
-    )
-    targets = torch.from_numpy(random.dirichlet(np.ones(GROUP_COUNT), users)).float()
-    return UserExamples(histories, targets, int(item_counts.max()), np.arange(users), batch_size, SEED)
+    targets = np.random.default_rng(SEED).dirichlet(np.ones(GROUP_COUNT), len(item_counts))
+    return random_examples(item_counts, items, torch.from_numpy(targets).float(), batch_size, SEED)

@@ -19,15 +19,18 @@ import numpy as np
 import torch
 
 import lengths
-from measure import Report, arguments, fastest, interleaved, peak_bytes, say
+from measure import Report, arguments, peak_bytes, say
 from models import SMALL, LLMSize, build_llm, build_network, copy_weights, make_examples
 from recbole_tslrec.llm.cost import MOST_TOKENS, Decoder, matmul_speed
 from recbole_tslrec.llm.layout import PADDED, PREFIX_ROW
 from recbole_tslrec.reconstruction.batching import MicroBatch
 from recbole_tslrec.reconstruction.examples import UserExamples
 from recbole_tslrec.reconstruction.network import ReconstructionNetwork
+from recbole_tslrec.report.llm_runs import random_steps
+from recbole_tslrec.report.prompt_lengths import sample
+from recbole_tslrec.report.timing import fastest, interleaved
 from rivals import PaddedCausalLM
-from steps import Training, budget_steps, full_tokens, random_steps
+from steps import Training, budget_steps, full_tokens
 
 OURS, CAUSAL_LM, SORTED = "prefix_row", "padded_causal_lm", "padded_sorted"
 _ITEMS = 1000  # of the tables of random item embeddings; more make no difference to a step
@@ -106,7 +109,7 @@ def measure_case(
 ) -> tuple[list[dict[str, Any]], dict[str, float]]:
     """The rows and ratios of a dataset."""
     users = scale.long_users if case == "ml1m_long" else scale.users
-    examples = make_examples(lengths.sample(lengths.load(case).prompt_items, users), _ITEMS, scale.batch_size)
+    examples = make_examples(sample(lengths.load(case).prompt_items, users), _ITEMS, scale.batch_size)
     settings = choose_settings(networks, examples, scale, device)
     runs = {
         name: Training(network, examples, plan(name, examples, settings[name]), device)

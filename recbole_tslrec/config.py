@@ -38,6 +38,7 @@ _CHOICES = {
     "sft_loss": ("mse", "kl"),
     "export_context": ("single", "users"),
     "knowledge_content": ("hidden", "hidden_and_categories"),
+    "fusion_projection": ("trained", "frozen"),
 }
 # Keys that say where and how a run happens, not what it computes.
 _RUN_KEYS = frozenset(
@@ -159,6 +160,7 @@ def training_settings(config: Any) -> dict[str, Any]:
     """The keys that decide what training a recommender computes, for the recipe of its artifact."""
     ours = own_defaults("", "")
     kept = {"load_col", "valid_metric", "train_neg_sample_args"}  # RecBole's, with a default of ours
+    kept |= {"minimum_epochs"} if config["minimum_epochs"] else set()  # at 0 an artifact of before it is found again
     kept |= {"train_mode", *(("loss_negatives", "loss_calibration") if config["loss_type"] in OWN_LOSSES else ())}
     return {
         key: value

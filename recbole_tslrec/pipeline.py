@@ -7,8 +7,8 @@ A Base model takes ``backbone`` and ``evaluation``; a CI model leaves ``targets`
 
 import shutil
 from collections.abc import Collection, Iterator
-from functools import partial
 from dataclasses import replace
+from functools import partial
 from logging import getLogger
 from pathlib import Path
 from typing import Any
@@ -28,8 +28,15 @@ from recbole_tslrec.artifacts import (
     write_json,
 )
 from recbole_tslrec.augmentation.fusion import check_fusion_type
-from recbole_tslrec.augmentation.knowledge import check_fusion_input, dataset_item_tokens
-from recbole_tslrec.augmentation.vectors import open_vectors
+from recbole_tslrec.augmentation.item_contexts import ItemContexts, sample_contexts
+from recbole_tslrec.augmentation.knowledge import (
+    check_fusion_input,
+    dataset_item_tokens,
+    fuses_categories,
+    grouping_names,
+    load_groupings,
+)
+from recbole_tslrec.augmentation.vectors import check_categories, open_vectors
 from recbole_tslrec.config import backbone_config, derive, fine_tuning_settings, settings_of, training_settings
 from recbole_tslrec.data import Data
 from recbole_tslrec.evaluation.artifact import EVALUATION_FORMAT, write_evaluation
@@ -42,12 +49,12 @@ from recbole_tslrec.evaluation.controls import (
     mean_targets,
     random_vectors,
 )
-from recbole_tslrec.llm.item_text import item_text_settings
+from recbole_tslrec.llm.item_text import ItemText, check_item_text, item_text_settings
 from recbole_tslrec.llm.precision import export_dtype
 from recbole_tslrec.model.tslrec import model_class
-from recbole_tslrec.reconstruction.grouping import check_group_count, group_counts, group_items, grouping_names
+from recbole_tslrec.reconstruction.grouping import check_group_count, group_counts, group_items
 from recbole_tslrec.reconstruction.histories import hold_out_users
-from recbole_tslrec.reconstruction.targets import joined_targets, load_groupings
+from recbole_tslrec.reconstruction.targets import joined_targets
 from recbole_tslrec.registry import split_model_name
 from recbole_tslrec.serving.saved_model import save_description
 from recbole_tslrec.stages import FUSED_TABLES, STAGES, Run
@@ -158,7 +165,7 @@ def group(run: Run) -> Artifact:
     def write(folder: Path) -> None:
         rows = run.artifacts["item_embeddings"].tensors()["item_embeddings"]
         counts = group_counts(config["group_count"])
-        tensors = {}
+        tensors: dict[str, Tensor] = {}
         for count, names in zip(counts, grouping_names(len(counts)), strict=True):
             tensors.update(zip(names, group_items(rows, count, config["seed"]), strict=True))
         write_item_table(folder, run.artifacts["item_embeddings"].item_tokens(), tensors)
@@ -229,6 +236,8 @@ def export(run: Run) -> Artifact:
 
     what = f"export the knowledge embeddings of {len(run.data.item_tokens)} items in {dtype}"
     settings = {"export_dtype": str(dtype), **item_text_settings(config, run.data.item_tokens)}
+    if not isinstance(config["group_count"], int):
+        settings["group_count"] = config["group_count"]  # how the columns of category_distribution fall apart
     if config["export_context"] != "single":
         keys = ["export_context", "eval_args", "prompt_max_items", "MAX_ITEM_LIST_LENGTH"]
         settings |= settings_of(config, [], keys)
@@ -238,9 +247,8 @@ def export(run: Run) -> Artifact:
     return run.stage("knowledge", what, write, settings, parents, shared=True)
 
 
-def _contexts(run: Run, item_text: Any) -> Any:
+def _contexts(run: Run, item_text: ItemText | None) -> ItemContexts | None:
     """The prompts that the export averages over, in the rows of ``item_embeddings``; ``None`` for the paper's."""
-    from recbole_tslrec.augmentation.item_contexts import sample_contexts
     from recbole_tslrec.reconstruction.fine_tuning import prompt_items
 
     if run.config["export_context"] == "single":
@@ -288,7 +296,9 @@ def augment(run: Run, family: str) -> Artifact:
     table, fusion = FUSED_TABLES[family]
     model = family + split_model_name(config["model"])[1]  # P2Rec is TSLRec
     pca = family == "TSLRec" and config["fusion_input"] == "pca"
-    fused = settings_of(config, ["fusion_input", "fusion_pca_"] if pca else [], [fusion])
+    content = ["knowledge_content"] if family == "TSLRec" and fuses_categories(config) else []
+    frozen = ["fusion_projection"] if family == "TSLRec" and config["fusion_projection"] == "frozen" else []
+    fused = settings_of(config, ["fusion_input", "fusion_pca_"] if pca else [], [fusion, *content, *frozen])
     settings = {**training_settings(config), **fused, "model": model}
     return run.stage("recommender", _describe_training(config), write, settings, [table])
 
@@ -333,6 +343,12 @@ def run_model_free(config: Any, row: str, rebuild: Collection[str] = (), data: D
 def _evaluation_settings(config: Any, row: str) -> dict[str, Any]:
     settings = settings_of(config, [], ["metrics", "topk", "eval_args", "metric_decimal_place"])
     return {**settings, "row": row, "format": EVALUATION_FORMAT}
+
+
+def row_name(config: Any) -> str:
+    """How a model's row is called in results: its family, or the control that stands in its place."""
+    family, _ = split_model_name(config["model"])
+    return config["knowledge_source"] if family == "TSLRec" and config["knowledge_source"] != SFT else family
 
 
 def augmented_config(run: Run, family: str) -> Any:
@@ -381,10 +397,13 @@ def check_settings(run: Run) -> None:
     if family == "TSLRec":
         check_fusion_input(config)
         check_knowledge_source(config["knowledge_source"])
+        if run.artifacts and fuses_categories(config):
+            check_categories(run.artifacts["knowledge"].folder)
     if not run.artifacts:
         check_group_count(config["group_count"], len(run.data.item_tokens))
         if family == "TSLRec":
             hold_out_users(len(run.data.full), config["sft_valid_ratio"], config["seed"])
+            check_item_text(config)
 
 
 def check_llm_settings(config: Any) -> None:

@@ -42,6 +42,13 @@ class RecommenderTrainer(StepwiseNanCheck, Trainer):  # type: ignore[misc]  # Re
         dense = [parameter for parameter in model.parameters() if all(parameter is not row for row in sparse)]
         return AdamWithSparseRows(dense, sparse, self.learning_rate)
 
+    def _valid_epoch(self, valid_data: Any, show_progress: bool = False) -> Any:
+        # RecBole compares the epochs without a better one with stopping_step right after this, and stops when they are
+        # more; train_loss_dict has an entry for each epoch that is done
+        may_stop = len(self.train_loss_dict) >= self.config["minimum_epochs"]
+        self.stopping_step = self.config["stopping_step"] if may_stop else self.epochs
+        return super()._valid_epoch(valid_data, show_progress=show_progress)
+
     def _save_checkpoint(self, epoch: int, verbose: bool = True, **kwargs: Any) -> None:
         write_tensors(Path(self.saved_model_file), self.model.state_dict())
 

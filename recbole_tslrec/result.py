@@ -1,6 +1,6 @@
 """What a run has found: metrics, seconds and folders, as a table and as JSON."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ from tabulate import tabulate
 
 from recbole_tslrec.artifacts import write_json
 from recbole_tslrec.evaluation.artifact import METRICS, TARGETS
+from recbole_tslrec.evaluation.figures import in_order, label
 from recbole_tslrec.evaluation.history_modes import shown_modes
 from recbole_tslrec.evaluation.model_free import MODEL_FREE
 from recbole_tslrec.registry import split_model_name
@@ -27,8 +28,8 @@ class Result:
         dataset: its name.
         seed: RecBole's.
         settings: what the run did, for the table's caption; ``eval_history`` is the mode of ``metrics``.
-        metrics: by row (Base, CI, TSLRec), then ``valid`` and ``test``, then RecBole's metric names; in the history mode
-            that was asked for, and ``unmasked`` where all were.
+        metrics: by row (Base, CI, TSLRec), then ``valid`` and ``test``, then RecBole's metric names; in the history
+            mode that was asked for, and ``unmasked`` where all were.
         modes: by row and part, then history mode, then metric.
         targets: by row and part, then ``repeat`` and ``explore``: the same for the users whose target is in their
             history, and for the others; ``users`` is their number.
@@ -93,20 +94,43 @@ class Result:
         return "\n".join([*lines, tabulate(stages, ["stage", "seconds", "", "saved in"], floatfmt=".1f")])
 
     def _metrics_table(self) -> str:
-        """A line per row and mode."""
         modes = shown_modes(self.settings["eval_history"])
-        lines = {(row, mode): parts["test"][mode] for row, parts in self.modes.items() for mode in modes}
-        return _table(["test", "history"], lines) if len(modes) > 1 else _table(["test"], _without_mode(lines))
+        return _table(("test", "history"), {(row, m): of["test"][m] for row, of in self.modes.items() for m in modes})
 
     def _targets_table(self) -> str:
-        """The same for the users whose target is in their history, and for the others."""
-        lines = {
-            (row, f"{kind} of {found['users']} users", mode): found[mode]
+        lines: dict[tuple[str, ...], dict[str, float]] = {
+            (row, kind, str(found["users"]), mode): found[mode]
             for row, parts in self.targets.items()
-            for kind, found in parts["test"].items()
+            for kind, found in parts.get("test", {}).items()
             for mode in shown_modes(self.settings["eval_history"])
         }
-        return _table(["test", "target", "history"], lines)
+        return _table(("test", "target", "users", "history"), lines)
 
     def _state(self, name: str) -> str:
         return f"reused, built in {self.built_in_seconds[name]:.1f} s" if self.reused[name] else "built"
+
+
+def _settings(run: Run) -> dict[str, Any]:
+    """What the stages of a run did, for the caption."""
+    config = run.config
+    if config["model"] in MODEL_FREE:
+        return {}
+    settings = {key: config[key] for key in TRAINING_SETTINGS if config[key] is not None}
+    for stage, keys in STAGE_SETTINGS.items():
+        if stage in run.reused:  # not where its artifact was given
+            settings.update({key: config[key] for key in keys})
+    family, _ = split_model_name(config["model"])
+    if family in FUSED_TABLES:
+        _, fusion = FUSED_TABLES[family]
+        settings[fusion] = config[fusion]
+    return settings
+
+
+def _table(labels: Sequence[str], lines: Mapping[tuple[str, ...], Mapping[str, float]]) -> str:
+    """A line per label; a metric that a line lacks is left empty."""
+    names = dict.fromkeys(name for figures in lines.values() for name in figures)
+    order = in_order(names)
+    header = [*labels, *map(label, order)]
+    body = [[*line, *(figures.get(name, "") for name in order)] for line, figures in lines.items()]
+    table: str = tabulate(body, header, floatfmt=".4f")
+    return table

@@ -9,7 +9,15 @@ import pytest
 import recbole.config
 import yaml
 
-from recbole_tslrec.config import Config, ConfigError, backbone_config, check_keys, derive, training_settings
+from recbole_tslrec.config import (
+    Config,
+    ConfigError,
+    backbone_config,
+    check_keys,
+    derive,
+    fine_tuning_settings,
+    training_settings,
+)
 from recbole_tslrec.registry import properties_folder
 
 PROPERTIES = properties_folder()
@@ -236,6 +244,32 @@ def test_setting_a_key_of_the_copy_leaves_the_original_alone() -> None:
 @pytest.mark.parametrize("model", ["CISASRec", "P2RecSASRec", "SASRec"])
 def test_all_families_share_the_training_of_a_backbone(model: str) -> None:
     assert backbone_settings(model) == backbone_settings("TSLRecSASRec")
+
+
+@pytest.mark.parametrize("option", ["target_view", "sft_loss"])
+def test_an_option_is_named_in_a_recipe_only_where_it_is_not_the_papers(option: str) -> None:
+    """So that an artifact that was made before there were any is found again."""
+    ours = {"target_view": "rest", "sft_loss": "kl"}[option]
+    paper = fine_tuning_settings(configure(model="TSLRecSASRec"))
+    assert option not in paper
+    assert fine_tuning_settings(configure(f"--{option}={ours}", model="TSLRecSASRec")) == {**paper, option: ours}
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("--target_view=others", r"target_view \[others\] is not one of own, rest"),
+        ("--sft_loss=ce", r"sft_loss \[ce\] is not one of mse, kl"),
+        ("--group_count=many", r"group_count must be a number such as 32, not \[many\]"),
+    ],
+)
+def test_an_option_that_does_not_exist_is_refused(argument: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        configure(argument)
+
+
+def test_a_list_of_group_counts_comes_through_the_command_line() -> None:
+    assert configure("--group_count=[32,128,512]")["group_count"] == [32, 128, 512]
 
 
 def test_backbones_differ_in_training() -> None:

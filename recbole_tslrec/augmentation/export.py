@@ -14,6 +14,7 @@ from tqdm import tqdm
 from recbole_tslrec import distributed
 from recbole_tslrec.artifacts import TENSORS
 from recbole_tslrec.augmentation.item_contexts import ItemContexts
+from recbole_tslrec.augmentation.vectors import CATEGORIES, KNOWLEDGE
 from recbole_tslrec.llm.item_text import ItemText
 from recbole_tslrec.llm.loading import LLMError, base_model
 from recbole_tslrec.reconstruction.network import ReconstructionNetwork
@@ -23,7 +24,6 @@ Block = tuple[int, int]  # the first item, and the one behind the last
 EncodeBlock = Callable[[int, int], tuple[Tensor, Tensor]]  # a block -> knowledge [n, H], category distribution [n, K]
 BLOCK = 1024  # items that are written and counted together
 _SECONDS_BETWEEN_MARKS = 10.0
-KNOWLEDGE, CATEGORIES = "knowledge", "category_distribution"
 
 
 def prepare_for_export(network: ReconstructionNetwork, dtype: torch.dtype) -> None:
@@ -131,8 +131,8 @@ def export_items(
 def _alone(network: ReconstructionNetwork, item_embeddings: TensorFile, batch_size: int) -> EncodeBlock:
     def encode(start: int, stop: int) -> tuple[Tensor, Tensor]:
         rows = item_embeddings.read_rows("item_embeddings", start, stop)
-        batches = zip(rows.split(batch_size), torch.arange(start + 1, stop + 1).split(batch_size), strict=True)
-        encoded = [encode_items(network, batch, _texts(network, items)) for batch, items in batches]
+        batches = (torch.split(part, batch_size) for part in (rows, torch.arange(start + 1, stop + 1)))
+        encoded = [encode_items(network, part, _texts(network, ids)) for part, ids in zip(*batches, strict=True)]
         knowledge, categories = (torch.cat(parts) for parts in zip(*encoded, strict=True))
         return knowledge, categories
 

@@ -15,6 +15,7 @@ from recbole_tslrec.augmentation.vector_files import VectorsError
 from recbole_tslrec.augmentation.vectors import read_vectors
 
 FUSION_INPUTS = ("knowledge", "pca")
+Grouping = tuple[Tensor, int]  # the group of each of the item ids 1..N, int64 [N], and the number of groups K
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ def dataset_item_tokens(dataset: Any) -> list[str]:
     return [str(token) for token in dataset.field2id_token[dataset.iid_field][1:]]
 
 
-def load_knowledge(path: str | Path, dataset: Any) -> Knowledge:
+def load_knowledge(path: str | Path, dataset: Any, with_categories: bool = False) -> Knowledge:
     """Item vectors in the order of a dataset's item ids, matched by external token.
 
     Items without a vector are counted in a warning; vectors of other items are left out.
@@ -45,6 +46,7 @@ def load_knowledge(path: str | Path, dataset: Any) -> Knowledge:
     Args:
         path: what :func:`recbole_tslrec.augmentation.vectors.read_vectors` reads.
         dataset: a RecBole dataset.
+        with_categories: as of :func:`recbole_tslrec.augmentation.vectors.read_vectors`.
 
     Raises:
         VectorsError: the vectors cannot be read, are not finite, or none is of an item of the dataset.
@@ -53,7 +55,7 @@ def load_knowledge(path: str | Path, dataset: Any) -> Knowledge:
     if hasattr(dataset, "saved_knowledge"):  # of a saved model, whose weights hold it
         saved: Knowledge = dataset.saved_knowledge
         return saved
-    vectors = read_vectors(path)
+    vectors = read_vectors(path, with_categories)
     tokens = dataset_item_tokens(dataset)
     row_of = {token: row for row, token in enumerate(vectors.tokens)}
     found = torch.tensor([-1] + [row_of.get(token, -1) for token in tokens])  # [N + 1]
@@ -82,16 +84,22 @@ def _warn_once(message: str) -> None:
 
 
 def fusion_knowledge(config: Any, dataset: Any) -> Knowledge:
-    """The knowledge that ``knowledge_path`` and ``fusion_input`` ask for.
+    """The knowledge that ``knowledge_path``, ``knowledge_content`` and ``fusion_input`` ask for.
 
     Raises:
         ValueError: a key of :func:`check_fusion_input` is wrong, or as :func:`load_knowledge`.
     """
     check_fusion_input(config)
-    knowledge = load_knowledge(config["knowledge_path"], dataset)
+    knowledge = load_knowledge(config["knowledge_path"], dataset, fuses_categories(config))
     if config["fusion_input"] == "knowledge":
         return knowledge
     return reduce_to_components(knowledge, config["fusion_pca_dimension"], config["fusion_pca_whiten"], config["seed"])
+
+
+def fuses_categories(config: Any) -> bool:
+    """Whether g-hat^v is fused beside h^v; control rows without an LLM have none, and are fused as they are."""
+    has_categories = config["knowledge_source"] in (None, "sft", "untuned")  # None: of stock RecBole
+    return bool(has_categories and config["knowledge_content"] == "hidden_and_categories")
 
 
 def reduce_to_components(knowledge: Knowledge, dimension: int, whiten: bool, seed: int) -> Knowledge:
@@ -152,8 +160,27 @@ def load_groups(folder: str | Path, dataset: Any) -> tuple[Tensor, int]:
     if hasattr(dataset, "saved_groups"):  # of a saved model, whose weights hold them
         saved: tuple[Tensor, int] = dataset.saved_groups
         return saved
+    (groups, group_count), *_ = load_groupings(folder, dataset)
+    return torch.cat([groups.new_zeros(1), groups]), group_count
+
+
+def load_groupings(folder: str | Path, dataset: Any) -> list[Grouping]:
+    """What Stage 1 predicts: the groupings of a ``groups`` artifact, of a ``group_count`` that is a list several.
+
+    Args:
+        folder: a ``groups`` artifact.
+        dataset: a RecBole dataset, whose item ids the groups follow.
+
+    Raises:
+        ArtifactError: the artifact is damaged or lacks items of the dataset.
+    """
     artifact = open_artifact(folder, "groups")
     rows = rows_of_tokens(artifact.item_tokens(), dataset_item_tokens(dataset), folder)
     tensors = artifact.tensors()
-    groups = tensors["groups"][rows]
-    return torch.cat([groups.new_zeros(1), groups]), len(tensors["centers"])
+    names = grouping_names(len(tensors) // 2)  # two tensors each
+    return [(tensors[groups][rows], len(tensors[centers])) for groups, centers in names]
+
+
+def grouping_names(count: int) -> list[tuple[str, str]]:
+    """The names of each grouping's groups and centers in a ``groups`` artifact; the first is named as an only one."""
+    return [("groups", "centers"), *((f"groups_{number}", f"centers_{number}") for number in range(2, count + 1))]

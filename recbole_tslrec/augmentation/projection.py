@@ -6,8 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from recbole_tslrec.augmentation.knowledge import Knowledge
-
-_BLOCK = 256  # rows in float64 at once: they stay in the cache
+from recbole_tslrec.augmentation.standardisation import center_and_norm, standardise
 
 
 class KnowledgeProjection(nn.Module):
@@ -20,6 +19,8 @@ class KnowledgeProjection(nn.Module):
     Args:
         knowledge: h, with rows [N + 1, H].
         dimension: d.
+        trained: whether the linear layer is learned; otherwise it stays as it was drawn (ours, for the ablation: what
+            does a random projection keep of the vectors?).
 
     Attributes:
         knowledge: the standardised rows, [N + 1, H].
@@ -39,7 +40,7 @@ class KnowledgeProjection(nn.Module):
     present: Tensor | None
     default: nn.Parameter | None
 
-    def __init__(self, knowledge: Knowledge, dimension: int) -> None:
+    def __init__(self, knowledge: Knowledge, dimension: int, trained: bool = True) -> None:
         super().__init__()
         rows, present, components = knowledge.rows, knowledge.present, knowledge.components
         complete = bool(present[1:].all())
@@ -53,7 +54,7 @@ class KnowledgeProjection(nn.Module):
         self.register_buffer("pca_center", None if components is None else components.center.clone())
         self.register_buffer("pca_axes", None if components is None else components.axes.clone())
         self.register_buffer("present", None if complete else present.clone())
-        self.linear = nn.Linear(rows.shape[1], dimension)
+        self.linear = nn.Linear(rows.shape[1], dimension).requires_grad_(trained)
         self.default = None if complete else nn.Parameter(torch.zeros(dimension))
         self._cast: tuple[Tensor, tuple[int, int]] | None = None
         self.register_load_state_dict_pre_hook(_check_saved)  # type: ignore[no-untyped-call]
@@ -109,24 +110,6 @@ class KnowledgeProjection(nn.Module):
         if self._cast is None or self._cast[0].dtype != dtype or self._cast[1] != made_of:
             self._cast = self.knowledge.to(dtype), made_of
         return self._cast[0]
-
-
-def center_and_norm(rows: Tensor) -> tuple[Tensor, Tensor]:
-    """The mean [H] of the rows [n, H], and their root-mean-square distance [] from it, in float64.
-
-    The distance of rows that are all alike is infinite, so that they become zero.
-    """
-    blocks = torch.split(rows, _BLOCK)
-    center = torch.stack([block.sum(dim=0, dtype=torch.float64) for block in blocks]).sum(dim=0) / len(rows)
-    squares = torch.stack([(block - center).square().sum() for block in blocks]).sum()
-    norm = (squares / len(rows)).sqrt()
-    is_rounding = norm <= 1e-12 * center.norm()  # float32 rows that differ at all differ by more
-    return center, norm.masked_fill(is_rounding, torch.inf)
-
-
-def standardise(rows: Tensor, center: Tensor, norm: Tensor) -> Tensor:
-    """(rows - center) / norm for [n, H], computed in float64 -> float32."""
-    return torch.cat([((block - center) / norm).float() for block in torch.split(rows, _BLOCK)])
 
 
 def _check_saved(module: nn.Module, saved: Mapping[str, Tensor], prefix: str, *_: object) -> None:

@@ -8,9 +8,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from recbole_tslrec.artifacts import Artifact, hash_file, open_artifact
+from recbole_tslrec.artifacts import TENSORS, Artifact, hash_file, open_artifact
+from recbole_tslrec.augmentation.standardisation import side_by_side
 from recbole_tslrec.augmentation.vector_files import READERS, TOKENS, VectorsError, pyarrow_parquet, tokens_beside
+from recbole_tslrec.tensor_file import TensorFile
 
+KNOWLEDGE, CATEGORIES = "knowledge", "category_distribution"  # h^v and g-hat^v in an artifact
 _BLOCK = 4096  # rows that are looked at at once
 
 
@@ -29,7 +32,7 @@ class ItemVectors:
     source: Path
 
 
-def read_vectors(path: str | Path) -> ItemVectors:
+def read_vectors(path: str | Path, with_categories: bool = False) -> ItemVectors:
     """Read item vectors; whole numbers as tokens become their decimal strings.
 
     Args:
@@ -38,6 +41,8 @@ def read_vectors(path: str | Path) -> ItemVectors:
             [N, H] with ``tokens.txt``; a ``.parquet`` file (a column of tokens, named ``item_id`` or the only one of
             text or whole numbers; a column of lists, or the remaining columns of numbers); or RecBole's atomic file
             ``.itememb`` (a ``token`` field and a ``float_seq`` field, or ``float`` fields).
+        with_categories: whether the category distributions of a ``knowledge`` artifact stand beside its vectors, see
+            :func:`recbole_tslrec.augmentation.standardisation.side_by_side`.
 
     Raises:
         VectorsError: no such file or an unknown one, tokens are missing, too few or given twice, or the vectors are
@@ -46,7 +51,9 @@ def read_vectors(path: str | Path) -> ItemVectors:
         ImportError: a ``.parquet`` file without pyarrow.
     """
     path = check_vectors_path(path)
-    tokens, rows = _read_artifact(path) if _is_artifact(path) else READERS[path.suffix](path)
+    if with_categories:
+        check_categories(path)
+    tokens, rows = _read_artifact(path, with_categories) if _is_artifact(path) else READERS[path.suffix](path)
     _check(path, tokens, rows)
     return ItemVectors(list(tokens), rows, path)
 
@@ -90,14 +97,30 @@ def open_vectors(path: str | Path) -> Artifact:
     return Artifact(path, {"files": hashes, "seconds": 0.0})
 
 
+def check_categories(path: str | Path) -> None:
+    """Refuse vectors that have no category distributions beside them.
+
+    Raises:
+        VectorsError: says so.
+    """
+    path = Path(path)
+    if not _is_artifact(path) or CATEGORIES not in TensorFile(path / TENSORS).shapes:
+        raise VectorsError(
+            f"{path} has vectors only, knowledge_content [hidden_and_categories] needs {CATEGORIES} too; give a "
+            "knowledge artifact of TSLRec, or set knowledge_content to hidden"
+        )
+
+
 def _is_artifact(path: Path) -> bool:
     """Whether a path is taken for that of an artifact, there or not."""
     return path.is_dir() or not path.suffix
 
 
-def _read_artifact(folder: Path) -> tuple[list[str], Tensor]:
+def _read_artifact(folder: Path, with_categories: bool) -> tuple[list[str], Tensor]:
     artifact = open_artifact(folder, "knowledge")
-    return artifact.item_tokens(), artifact.tensors()["knowledge"].float()
+    tensors = artifact.tensors()
+    rows = side_by_side(tensors[KNOWLEDGE], tensors[CATEGORIES]) if with_categories else tensors[KNOWLEDGE].float()
+    return artifact.item_tokens(), rows
 
 
 def _check(path: Path, tokens: Sequence[str], rows: Tensor) -> None:

@@ -1,7 +1,8 @@
 """Every work-around for RecBole 1.2.1 and the libraries under it, each with its reason; a file per subject.
 
-``apply()`` runs once, when ``recbole_tslrec`` is imported; plain RecBole models profit as well. Nothing outside this
-package patches RecBole, but for the lookup of names and properties in :mod:`recbole_tslrec.registry`.
+``apply()`` runs once, when ``recbole_tslrec`` is imported; plain RecBole models profit as well. Outside this
+package RecBole is patched in two places only, which make it find ours: names and properties in
+:mod:`recbole_tslrec.registry`, datasets and loaders in :mod:`recbole_tslrec.sequential.loading`.
 """
 
 from recbole_tslrec.compatibility import activations, checkpoints, importing, metrics, processes, time_order

@@ -46,7 +46,7 @@ def import_dataset(
     Raises:
         SourceError: the folder exists; a file cannot be read; the counts differ from the paper's. Nothing is written.
     """
-    if not name or Path(name).name != name:
+    if name in ("", "..") or Path(name).name != name:
         raise SourceError(f"dataset name [{name}] must be the name of a folder")
     folder = data_path / name
     _check_folder(folder, [source, *([items] if items else [])], overwrite)

@@ -150,9 +150,8 @@ def _read_s3rec(path: Path) -> pd.DataFrame:
                 continue
             user, *items = line.split()
             if not items or user in seen:
-                raise _malformed(
-                    path, number, f"is no `user item item ...`: {'no item' if not items else 'user again'}"
-                )
+                why = "has no item" if not items else f"names the user {user} again; a user has one line"
+                raise _malformed(path, number, why)
             seen.add(user)
             pairs += [(user, item) for item in items]
     return _with_places(pairs)

@@ -109,7 +109,8 @@ def count(
         items: N.
     """
     lengths = np.unique(user, return_counts=True)[1]
-    behind = np.repeat(lengths, lengths) - np.arange(len(user)) + np.repeat(np.cumsum(lengths) - lengths, lengths) - 1
+    ends = np.repeat(np.cumsum(lengths), lengths)
+    behind = ends - 1 - np.arange(len(user))  # the user's later interactions
     is_training = behind >= np.repeat(held_out(lengths), lengths)
     is_repeat = pd.DataFrame({"user": user, "item": item}).duplicated().to_numpy()
     is_test = (behind == 0) & np.repeat(held_out(lengths) > 0, lengths)

@@ -1,8 +1,8 @@
 """The files of an evaluation: the metrics in each history mode, and a table by user for each part.
 
-``metrics.json`` has ``{part: {mode: {metric: value}}}`` for the parts ``valid`` and ``test``, and under ``targets`` the same
-for two kinds of users: those whose target is in their history (``repeat``) and the others (``explore``), with their
-number: ``{part: {kind: {"users": number, mode: {metric: value}}}}``.
+``metrics.json`` has ``{part: {mode: {metric: value}}}`` for the parts ``valid`` and ``test``, and under ``targets`` the
+same for two kinds of users: those whose target is in their history (``repeat``) and the others (``explore``), with
+their number: ``{part: {kind: {"users": number, mode: {metric: value}}}}``.
 """
 
 from collections.abc import Callable
@@ -59,7 +59,7 @@ def write_evaluation(
         if not isinstance(rows.loader, FullSortEvalDataLoader):
             metrics[part] = {UNMASKED: beyond}
             continue
-        ranks = rank(rows).by_mode(rows.repeat, len(rows.popularity) - 1)
+        ranks = rank(rows).by_mode(rows.repeat, rows.item_count)
         metrics[part] = _by_mode(config, ranks)
         metrics[part][UNMASKED] = {**beyond, **metrics[part][UNMASKED]}
         metrics[TARGETS][part] = _by_target(config, ranks, rows.repeat)
@@ -86,7 +86,7 @@ def _by_target(config: Any, ranks: ByMode, repeat: NDArray[np.bool_]) -> dict[st
 
 def _frame(config: Any, data: Data, rows: HeldOut, ranks: ByMode) -> pd.DataFrame:
     columns: dict[str, Any] = {
-        "user_id": rows.user_tokens.astype(object),
+        "user_id": rows.user_tokens,
         "item_id": np.array(data.item_tokens, dtype=object)[rows.target - 1],
         **{f"rank_{mode}": of_mode for mode, of_mode in ranks.items()},
         "sequence_length": rows.sequence_length,

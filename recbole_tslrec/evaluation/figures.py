@@ -1,5 +1,6 @@
 """RecBole's metrics from ranks: over all users, and of each user."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ from numpy.typing import NDArray
 from recbole.evaluator.collector import DataStruct
 from recbole.evaluator.register import metric_information, metrics_dict
 
+from recbole_tslrec.config import derive
 from recbole_tslrec.sequential.ranking import hits
 
 
@@ -41,10 +43,18 @@ def figures_of_rows(config: Any, ranks: NDArray[np.int64]) -> dict[str, NDArray[
 
     A row's figure depends on its rank alone, so each rank's is computed once.
     """
-    from recbole_tslrec.config import derive
-
     whole = derive(config, metric_decimal_place=9)
     missed = max(config["topk"]) + 1  # and beyond
     by_rank = [figures(whole, np.array([rank])) for rank in range(1, missed + 1)]
     column = np.minimum(ranks, missed) - 1
     return {name: np.array([of[name] for of in by_rank], np.float32)[column] for name in by_rank[0]}
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Metric names in the order of the paper's tables: HR first, then by name, cut-offs as they come."""
+    return sorted(names, key=lambda name: (not name.startswith("hit"), name.split("@")[0]))
+
+
+def label(name: str) -> str:
+    """A metric as the paper writes it: ``hit@5`` is HR@5."""
+    return name.upper().replace("HIT", "HR")

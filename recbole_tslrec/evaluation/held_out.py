@@ -1,6 +1,7 @@
 """The held-out rows of a dataset, each with all that its user had before."""
 
 import functools
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -35,11 +36,9 @@ class HeldOut:
     """The rows of a part, in the order of RecBole's loader, and the histories before their targets.
 
     A history is all that stands before the target: for the test items the training and the validation items. It is not
-    cut to ``MAX_ITEM_LIST_LENGTH``. With ``benchmark_filename`` it is the list of the row itself, and the training part
-    of a user is the targets of its training rows.
+    cut to ``MAX_ITEM_LIST_LENGTH``.
 
     Attributes:
-        part: one of :data:`PARTS`.
         loader: RecBole's.
         user_tokens: external tokens, [R].
         target: item ids, int64 [R].
@@ -50,9 +49,8 @@ class HeldOut:
         popularity: training interactions of each item, by item id, int64 [N + 1].
     """
 
-    part: str
     loader: Any
-    user_tokens: NDArray[np.str_]
+    user_tokens: NDArray[np.object_]
     target: Integers
     items: Integers
     start: Integers
@@ -62,6 +60,11 @@ class HeldOut:
 
     def __len__(self) -> int:
         return len(self.target)
+
+    @property
+    def item_count(self) -> int:
+        """N."""
+        return len(self.popularity) - 1
 
     @functools.cached_property
     def repeat(self) -> NDArray[np.bool_]:
@@ -76,7 +79,7 @@ class HeldOut:
         """Slices of rows whose histories together are of a size to be looked at."""
         block = np.cumsum(self.length) // _ITEMS
         edges = [0, *(np.flatnonzero(np.diff(block)) + 1).tolist(), len(self)]
-        yield from (slice(start, stop) for start, stop in zip(edges, edges[1:], strict=False) if stop > start)
+        yield from (slice(start, stop) for start, stop in itertools.pairwise(edges) if stop > start)
 
     def distinct(self, rows: slice) -> Distinct:
         """The distinct items of the histories of some rows, which are counted from the first of them."""
@@ -97,66 +100,47 @@ class HeldOut:
 def held_out(data: Data, part: str) -> HeldOut:
     """The rows of a part.
 
+    A user's n interactions are n - 1 rows in the order of time, of which each part has some: a row's target is the one
+    behind the user's training interactions, its validation rows if they come first, and its rows above it.
+
     Args:
         data: the dataset.
         part: one of :data:`PARTS`.
 
     Raises:
-        ValueError: RecBole's rows do not follow the order of the interactions.
+        ValueError: the training part cannot be told (:func:`training_histories`), or the rows are in another order.
     """
-    loaders = dict(zip(("train", *PARTS), data.loaders, strict=True))
+    full, training = data.full, data.histories
+    loaders = dict(zip(PARTS, data.loaders[1:], strict=True))
     rows = loaders[part]._dataset
-    user_ids, target = _column(rows, rows.uid_field), _column(rows, rows.iid_field)
-    given = rows.benchmark_filename_list is not None
-    histories = _given_histories(rows) if given else _histories_before(data, part, user_ids, target)
-    training_lengths, training_items = _given_training(data) if given else _training(data)
+    user, target = _users(data, part), rows.inter_feat[rows.iid_field].numpy()
+    validated = np.bincount(_users(data, "valid"), minlength=len(full)) if part == "test" else np.zeros(len(full), int)
+    start, length = full.offsets[user], training.lengths[user] + validated[user] + _count_before(user)
+    if not np.array_equal(full.items[start + length], target):
+        raise ValueError(
+            f"the {part} rows of [{data.dataset.dataset_name}] are not in the order of the interactions, so that the "
+            "histories before them cannot be told; check eval_args, whose order must be TO"
+        )
     return HeldOut(
-        part=part,
         loader=loaders[part],
-        user_tokens=np.asarray(rows.field2id_token[rows.uid_field], dtype=str)[user_ids],
+        user_tokens=np.array(full.user_tokens, dtype=object)[user],
         target=target,
-        **histories,
-        sequence_length=training_lengths[user_ids],
-        popularity=np.bincount(training_items, minlength=rows.item_num),
+        items=full.items,
+        start=start,
+        length=length,
+        sequence_length=training.lengths[user],
+        popularity=np.bincount(training.items, minlength=rows.item_num),
     )
 
 
-def _column(dataset: Any, field: str) -> Integers:
-    values: Integers = dataset.inter_feat[field].numpy().astype(np.int64)
-    return values
-
-
-def _rows_per_user(dataset: Any) -> Integers:
-    """[users + 1], by user id."""
-    return np.bincount(_column(dataset, dataset.uid_field), minlength=dataset.user_num)
-
-
-def _histories_before(data: Data, part: str, user_ids: Integers, target: Integers) -> dict[str, Integers]:
-    """Where the history of each row lies among all interactions.
-
-    A user's n interactions are n - 1 rows in the order of time, of which each part has some (see
-    ``reconstruction/histories.py``): with t rows in the parts before and k before it in its own, a row's target is the
-    interaction number t + k + 1, counted from 0.
-    """
-    train, valid, _ = (loader._dataset for loader in data.loaders)
-    earlier = _rows_per_user(train) + (_rows_per_user(valid) if part == "test" else 0)
-    length = 1 + earlier[user_ids] + _count_before(user_ids)
-    offsets = np.zeros(train.user_num, dtype=np.int64)
-    offsets[_user_ids(data)] = data.full.offsets[:-1]
-    start = offsets[user_ids]
-    place = np.minimum(start + length, len(data.full.items) - 1)
-    if not np.array_equal(data.full.items[place], target):
-        raise ValueError(
-            f"the {part} rows of [{data.dataset.dataset_name}] do not follow the order of the interactions, so that the "
-            "histories before them cannot be told; check eval_args, whose order must be TO"
-        )
-    return {"items": data.full.items, "start": start, "length": length}
-
-
-def _user_ids(data: Data) -> Integers:
-    """The id of each user of ``data.full``."""
-    ids = data.dataset.field2token_id[data.dataset.uid_field]
-    return np.array([ids[token] for token in data.full.user_tokens], dtype=np.int64)
+def _users(data: Data, part: str) -> Integers:
+    """For each row of a part the place of its user in ``data.full``."""
+    rows = data.loaders[1 + PARTS.index(part)]._dataset
+    ids = rows.field2token_id[rows.uid_field]
+    place = np.zeros(rows.user_num, dtype=np.int64)  # [users + 1]
+    place[[ids[token] for token in data.full.user_tokens]] = np.arange(len(data.full))
+    users: Integers = place[rows.inter_feat[rows.uid_field].numpy()]
+    return users
 
 
 def _count_before(values: Integers) -> Integers:
@@ -166,22 +150,3 @@ def _count_before(values: Integers) -> Integers:
     count = np.empty_like(values)
     count[order] = np.arange(len(values)) - np.searchsorted(ordered, ordered)
     return count
-
-
-def _training(data: Data) -> tuple[Integers, Integers]:
-    """(interactions of each user id, items) of the training part."""
-    train, users = data.loaders[0]._dataset, _user_ids(data)
-    rows = _rows_per_user(train)
-    lengths = np.where(rows > 0, rows + 1, 0)  # t rows are t + 1 interactions
-    return lengths, data.full.first(lengths[users]).items
-
-
-def _given_training(data: Data) -> tuple[Integers, Integers]:
-    train = data.loaders[0]._dataset
-    return _rows_per_user(train), _column(train, train.iid_field)
-
-
-def _given_histories(dataset: Any) -> dict[str, Integers]:
-    lists = _column(dataset, f"{dataset.iid_field}{dataset.config['LIST_SUFFIX']}")  # [R, L], pads behind
-    length = _column(dataset, dataset.config["ITEM_LIST_LENGTH_FIELD"])
-    return {"items": lists.reshape(-1), "start": np.arange(len(lists)) * lists.shape[1], "length": length}

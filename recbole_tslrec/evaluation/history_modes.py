@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from recbole_tslrec.evaluation.figures import needs_ranks_only
+
 UNMASKED = "unmasked"
 MODES = (UNMASKED, "keep_target", "strict")
 ALL = "all"
@@ -63,7 +65,8 @@ def check_eval_history(config: Any) -> None:
     """Refuse an unknown mode, and a mode that the evaluation cannot have.
 
     Raises:
-        ValueError: ``eval_history`` is none of the modes, or masks the history where some items are ranked only.
+        ValueError: ``eval_history`` is none of the modes, or masks the history where only some items are ranked or
+            ``valid_metric`` needs more than ranks.
     """
     asked, known = config["eval_history"], (*MODES, ALL)
     if asked not in known:
@@ -72,6 +75,12 @@ def check_eval_history(config: Any) -> None:
         raise ValueError(
             f"eval_history [{asked}] needs the rank among all items, and eval_args has mode "
             f"[{config['eval_args']['mode']}]; set its mode to full, or eval_history to unmasked"
+        )
+    valid_metric = config["valid_metric"]
+    if UNMASKED not in shown_modes(asked) and not needs_ranks_only(valid_metric.partition("@")[0]):
+        raise ValueError(
+            f"eval_history [{asked}] has no figure of valid_metric [{valid_metric}], which needs more than ranks; set "
+            "eval_history to unmasked or all"
         )
 
 

@@ -26,7 +26,7 @@ class UserResults:
             (int64, the user's training interactions), ``target_popularity`` (int64, the target's training
             interactions), ``repeat`` (bool, the target is in the history), and each metric in each mode, such as
             ``ndcg@10_unmasked`` (float32).
-        about: ``dataset``, ``fingerprint``, ``model``, ``row``, ``seed``, ``part``, ``topk`` and ``items`` (their number).
+        about: ``dataset``, ``fingerprint``, ``model``, ``row``, ``seed``, ``part``, ``topk``, ``items`` (how many).
     """
 
     frame: pd.DataFrame

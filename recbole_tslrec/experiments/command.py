@@ -1,6 +1,7 @@
 """The command line that all reports share."""
 
 import argparse
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,11 +10,13 @@ from typing import Any
 import yaml
 
 from recbole_tslrec.config import Config, ConfigError, find_config_file
+from recbole_tslrec.experiments.protocol import quoted
 from recbole_tslrec.experiments.trials import PAPER_ROWS, ROWS
 from recbole_tslrec.registry import split_model_name
 
 DATASETS = ("beauty", "ml-1m", "yelp")
 MODELS = ("GRU4Rec", "Caser", "SASRec", "FMLPRec")
+_DEFAULT_ROWS = {"table2": PAPER_ROWS, "ablation": ("Base", "TSLRec")}  # of the other reports: Base, CI, TSLRec
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,7 @@ class Command:
         paper: put the paper's figures beside ours (table2).
         axes: what is varied (ablation).
         values: values of an axis in the place of its defaults (ablation).
+        line: the command line.
     """
 
     datasets: tuple[str, ...]
@@ -47,6 +51,12 @@ class Command:
     paper: bool = False
     axes: tuple[str, ...] = ()
     values: Mapping[str, Sequence[Any]] = field(default_factory=dict, hash=False)
+    line: str = ""
+
+    @property
+    def protocol(self) -> str:
+        """What a report quotes: the command line, the protocol, and where it deviates from that."""
+        return quoted(self)
 
     def config(self, model: str | None = None, dataset: str | None = None) -> Config:
         """The configuration of a run; of the first model and dataset where none is named.
@@ -69,14 +79,13 @@ def parse(name: str, argv: Sequence[str]) -> Command:
     for model in models:
         if split_model_name(model)[0] != "Base":
             raise ConfigError(f"--models names backbones, not [{model}]; choose its kind with --rows")
-    default_rows = PAPER_ROWS if name == "table2" else ("Base", "CI", "TSLRec")
     if given.jobs < 1:
         raise ConfigError(f"--jobs must be a whole number above 0, not [{given.jobs}]")
     return Command(
         datasets=_list(given.datasets),
         models=models,
         seeds=_seeds(given.seeds),
-        rows=_rows(given.rows) or default_rows,
+        rows=_rows(given.rows) or _DEFAULT_ROWS.get(name, ("Base", "CI", "TSLRec")),
         output_dir=Path(given.output_dir),
         jobs=given.jobs,
         budget=given.budget,
@@ -85,7 +94,19 @@ def parse(name: str, argv: Sequence[str]) -> Command:
         paper=getattr(given, "paper", False),
         axes=_list(getattr(given, "axes", "")),
         values=_values(getattr(given, "values", "")),
+        line=f"python -m recbole_tslrec report {name} {shlex.join(argv)}",
     )
+
+
+def key_of(argument: str) -> str:
+    """``--epochs=3`` is of the key ``epochs``."""
+    return argument.removeprefix("--").partition("=")[0]
+
+
+def override(arguments: Sequence[str], by: Sequence[str]) -> tuple[str, ...]:
+    """``--key=value`` arguments with some put into the place of those of the same keys."""
+    keys = set(map(key_of, by))
+    return (*(argument for argument in arguments if key_of(argument) not in keys), *by)
 
 
 def _parser(name: str) -> argparse.ArgumentParser:

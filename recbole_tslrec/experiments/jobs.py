@@ -9,9 +9,12 @@ from typing import Any
 from recbole_tslrec.artifacts import hash_file
 from recbole_tslrec.config import Config, ConfigError
 from recbole_tslrec.data import check_files
-from recbole_tslrec.experiments.command import Command
-from recbole_tslrec.experiments.trials import LLM_BASELINES, MODEL_FREE, ROWS, Outcome, Trial
+from recbole_tslrec.evaluation.model_free import MODEL_FREE
+from recbole_tslrec.experiments.command import Command, key_of, override
+from recbole_tslrec.experiments.trials import LLM_BASELINES, ROWS, Outcome, Trial
 from recbole_tslrec.model.backbones import BACKBONES
+
+_SHOWN_ONLY = ("eval_history", "show_progress")  # an evaluation holds every history mode
 
 
 @dataclass(frozen=True)
@@ -48,15 +51,20 @@ class Job:
         """The ``--key=value`` arguments of the run: those that make the row win over those given."""
         trial, given = self.trial, self.command.settings
         own = (*ROWS[trial.row].settings, f"--seed={trial.seed}")
-        if trial.backbone in BACKBONES and not BACKBONES[trial.backbone].causal and not _names(given, "train_mode"):
+        if (
+            trial.backbone in BACKBONES
+            and not BACKBONES[trial.backbone].causal
+            and "train_mode" not in map(key_of, given)
+        ):
             own += ("--train_mode=prefix",)  # a configuration file for all backbones may ask for all_positions
-        return (*(key for key in given if not _names(own, _name(key))), *own)
+        return override(given, own)
 
     @property
     def request(self) -> dict[str, Any]:
         """What decides the result, kept with it: a result of other settings is not taken for this one."""
+        arguments = sorted(key for key in self.keys if key_of(key) not in _SHOWN_ONLY)
         files = [hash_file(Path(file)) for file in self.command.config_files]
-        return {"model": self.trial.model, "arguments": sorted(self.keys), "config_files": files}
+        return {"model": self.trial.model, "arguments": arguments, "config_files": files}
 
     def config(self) -> Config:
         """The configuration of the run.
@@ -107,7 +115,7 @@ def check_jobs(jobs: Sequence[Job]) -> None:
     """
     kinds = {(job.trial.dataset, job.trial.model, job.trial.row, job.command): job for job in jobs}
     for job in kinds.values():
-        if _names(job.command.settings, "seed"):
+        if "seed" in map(key_of, job.command.settings):
             raise ConfigError("a report has --seeds=1,2,3 in the place of --seed")
         check_files(job.config())
 
@@ -119,11 +127,3 @@ def _read(file: Path) -> dict[str, Any] | None:
     except (FileNotFoundError, json.JSONDecodeError):
         return None
     return result
-
-
-def _names(keys: Iterable[str], name: str) -> bool:
-    return any(_name(key) == name for key in keys)
-
-
-def _name(key: str) -> str:
-    return key.removeprefix("--").partition("=")[0]

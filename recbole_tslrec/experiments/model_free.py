@@ -5,7 +5,8 @@ import sys
 from collections.abc import Sequence
 
 from recbole_tslrec.config import Config
-from recbole_tslrec.experiments.trials import MODEL_FREE, Trial
+from recbole_tslrec.evaluation.model_free import MODEL_FREE
+from recbole_tslrec.experiments.trials import Trial
 from recbole_tslrec.pipeline import run_model_free
 from recbole_tslrec.result import Result
 

@@ -2,8 +2,8 @@
 
 A trial is a process of ``python -m recbole_tslrec``, since one that dies must not take the others along. The trials of
 one dataset, backbone and seed are a chain and run one after another, so that the first of them trains the backbone that
-all share; ``--jobs`` runs chains side by side. A finished trial leaves a JSON, one that was stopped leaves the artifacts
-of its finished stages, and the same command goes on from both.
+all share; ``--jobs`` runs chains side by side. A finished trial leaves a JSON, one that was stopped leaves the
+artifacts of its finished stages, and the same command goes on from both.
 """
 
 import contextlib
@@ -20,10 +20,11 @@ from pathlib import Path
 from tqdm import tqdm
 
 from recbole_tslrec.artifacts import beside, write_json
+from recbole_tslrec.evaluation.model_free import MODEL_FREE
 from recbole_tslrec.experiments.budget import list_runs
 from recbole_tslrec.experiments.command import Command
 from recbole_tslrec.experiments.jobs import Job, chains, check_jobs
-from recbole_tslrec.experiments.trials import MODEL_FREE, Outcome, Trial
+from recbole_tslrec.experiments.trials import Outcome, Trial
 
 _POLL_SECONDS = 0.2
 

@@ -7,10 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from recbole_tslrec.artifacts import ArtifactError
+from recbole_tslrec.evaluation.artifact import METRICS, users_file
 from recbole_tslrec.evaluation.per_user import UserResults, read_users
-
-METRICS_FILE = "metrics.json"
-TEST_USERS_FILE = "test_users.parquet"
 
 
 @dataclass(frozen=True)
@@ -46,7 +44,6 @@ ROWS: dict[str, Row] = {
     "TSLRec": Row("TSLRec", (), "the paper's"),
 }
 LLM_BASELINES = ("POD", "P5", "LlamaRec", "E4SRec")
-MODEL_FREE = ("popularity", "last_items")
 PAPER_ROWS = (*LLM_BASELINES, "Base", "CI", "TSLRec")
 
 
@@ -116,7 +113,7 @@ class Outcome:
 
     def users(self) -> UserResults:
         """The per-user results on the test items; see ``evaluation/per_user.py``."""
-        return read_users(self.folder("evaluation") / TEST_USERS_FILE)
+        return read_users(self.folder("evaluation") / users_file("test"))
 
     def metrics(self, mode: str, part: str = "test") -> dict[str, float]:
         """Metric name (``ndcg@10``) to value in a history mode.
@@ -124,7 +121,7 @@ class Outcome:
         Raises:
             ArtifactError: the evaluation was written by a version that knew no modes.
         """
-        path = self.folder("evaluation") / METRICS_FILE
+        path = self.folder("evaluation") / METRICS
         modes = json.loads(path.read_text(encoding="utf-8"))[part]
         if mode not in modes:
             raise ArtifactError(f"{path} has no eval_history [{mode}]; run again with --rebuild=evaluation")

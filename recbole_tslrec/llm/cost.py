@@ -122,7 +122,8 @@ def instance_segments(
     """
     places = [np.arange(1, length) for length in history_lengths.tolist()]
     items = np.minimum(np.concatenate([np.empty(0, dtype=np.int64), *places]), max_items)
-    return (items * tokens_per_item).round().astype(np.int64) + response
+    segments: NDArray[np.int64] = (items * tokens_per_item).round().astype(np.int64) + response
+    return segments
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,14 @@
 """Words of items in the prompt, before their vectors (our option; the paper's prompt has the vectors alone)."""
 
+import functools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from logging import getLogger
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd  # type: ignore[import-untyped]
+import pandas as pd
 import torch
 from torch import Tensor
 
@@ -38,7 +38,7 @@ class ItemText:
         counts = torch.tensor([len(item) for item in tokens], dtype=torch.int64)
         return cls(torch.tensor(flat, dtype=torch.int64), counts)
 
-    @cached_property
+    @functools.cached_property
     def starts(self) -> Tensor:
         """Where the tokens of each item begin, int64 [M]."""
         return self.counts.cumsum(0) - self.counts
@@ -144,8 +144,14 @@ def read_item_texts(config: Any, tokens: Sequence[str]) -> list[str]:
             "prompt_item_text, or none"
         )
     if missing:
-        getLogger().info(f"{missing} of {len(found)} items have no text in {path}; their vectors stand alone")
+        _say_once(f"{missing} of {len(found)} items have no text in {path}; their vectors stand alone")
     return found
+
+
+@functools.cache
+def _say_once(message: str) -> None:
+    """Recipe, training and export each read the texts."""
+    getLogger().info(message)
 
 
 def _joined(parts: Iterable[str]) -> str:

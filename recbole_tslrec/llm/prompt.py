@@ -33,7 +33,7 @@ class Prompt:
         item = 1 + longest_text
         if room < item:
             raise ValueError(
-                f"the LLM's context of {context_length} tokens has no room for an item of {item} beside the prompt's "
+                f"the LLM's context of {context_length} tokens has no room for an item (of {item}) beside the prompt's "
                 f"{len(self.instruction) + len(self.response)} tokens; shorten prompt_instruction"
             )
         return room // item

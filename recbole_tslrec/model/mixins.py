@@ -52,7 +52,8 @@ class FusedItemsMixin:
 
 
 class KnowledgeMixin(FusedItemsMixin):
-    """Reads ``knowledge_path`` (a ``knowledge`` artifact or item vectors), ``fusion_input`` and ``fusion_type``.
+    """Reads ``knowledge_path`` (a ``knowledge`` artifact or item vectors), ``fusion_input``, ``fusion_type`` and
+    ``fusion_projection``.
 
     The new modules draw from a random stream of their own, so that the backbone starts and drops out as it would
     without them.
@@ -62,9 +63,11 @@ class KnowledgeMixin(FusedItemsMixin):
         _check_path(config, "knowledge_path", "a knowledge artifact")
         super().__init__(config, dataset)  # type: ignore[call-arg]
         with own_random_stream(config["seed"]):
-            knowledge = fusion_knowledge(config, dataset)
+            knowledge, trained = fusion_knowledge(config, dataset), config["fusion_projection"] != "frozen"
             self.fuse_items(
-                lambda dimension: KnowledgeProjection(knowledge, dimension), config["fusion_type"], len(knowledge.rows)
+                lambda dimension: KnowledgeProjection(knowledge, dimension, trained),
+                config["fusion_type"],
+                len(knowledge.rows),
             )
 
 

@@ -12,10 +12,11 @@ from recbole.data.interaction import Interaction
 from torch import Tensor
 
 from recbole_tslrec.artifacts import hash_arrays
+from recbole_tslrec.augmentation.knowledge import Grouping
 from recbole_tslrec.reconstruction.batching import plan_steps
 from recbole_tslrec.reconstruction.histories import Histories
 from recbole_tslrec.reconstruction.network import ITEM_SEQ, ITEM_SEQ_LEN, PREFERENCE_TARGET
-from recbole_tslrec.reconstruction.targets import Grouping, joined_targets
+from recbole_tslrec.reconstruction.targets import joined_targets
 from recbole_tslrec.reconstruction.views import split_histories
 
 
@@ -58,7 +59,8 @@ class UserExamples:
             return self.item_counts
         before = np.concatenate([[0], np.cumsum(self.item_tokens[self.histories.items])])
         ends = self.histories.offsets[1:]
-        return before[ends] - before[ends - self.item_counts]
+        counts: NDArray[np.int64] = before[ends] - before[ends - self.item_counts]
+        return counts
 
     @property
     def fingerprint(self) -> str:

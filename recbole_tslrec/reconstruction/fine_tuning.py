@@ -1,7 +1,6 @@
 """Stage 1 as a whole: from targets and stage-0 rows to a fine-tuned network, and back from its artifact."""
 
 import shutil
-from collections.abc import Sequence
 from dataclasses import replace
 from logging import getLogger
 from pathlib import Path
@@ -14,10 +13,10 @@ from torch import Tensor
 
 from recbole_tslrec import distributed
 from recbole_tslrec.artifacts import Artifact, open_artifact, rows_of_tokens
-from recbole_tslrec.augmentation.knowledge import dataset_item_tokens
+from recbole_tslrec.augmentation.knowledge import dataset_item_tokens, load_groupings
 from recbole_tslrec.config import PAPER_TASK, derive
 from recbole_tslrec.llm.cost import plan_memory
-from recbole_tslrec.llm.item_text import MOST_TEXT_TOKENS, ItemText, check_item_text, text_columns
+from recbole_tslrec.llm.item_text import MOST_TEXT_TOKENS, ItemText, text_columns
 from recbole_tslrec.llm.loading import context_length, load_llm_config
 from recbole_tslrec.reconstruction.checkpoint import embedding_size, load_trained_weights
 from recbole_tslrec.reconstruction.estimate import estimate_epoch
@@ -31,7 +30,6 @@ from recbole_tslrec.reconstruction.network import (
     task_errors,
 )
 from recbole_tslrec.reconstruction.resume import STEP_CHECKPOINTS, latest_step_checkpoint
-from recbole_tslrec.reconstruction.targets import load_groupings
 from recbole_tslrec.reconstruction.trainer import CHECKPOINT, SFTTrainer
 
 
@@ -117,7 +115,7 @@ def split_users(examples: UserExamples, valid_ratio: float) -> tuple[UserExample
     return train, valid.in_epoch(0)
 
 
-def loss_of_mean_target(train: UserExamples, valid: UserExamples, group_counts: Sequence[int], loss: str) -> float:
+def loss_of_mean_target(train: UserExamples, valid: UserExamples, group_counts: list[int], loss: str) -> float:
     """The validation loss of a prediction that ignores the user: the mean target of the training users.
 
     A group that none of them has gets a share of about 1e-7, so that the loss ``kl`` is finite.
@@ -168,7 +166,6 @@ def check_prompt(config: Any) -> None:
     Raises:
         ValueError: says how much it needs.
     """
-    check_item_text(config)
     longest_text = MOST_TEXT_TOKENS if text_columns(config) else 0
     configured_prompt(config).max_items(context_length(load_llm_config(config)), longest_text)
 

@@ -35,25 +35,20 @@ def group_items(item_embeddings: Tensor, group_count: int, seed: int) -> tuple[T
     return torch.from_numpy(groups.astype(np.int64)), torch.from_numpy(kmeans.cluster_centers_.astype(np.float32))
 
 
-def group_counts(group_count: int | Sequence[int]) -> tuple[int, ...]:
+def group_counts(group_count: int | Sequence[int]) -> list[int]:
     """K of each grouping: ``group_count`` is one number, or a list for several granularities (our option)."""
-    return (group_count,) if isinstance(group_count, int) else tuple(group_count)
-
-
-def grouping_names(count: int) -> list[tuple[str, str]]:
-    """The names of each grouping's groups and centers in a ``groups`` artifact; the first is named as an only one."""
-    return [("groups", "centers"), *((f"groups_{number}", f"centers_{number}") for number in range(2, count + 1))]
+    return [group_count] if isinstance(group_count, int) else list(group_count)
 
 
 def check_group_count(group_count: int | Sequence[int], item_count: int) -> None:
-    """Raise ``ValueError`` if ``item_count`` items cannot fall into ``group_count`` groups, or a list is none."""
+    """Raise ``ValueError`` if ``item_count`` items cannot fall into ``group_count`` groups, or in one of a list."""
     if not isinstance(group_count, (int, list, tuple)) or group_count in ([], ()):
         raise ValueError(f"group_count must be a whole number or a list of such, not [{group_count}]")
     counts = group_counts(group_count)
-    if len(set(counts)) < len(counts):
-        raise ValueError(f"group_count {list(counts)} has a number twice; give each granularity once")
     for count in counts:
         if not isinstance(count, int) or not 2 <= count <= item_count:
             raise ValueError(
                 f"group_count [{count}] must lie between 2 and the number of items [{item_count}]; set --group_count"
             )
+    if len(set(counts)) < len(counts):
+        raise ValueError(f"group_count {counts} has a number twice; give each once")

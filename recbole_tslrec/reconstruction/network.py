@@ -1,6 +1,6 @@
 """Eq. 2 and Eq. 3: the predicted preference distribution and its loss."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -43,11 +43,11 @@ def kl_divergence(logits: Tensor, target: Tensor) -> Tensor:
     Returns:
         [B].
     """
-    cross_entropy = -(target * torch.log_softmax(logits, dim=1)).sum(dim=1)
-    return cross_entropy + torch.special.xlogy(target, target).sum(dim=1)
+    cross_entropy = -(target * torch.log_softmax(logits, dim=1)).sum(dim=1)  # [B]
+    return cross_entropy + torch.xlogy(target, target).sum(dim=1)
 
 
-def task_errors(logits: Tensor, target: Tensor, group_counts: Sequence[int], loss: str) -> Tensor:
+def task_errors(logits: Tensor, target: Tensor, group_counts: list[int], loss: str) -> Tensor:
     """The error of each user, with several groupings the mean over them (our choice).
 
     Args:
@@ -59,21 +59,25 @@ def task_errors(logits: Tensor, target: Tensor, group_counts: Sequence[int], los
     Returns:
         [B].
     """
-    parts = zip(logits.split(list(group_counts), dim=1), target.split(list(group_counts), dim=1), strict=True)
     errors = [
         kl_divergence(scores, wanted) if loss == "kl" else reconstruction_error(torch.softmax(scores, dim=1), wanted)
-        for scores, wanted in parts
+        for scores, wanted in _of_each_grouping(logits, target, group_counts)
     ]
     return torch.stack(errors).mean(dim=0)
 
 
-def favourite_agrees(logits: Tensor, target: Tensor, group_counts: Sequence[int]) -> Tensor:
+def favourite_agrees(logits: Tensor, target: Tensor, group_counts: list[int]) -> Tensor:
     """Whether the predicted favourite group is one of the target's, with several groupings the share that is; [B]."""
     agree = []
-    for scores, wanted in zip(logits.split(list(group_counts), 1), target.split(list(group_counts), 1), strict=True):
+    for scores, wanted in _of_each_grouping(logits, target, group_counts):
         favourite = wanted.gather(1, scores.argmax(dim=1, keepdim=True)).squeeze(1)  # [B]
         agree.append((favourite == wanted.max(dim=1).values).float())
     return torch.stack(agree).mean(dim=0)
+
+
+def _of_each_grouping(logits: Tensor, target: Tensor, group_counts: list[int]) -> Iterator[tuple[Tensor, Tensor]]:
+    """Logits and target of one grouping after the other, [B, K] each."""
+    return zip(torch.split(logits, group_counts, dim=1), torch.split(target, group_counts, dim=1), strict=True)
 
 
 class ReconstructionNetwork(nn.Module):
@@ -118,7 +122,7 @@ class ReconstructionNetwork(nn.Module):
 
     def predict_distribution(self, hidden: Tensor) -> Tensor:
         """Eq. 2: h [B, H] -> g-hat = softmax(W_gp h + b_gp) [B, K]; several groupings have a softmax each."""
-        parts = self.scores(hidden).split(list(self.group_counts), dim=1)
+        parts = torch.split(self.scores(hidden), self.group_counts, dim=1)
         return torch.cat([torch.softmax(scores, dim=1) for scores in parts], dim=1)
 
     def trainable(self) -> dict[str, nn.Parameter]:

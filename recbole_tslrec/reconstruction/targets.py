@@ -1,32 +1,13 @@
 """The preference target (Section 4.1): how a user's training interactions spread over the groups."""
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from recbole_tslrec.artifacts import open_artifact, rows_of_tokens
-from recbole_tslrec.augmentation.knowledge import dataset_item_tokens
-from recbole_tslrec.reconstruction.grouping import grouping_names
+from recbole_tslrec.augmentation.knowledge import Grouping
 from recbole_tslrec.reconstruction.histories import Histories
-
-# the group of item ids 1..N, int64 [N], and the number of groups K
-Grouping = tuple[Tensor, int]
-
-
-def load_groupings(folder: Path, dataset: Any) -> list[Grouping]:
-    """The groupings of a ``groups`` artifact, one or several, in the order of a dataset's item ids.
-
-    Raises:
-        ArtifactError: the artifact is damaged or lacks items of the dataset.
-    """
-    artifact = open_artifact(folder, "groups")
-    rows = rows_of_tokens(artifact.item_tokens(), dataset_item_tokens(dataset), folder)
-    tensors = artifact.tensors()
-    return [(tensors[groups][rows], len(tensors[centers])) for groups, centers in grouping_names(len(tensors) // 2)]
 
 
 def joined_targets(histories: Histories, groupings: Sequence[Grouping]) -> Tensor:

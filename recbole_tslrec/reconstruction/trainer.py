@@ -229,7 +229,7 @@ class SFTTrainer(StepwiseNanCheck, Trainer):  # type: ignore[misc]  # RecBole is
         model_file: str | None = None,
         show_progress: bool = False,
     ) -> dict[str, float]:
-        """The loss that ``sft_loss`` names, and ``top1``: how often the predicted favourite group is one of the target's.
+        """The loss of ``sft_loss``, and ``top1``: how often the predicted favourite group is one of the target's.
 
         Args:
             eval_data: users.

@@ -22,19 +22,12 @@ def main(argv: Sequence[str]) -> None:
     if name not in NAMES:
         raise ValueError(f"report [{name}] does not exist; the reports are {', '.join(NAMES)}")
     command = parse(name, argv[1:])
-    _check_matplotlib()
+    from recbole_tslrec.report.figures import new_figure
     from recbole_tslrec.report.page import write_page
 
+    new_figure(1, 1)  # without matplotlib this says so now, and not behind hours of training
     try:
         page = importlib.import_module(f"recbole_tslrec.report.{name}").build(command)
     except OnlyListed:  # --budget
         return
     sys.stdout.write(f"\n{page.title}: {write_page(page, command.output_dir)}\n")
-
-
-def _check_matplotlib() -> None:
-    try:
-        import matplotlib
-    except ImportError as error:
-        raise ImportError("reports need matplotlib; install it with: pip install 'recbole_tslrec[report]'") from error
-    matplotlib.use("Agg")  # figures are files; no window is opened

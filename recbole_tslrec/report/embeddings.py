@@ -89,7 +89,7 @@ def maps_section(outcome: Outcome, command: Command) -> Section:
     text = f"{len(drawn)} of {len(tokens)} items, coloured by k-means group (K = {group_count}), seed {trial.seed}. "
     text += " ".join(f"{each.name}: {each.method}." for each in maps)
     name = f"{trial.dataset} {trial.backbone}"
-    return Section(name, text, figure=still(maps, items), interactive=interactive(maps, items))
+    return Section(name, text, figure=still(maps, items), interactive=interactive(maps, items, name))
 
 
 def sample(count: int, seed: int) -> NDArray[np.int64]:
@@ -138,8 +138,14 @@ def still(maps: list[Map], items: Items) -> "Figure":
     return figure
 
 
-def interactive(maps: list[Map], items: Items) -> str:
-    """The maps as html, without plotly's own script; a point tells its item and group."""
+def interactive(maps: list[Map], items: Items, name: str) -> str:
+    """The maps as html, without plotly's own script; a point tells its item and group.
+
+    Args:
+        maps: side by side.
+        items: of each point.
+        name: unique in a page.
+    """
     from plotly.graph_objects import Figure, Scattergl
     from plotly.subplots import make_subplots
 
@@ -155,7 +161,7 @@ def interactive(maps: list[Map], items: Items) -> str:
         )
         drawing.add_trace(points, row=1, col=column)
     drawing.update_layout(showlegend=False, height=520, margin={"l": 20, "r": 20, "t": 40, "b": 20})
-    return str(drawing.to_html(full_html=False, include_plotlyjs=False))
+    return str(drawing.to_html(full_html=False, include_plotlyjs=False, div_id=f"map-{name.replace(' ', '-')}"))
 
 
 def hover_texts(items: Items) -> list[str]:

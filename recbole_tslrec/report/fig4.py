@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import pandas as pd  # type: ignore[import-untyped]
+import pandas as pd
 from numpy.typing import NDArray
 from sklearn.metrics import normalized_mutual_info_score
 from sklearn.metrics.cluster import contingency_matrix
@@ -44,7 +44,8 @@ class Categories:
     @property
     def inferred(self) -> NDArray[np.int64]:
         """The category with the largest probability, [N]."""
-        return self.distribution.argmax(axis=1)
+        inferred: NDArray[np.int64] = self.distribution.argmax(axis=1)
+        return inferred
 
 
 def build(command: Command) -> Page:
@@ -56,8 +57,8 @@ def build(command: Command) -> Page:
     trials = trials_of(replace(command, rows=("TSLRec",)))
     found = [read_categories(outcome, command) for outcome in outcomes(trials, command)]
     first = [categories for categories in found if categories.trial.seed == command.seeds[0]]
-    sections = [shares_section(found), labels_section(found), *map(confusion_section, first)]
-    return Page("fig4", "Fig. 4: inferred categories and k-means groups", "", sections)
+    sections = [shares_section(found), labels_section(found), *map(confusion_section, first)] if found else []
+    return Page("fig4", "Fig. 4: inferred categories and k-means groups", command.protocol, sections)
 
 
 def read_categories(outcome: Outcome, command: Command) -> Categories:
@@ -91,7 +92,8 @@ def confusion(groups: NDArray[np.int64], inferred: NDArray[np.int64], group_coun
     """Items by k-means group (row) and inferred category (column), both in the order of the groups' sizes, [K, K]."""
     counts = np.bincount(groups * group_count + inferred, minlength=group_count**2).reshape(group_count, group_count)
     order = by_size(groups, group_count)
-    return counts[np.ix_(order, order)]
+    ordered: NDArray[np.int64] = counts[np.ix_(order, order)]
+    return ordered
 
 
 def by_size(groups: NDArray[np.int64], group_count: int) -> NDArray[np.int64]:
@@ -128,23 +130,20 @@ def confusion_section(categories: Categories) -> Section:
     """Which groups are taken for which; for one run, since the groups of another seed are others."""
     trial, group_count = categories.trial, categories.distribution.shape[1]
     items = confusion(categories.groups, categories.inferred, group_count)  # [K, K]
-    totals = items.sum(axis=1)
-    shares = items / np.maximum(totals, 1)[:, None]
+    sizes = np.maximum(items.sum(axis=1), 1)
     elsewhere = np.where(np.eye(group_count, dtype=bool), -1, items)
-    order = by_size(categories.groups, group_count)
     table = pd.DataFrame(
         {
-            "group": order,
-            "items": totals,
+            "group": np.arange(group_count),
+            "items": items.sum(axis=1),
             "inferred items": items.sum(axis=0),
-            "C1": shares.diagonal(),
-            "mostly taken for": order[elsewhere.argmax(axis=1)],
-            "share": elsewhere.max(axis=1) / np.maximum(totals, 1),
+            "C1": items.diagonal() / sizes,
+            "mostly taken for": elsewhere.argmax(axis=1),
+            "share": elsewhere.max(axis=1) / sizes,
         }
     )
-    ordered = "the largest first"
-    figure = heat_map(shares, f"k-means group, {ordered}", "inferred category, same order", "share of the group")
-    text = f"Items of each k-means group (row) by inferred category (column), groups by size, seed {trial.seed}."
+    figure = heat_map(items / sizes[:, None], "k-means group", "inferred category", "share of the group's items")
+    text = f"Seed {trial.seed}. Groups and categories are numbered by the size of the group, the largest is 0."
     return Section(f"Confusion {trial.dataset} {trial.backbone}", text, table, figure)
 
 

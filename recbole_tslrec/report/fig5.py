@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd  # type: ignore[import-untyped]
+import pandas as pd
 from numpy.typing import NDArray
 
+from recbole_tslrec.evaluation.figures import label
 from recbole_tslrec.evaluation.history_modes import shown_modes
 from recbole_tslrec.evaluation.per_user import UserResults, check_comparable
 from recbole_tslrec.evaluation.significance import interval
@@ -17,11 +18,12 @@ from recbole_tslrec.experiments.runner import outcomes
 from recbole_tslrec.experiments.trials import Outcome
 from recbole_tslrec.report.figures import new_figure, points_with_intervals
 from recbole_tslrec.report.page import Page, ReportError, Section
+from recbole_tslrec.report.table2 import best_and_second
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-METRICS = {"ndcg@10": "NDCG@10", "hit@10": "HR@10"}
+METRICS = ("ndcg@10", "hit@10")
 ACTIVITY_GROUPS = 5
 POPULARITY_ENDS = (3, 10, 30)  # the last bin of target popularity is above
 
@@ -50,14 +52,15 @@ def build(command: Command) -> Page:
         ValueError: runs differ in data or modes.
     """
     trials = [trial for trial in trials_of(command) if trial.backbone]
+    rows = list(dict.fromkeys(trial.row for trial in trials))
     finished: dict[tuple[str, str], list[Outcome]] = {}
     for outcome in outcomes(trials, command):
         finished.setdefault((outcome.trial.dataset, outcome.trial.backbone), []).append(outcome)
     asked = command.config()["eval_history"]
     sections = [
-        section(f"{dataset} {backbone}", mode, results)
+        section(f"{dataset} {backbone}", mode, results, [row for row in rows if row not in results])
         for (dataset, backbone), found in finished.items()
-        for results in [by_row(found, command.rows)]
+        for results in [by_row(found, rows)]
         for mode in shown_modes(asked)
     ]
     return Page("fig5", "Fig. 5: metrics by user activity and by target popularity", command.protocol, sections)
@@ -80,13 +83,14 @@ def by_row(found: Sequence[Outcome], rows: Sequence[str]) -> dict[str, list[User
     return {row: [by_trial[row, seed].users() for seed in seeds] for row in present}
 
 
-def section(name: str, mode: str, results: Mapping[str, Sequence[UserResults]]) -> Section:
+def section(name: str, mode: str, results: Mapping[str, Sequence[UserResults]], lacking: Sequence[str] = ()) -> Section:
     """Means and intervals of every row in every group.
 
     Args:
         name: of the data and backbone.
         mode: the history mode.
         results: for each row those of its seeds.
+        lacking: rows that have none.
 
     Raises:
         ValueError: results differ in data, modes or users.
@@ -99,13 +103,17 @@ def section(name: str, mode: str, results: Mapping[str, Sequence[UserResults]]) 
     }
     cuts = (by_activity(users["sequence_length"].to_numpy()), by_popularity(users["target_popularity"].to_numpy()))
     table = pd.concat([group_means(cut, values) for cut in cuts], ignore_index=True)
+    seeds = ", ".join(str(seed.about["seed"]) for seed in next(iter(results.values())))
     text = (
-        f"eval_history {mode}. Means over users with 95% bootstrap intervals; a user's value is the mean over "
-        f"{len(next(iter(results.values())))} seed(s), so the intervals hold the chance of the users, not of the seeds. "
-        "Lengths and popularity count training interactions."
+        f"eval_history {mode}. Means over users with 95% bootstrap intervals. A user's value is the mean over seeds "
+        f"({seeds}), so the intervals hold the chance of the users, not that of the seeds. Sequence length and target "
+        "popularity count training interactions."
     )
     drawing = figure(table, f"{name}, {mode}")
-    return Section(f"{name} {mode}", text, table, drawing, emphasis=best_rows(table), note="Bold: best in its group.")
+    note = "Best of each group bold, second underlined."
+    if lacking:
+        note += f" No run has finished of {', '.join(lacking)}."
+    return Section(f"{name} {mode}", text, table, drawing, emphasis=marks(table), note=note)
 
 
 def over_seeds(seeds: Sequence[UserResults], column: str) -> NDArray[np.float64]:
@@ -134,21 +142,27 @@ def group_means(cut: Groups, values: Mapping[str, Mapping[str, NDArray[np.float6
         values: of each user, [U], by row and metric.
     """
     rows = []
-    for number, label in enumerate(cut.labels):
+    for number, group in enumerate(cut.labels):
         members = cut.members == number
         for row, metrics in values.items():
-            found: dict[str, object] = {"by": cut.by, "group": label, "users": int(members.sum()), "row": row}
-            for metric, name in METRICS.items():
+            found: dict[str, object] = {"by": cut.by, "group": group, "users": int(members.sum()), "row": row}
+            for metric in METRICS:
+                name = label(metric)
                 low, high = interval(metrics[metric][members])
                 found |= {name: float(metrics[metric][members].mean()), f"{name} low": low, f"{name} high": high}
             rows.append(found)
     return pd.DataFrame(rows)
 
 
-def best_rows(table: pd.DataFrame) -> dict[tuple[int, str], str]:
-    """The largest mean of each group and metric."""
-    groups = table.groupby(["by", "group"])
-    return {(int(row), name): "best" for name in METRICS.values() for row in groups[name].idxmax()}
+def marks(table: pd.DataFrame) -> dict[tuple[int, str], str]:
+    """The best and second rows of each group and metric; none where no row has a hit."""
+    return {
+        (int(members.index[row]), name): mark
+        for name in map(label, METRICS)
+        for _, members in table.groupby(["by", "group"])[name]
+        if members.any()
+        for row, mark in best_and_second(members.tolist()).items()
+    }
 
 
 def figure(table: pd.DataFrame, title: str) -> "Figure":
@@ -157,8 +171,9 @@ def figure(table: pd.DataFrame, title: str) -> "Figure":
     drawing, axes = new_figure(6 * len(cuts), 3 * len(METRICS), len(METRICS), len(cuts))
     for column, by in enumerate(cuts):
         part = table[table["by"] == by]
-        labels = [f"{group}\n{users:,} users" for group, users in dict(zip(part["group"], part["users"])).items()]
-        for line, name in enumerate(METRICS.values()):
+        groups = part.drop_duplicates("group")
+        labels = [f"{group}\n{users:,} users" for group, users in zip(groups["group"], groups["users"], strict=True)]
+        for line, name in enumerate(map(label, METRICS)):
             rows = {
                 str(row): tuple(own[f"{name}{end}"].tolist() for end in ("", " low", " high"))
                 for row, own in part.groupby("row", sort=False)

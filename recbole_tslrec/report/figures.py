@@ -91,9 +91,10 @@ def points_with_intervals(
     """
     places = np.arange(len(labels))
     for number, (name, (means, lows, highs)) in enumerate(rows.items()):
-        shifted = places + 0.2 * (number - (len(rows) - 1) / 2)
+        shifted = places + 0.6 / len(rows) * (number - (len(rows) - 1) / 2)
         errors = np.maximum([np.subtract(means, lows), np.subtract(highs, means)], 0)  # [2, groups]
-        axes.errorbar(shifted, means, errors, fmt="o", capsize=3, label=name, color=COLOURS[number % len(COLOURS)])
+        colour = COLOURS[number % len(COLOURS)]
+        axes.errorbar(shifted, means, errors, fmt="o", capsize=3, label=name, color=colour, clip_on=False)
     axes.set_xticks(places, labels)
     axes.set_ylim(bottom=0)
     axes.grid(axis="y", alpha=0.3)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd  # type: ignore[import-untyped]
+import pandas as pd
 
 _LABELS = ("categories", "category", "class", "genres", "genre")  # the first that is there is read
 _TITLES = ("title", "movie_title", "name", "keyphrase")

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd  # type: ignore[import-untyped]
+import pandas as pd
 from filelock import FileLock
 
 from recbole_tslrec.artifacts import beside, replace_folder, write_json
@@ -89,8 +89,10 @@ def write_page(page: Page, output_dir: str | Path) -> Path:
         The path of ``index.html``.
 
     Raises:
-        ReportError: two sections would write the same files, or the report's folder holds something else.
+        ReportError: there is no section, two would write the same files, or the report's folder holds something else.
     """
+    if not page.sections:
+        raise ReportError(f"{page.name} has nothing to show: no run has finished; see the logs that are named above")
     slugs = [section.slug for section in page.sections]
     if len(set(slugs)) < len(slugs):
         raise ReportError(f"report {page.name} has two sections of one name among {slugs}; rename one")

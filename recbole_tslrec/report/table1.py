@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 
-import pandas as pd  # type: ignore[import-untyped]
+import pandas as pd
 
 from recbole_tslrec.datasets.statistics import DatasetStatistics, statistics
 from recbole_tslrec.datasets.table1 import TABLE1, difference
@@ -17,7 +17,7 @@ def build(command: Command) -> Page:
         DatasetError: a dataset is missing or lacks a column.
     """
     found = [statistics(command.config(dataset=name)) for name in command.datasets]
-    return Page("table1", "Table 1: datasets", "", [against_paper(found), in_detail(found)])
+    return Page("table1", "Table 1: datasets", command.line, [against_paper(found), in_detail(found)])
 
 
 def against_paper(datasets: list[DatasetStatistics]) -> Section:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, logsigmoid
 
+_LEAST = torch.finfo(torch.float32).tiny  # a share of the target that is smaller counts as this: a loss of 87
 OWN_LOSSES = ("sampled_softmax", "gBCE")
 
 
@@ -46,31 +47,25 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
 def _value_and_gradients(
     context: Any, query: Tensor, table: Tensor, target: Tensor, rows: int, dtype: torch.dtype
 ) -> Tensor:
-    """The mean cross entropy; products are in ``dtype``, sums and exponentials in float32."""
+    """The mean cross entropy; what is held is in ``dtype``, so that under autocast the value is no more exact than that."""
     vectors, items = query.to(dtype), table.to(dtype)
     query_grad = torch.empty_like(vectors)
     table_grad = torch.zeros(table.shape[::-1], dtype=torch.float32, device=table.device)  # [d, N + 1]
     # both are written over for every chunk: on a CPU fresh memory costs more than what is done in it
-    products = torch.empty(min(rows, len(query)), len(table), dtype=dtype, device=query.device)
-    exact = products if dtype == torch.float32 else torch.empty_like(products, dtype=torch.float32)
+    scores = torch.empty(min(rows, len(query)), len(table), dtype=dtype, device=query.device)  # [rows, N + 1]
+    shares = torch.empty_like(scores)
     total = query.new_zeros((), dtype=torch.float32)
     for start in range(0, len(query), rows):
         part = slice(start, start + rows)
-        count = len(target[part])
-        scores = torch.mm(vectors[part], items.T, out=products[:count])  # [rows, N + 1]
-        if scores.dtype != torch.float32:
-            scores = exact[:count].copy_(scores)
-        highest = scores.amax(dim=1, keepdim=True)
-        own = scores.gather(1, target[part].unsqueeze(1))  # [rows, 1]
-        scores = scores.sub_(highest).exp_()
-        sums = scores.sum(dim=1, keepdim=True)
-        total += (sums.log() + highest - own).sum()
-        scores /= sums * len(query)
-        scores.scatter_add_(1, target[part].unsqueeze(1), torch.full_like(own, -1 / len(query)))
-        if dtype != torch.float32:
-            scores = products[:count].copy_(scores)
-        query_grad[part] = scores @ items
-        table_grad += vectors[part].T @ scores  # not `scores.T @ ...`: a CPU would copy it in bfloat16
+        own = target[part].unsqueeze(1)  # [rows, 1]
+        torch.mm(vectors[part], items.T, out=scores[: len(own)])
+        share = torch.softmax(scores[: len(own)], dim=1, out=shares[: len(own)])
+        total -= share.gather(1, own).float().clamp(min=_LEAST).log().sum()
+        share.scatter_add_(1, own, share.new_full(own.shape, -1.0))
+        query_grad[part] = share @ items
+        table_grad += vectors[part].T @ share  # not `share.T @ ...`: a CPU would copy it in bfloat16
+    query_grad /= len(query)
+    table_grad /= len(query)
     context.save_for_backward(query_grad.to(query.dtype), table_grad.T.to(table.dtype).contiguous())
     return total / len(query)
 

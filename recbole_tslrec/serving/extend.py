@@ -20,6 +20,8 @@ from recbole_tslrec.artifacts import (
     write_item_table,
 )
 from recbole_tslrec.augmentation.projection import KnowledgeProjection
+from recbole_tslrec.augmentation.standardisation import side_by_side
+from recbole_tslrec.augmentation.vectors import CATEGORIES, KNOWLEDGE
 from recbole_tslrec.llm.precision import DTYPES
 from recbole_tslrec.registry import own_defaults, split_model_name
 from recbole_tslrec.serving.new_items import LINE, NewItem, NewItems, place_new_items, read_new_items
@@ -109,7 +111,7 @@ def extend_table(knowledge: Artifact, sft: Artifact, embeddings: Artifact, new: 
 
 def _through_the_llm(sft: Artifact, new: NewItems, dtype: torch.dtype) -> dict[str, Tensor]:
     try:
-        from recbole_tslrec.augmentation.export import CATEGORIES, KNOWLEDGE, encode_items, prepare_for_export
+        from recbole_tslrec.augmentation.export import encode_items, prepare_for_export
         from recbole_tslrec.reconstruction.fine_tuning import load_fine_tuned
     except ImportError as error:
         raise ImportError(
@@ -162,9 +164,20 @@ def extend_recommender(model: Artifact, knowledge: Artifact, new: NewItems) -> A
 
     def write(folder: Path) -> None:
         rows = rows_of_tokens(knowledge.item_tokens(), new.tokens, knowledge.folder)
-        with_new_items(ModelFiles.read(model), new, knowledge.tensors()["knowledge"][rows]).write(folder)
+        tensors = knowledge.tensors()
+        table = tensors[KNOWLEDGE]
+        if model.manifest["settings"].get("knowledge_content") == "hidden_and_categories":
+            table = side_by_side(table, tensors[CATEGORIES], _trained_items(knowledge))
+        with_new_items(ModelFiles.read(model), new, table[rows]).write(folder)
 
     return _found_or_built(model, new, {"recommender": model.hash, "knowledge": knowledge.hash}, write)
+
+
+def _trained_items(knowledge: Artifact) -> int:
+    """How many items a ``knowledge`` artifact had before it was extended for the first time."""
+    while "new_items" in knowledge.manifest["settings"]:
+        knowledge = find_parent(knowledge, "knowledge")
+    return len(knowledge.item_tokens())
 
 
 def with_new_items(files: ModelFiles, new: NewItems, knowledge: Tensor) -> ModelFiles:

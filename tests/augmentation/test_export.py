@@ -6,6 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -13,8 +14,11 @@ from torch import Tensor
 
 from recbole_tslrec.augmentation import export
 from recbole_tslrec.augmentation.export import export_items, prepare_for_export
+from recbole_tslrec.augmentation.item_contexts import sample_contexts
+from recbole_tslrec.llm.item_text import ItemText
 from recbole_tslrec.llm.layout import LAYOUTS
 from recbole_tslrec.llm.loading import LLMError
+from recbole_tslrec.reconstruction.histories import Histories
 from recbole_tslrec.reconstruction.network import ReconstructionNetwork, build_network
 from recbole_tslrec.tensor_file import TensorFile
 
@@ -26,11 +30,11 @@ MakeNetwork = Callable[..., ReconstructionNetwork]
 
 @pytest.fixture
 def make_network(make_config: Callable[..., Any], llama_folder: Path) -> MakeNetwork:
-    """``make_network(**settings)``: a tiny Llama with adapters that do something (a fresh B is zero)."""
+    """``make_network(item_text, **settings)``: a tiny Llama with adapters that do something (a fresh B is zero)."""
 
-    def make(**settings: Any) -> ReconstructionNetwork:
+    def make(item_text: ItemText | None = None, **settings: Any) -> ReconstructionNetwork:
         config = make_config(llm_name_or_path=str(llama_folder), lora_rank=4, **settings)
-        network = build_network(config, torch.cat([torch.zeros(1, SIZE), ROWS]))
+        network = build_network(config, torch.cat([torch.zeros(1, SIZE), ROWS]), item_text)
         generator = torch.Generator().manual_seed(1)
         for name, weight in network.named_parameters():
             if "lora_B" in name:
@@ -55,9 +59,9 @@ def folder(tmp_path: Path) -> Path:
 @torch.no_grad()
 def items_alone(network: ReconstructionNetwork) -> tuple[Tensor, Tensor]:
     """h^v and g-hat^v as training computes them, one item at a time."""
-    found = [network.eval()(torch.tensor([[item]]), torch.tensor([1])) for item in range(1, ITEMS + 1)]
-    hidden, categories = zip(*found, strict=True)
-    return torch.cat(hidden), torch.cat(categories)
+    found = [network.eval()(torch.tensor([[item]]), torch.tensor([1]))[0] for item in range(1, ITEMS + 1)]
+    hidden = torch.cat(found)
+    return hidden, network.predict_distribution(hidden)
 
 
 # what is exported
@@ -117,6 +121,60 @@ def test_the_blocks_of_a_table_do_not_show(
     assert [path.name for path in folder.iterdir()] == ["data.safetensors"]  # the marks are gone
 
 
+# our options: texts of items, and items in histories
+
+TEXT = ItemText.of([[], *([item] * (item % 3) for item in range(1, ITEMS + 1))])
+# items 1 and 2 have two users each, item 11 one; the others stand alone
+HISTORIES = Histories(["a", "b", "c"], np.array([1, 2, 2, 1, 11]), np.array([0, 2, 4, 5]))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("text", [None, TEXT], ids=["no text", "text"])
+def test_items_in_histories_are_averaged(
+    make_network: MakeNetwork,
+    item_embeddings: TensorFile,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    layout: str,
+    text: ItemText | None,
+) -> None:
+    """Item 1 stands in the prompts [1] and [2 1], item 2 in [1 2] and [2], whatever blocks and batches."""
+    monkeypatch.setattr(export, "BLOCK", 4)
+    network = make_network(text, sft_layout=layout)
+    hidden, categories = items_alone(network)
+    with torch.no_grad():
+        pairs, _ = network(torch.tensor([[2, 1], [1, 2]]), torch.tensor([2, 2]))
+        predicted = network.predict_distribution(pairs)
+    hidden[:2], categories[:2] = (hidden[:2] + pairs) / 2, (categories[:2] + predicted) / 2
+    prepare_for_export(network, torch.float32)
+    contexts = sample_contexts(HISTORIES, ITEMS, max_items=5, seed=0)
+    export_items(network, item_embeddings, folder, batch_size=3, contexts=contexts)
+    table = load_file(folder / "data.safetensors")
+    torch.testing.assert_close(table["knowledge"], hidden, rtol=0, atol=1e-5)
+    torch.testing.assert_close(table["category_distribution"], categories, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_each_row_is_the_item_alone_with_its_text(
+    make_network: MakeNetwork,
+    item_embeddings: TensorFile,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    layout: str,
+) -> None:
+    """In blocks of four items and batches of three, as training computes it; item 3 has no text and is as without."""
+    monkeypatch.setattr(export, "BLOCK", 4)
+    network = make_network(TEXT, sft_layout=layout)
+    hidden, _ = items_alone(network)
+    without, _ = items_alone(make_network(sft_layout=layout))
+    prepare_for_export(network, torch.float32)
+    export_items(network, item_embeddings, folder, batch_size=3)
+    knowledge = load_file(folder / "data.safetensors")["knowledge"]
+    torch.testing.assert_close(knowledge, hidden, rtol=0, atol=1e-5)
+    torch.testing.assert_close(knowledge[2], without[2], rtol=0, atol=1e-5)
+    assert (knowledge[0] - without[0]).abs().max() > 1e-3
+
+
 # interruptions
 
 
@@ -127,11 +185,11 @@ class Counted:
         self.encode, self.interrupted_at = export.encode_items, interrupted_at
         self.items: list[int] = []
 
-    def __call__(self, network: ReconstructionNetwork, rows: Tensor) -> tuple[Tensor, Tensor]:
+    def __call__(self, network: ReconstructionNetwork, rows: Tensor, *text: Any) -> tuple[Tensor, Tensor]:
         if len(self.items) == self.interrupted_at:
             raise KeyboardInterrupt
         self.items.append(len(rows))
-        return self.encode(network, rows)
+        return self.encode(network, rows, *text)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,14 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from recbole_tslrec.augmentation.knowledge import check_fusion_input, fusion_knowledge, load_knowledge
+from recbole_tslrec.artifacts import Recipe, Store, write_item_table
+from recbole_tslrec.augmentation.knowledge import (
+    check_fusion_input,
+    fusion_knowledge,
+    load_groupings,
+    load_groups,
+    load_knowledge,
+)
 from recbole_tslrec.augmentation.vector_files import VectorsError
 
 ROWS = torch.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
@@ -49,9 +56,21 @@ def test_empty_overlap_shows_a_token_of_each_side(path):
         load_knowledge(path, dataset_of("7", "8"))
 
 
+def test_groupings_follow_the_ids_of_the_dataset(tmp_path):
+    """The artifact's rows are of c, a and b."""
+    tensors = {"groups": torch.tensor([2, 0, 1]), "centers": torch.zeros(3, 2)}
+    tensors |= {"groups_2": torch.tensor([1, 1, 0]), "centers_2": torch.zeros(2, 2)}
+    artifact = Store(tmp_path).build("groups", Recipe({}), lambda folder: write_item_table(folder, "cab", tensors))
+    found = load_groupings(artifact.folder, dataset_of("a", "b", "c"))
+    assert [(groups.tolist(), count) for groups, count in found] == [([0, 1, 2], 3), ([1, 0, 1], 2)]
+    groups, count = load_groups(artifact.folder, dataset_of("a", "b", "c"))
+    assert (groups.tolist(), count) == ([0, 0, 1, 2], 3)  # the pad, and the first grouping's
+
+
 def settings(**changes):
     pca = {"fusion_input": "pca", "fusion_pca_dimension": 1, "fusion_pca_whiten": False}
-    return {"seed": 0, "knowledge_path": None, **pca, **changes}
+    ours = {"knowledge_content": "hidden", "knowledge_source": "sft"}
+    return {"seed": 0, "knowledge_path": None, **ours, **pca, **changes}
 
 
 def test_knowledge_as_it_is(path):
@@ -79,3 +98,42 @@ def test_knowledge_becomes_its_principal_components(path):
 def test_wrong_settings_are_named(changed, message):
     with pytest.raises(ValueError, match=message):
         check_fusion_input(settings(**changed))
+
+
+# knowledge_content: hidden_and_categories
+
+
+@pytest.fixture
+def with_categories(tmp_path):
+    """Vectors of the items a and b, and their shares of two categories, whose numbers are a hundred times smaller."""
+    tensors = {"knowledge": torch.tensor([[300.0], [100.0]]), "category_distribution": torch.tensor([[1.0, 0], [0, 1]])}
+    store = Store(tmp_path / "given")
+    return store.build("knowledge", Recipe({}), lambda folder: write_item_table(folder, ["a", "b"], tensors)).folder
+
+
+def test_hidden_states_and_categories_stand_side_by_side_at_one_scale(with_categories):
+    """Centred: 100 and -100; (.5, -.5) and (-.5, .5), of norm 1 / sqrt(2). Each becomes of norm 1, then by token."""
+    content = settings(
+        fusion_input="knowledge", knowledge_path=with_categories, knowledge_content="hidden_and_categories"
+    )
+    knowledge = fusion_knowledge(content, dataset_of("b", "a"))
+    half = 0.5**0.5
+    torch.testing.assert_close(knowledge.rows, torch.tensor([[0, 0, 0], [-1, -half, half], [1, half, -half]]))
+
+
+def test_control_rows_are_fused_as_they_are(with_categories):
+    """They have no category distributions, whatever their settings say."""
+    content = settings(
+        fusion_input="knowledge",
+        knowledge_path=with_categories,
+        knowledge_content="hidden_and_categories",
+        knowledge_source="stage0",
+    )
+    assert fusion_knowledge(content, dataset_of("a", "b")).rows[1:].tolist() == [[300.0], [100.0]]
+
+
+def test_vectors_without_categories_are_refused(path, tmp_path):
+    (tmp_path / "vectors.safetensors").touch()
+    for given in (path, tmp_path / "vectors.safetensors"):
+        with pytest.raises(VectorsError, match=r"has vectors only, .* set knowledge_content to hidden"):
+            load_knowledge(given, dataset_of("a"), with_categories=True)

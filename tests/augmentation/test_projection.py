@@ -56,7 +56,7 @@ def test_standardised_rows_have_a_root_mean_square_norm_of_one():
 def test_blocks_do_not_show(monkeypatch):
     rows = torch.randn(50, 7)
     whole = standardised(rows)
-    monkeypatch.setattr("recbole_tslrec.augmentation.projection._BLOCK", 8)
+    monkeypatch.setattr("recbole_tslrec.augmentation.standardisation._BLOCK", 8)
     torch.testing.assert_close(standardised(rows), whole)
 
 

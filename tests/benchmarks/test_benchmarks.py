@@ -14,14 +14,15 @@ import measure
 import models
 import numpy as np
 import pytest
-import rivals
 import sft_step
 import steps
 import torch
 
-from recbole_tslrec.llm.cost import instance_segments
 from recbole_tslrec.llm.layout import PADDED, PREFIX_ROW
 from recbole_tslrec.reconstruction.network import ITEM_SEQ, ITEM_SEQ_LEN
+from recbole_tslrec.report.instance_level import MiddlePadded
+from recbole_tslrec.report.llm_runs import random_steps
+from recbole_tslrec.report.llm_time import Sample
 
 CPU = torch.device("cpu")
 
@@ -49,19 +50,6 @@ def test_lengths_are_counted_without_the_two_held_out_interactions(tmp_path: Pat
     assert lengths.count(path) == {"users": 2, "items": 4, "interactions": 7, "histogram": {"1": 1, "2": 1}}
 
 
-def test_instances_are_one_an_interaction_but_the_first() -> None:
-    data = lengths.Lengths(users=2, items=9, history=np.array([2, 4]), max_items=50)
-    assert sorted(data.instance_items) == [1, 1, 2, 3]
-    assert sorted(data.instance_items + 2) == sorted(instance_segments(data.history, 50, response=2))
-    capped = lengths.Lengths(users=1, items=9, history=np.array([6]), max_items=2)
-    assert capped.instance_items.tolist() == [2, 2]  # the two most recent targets, two items before each
-
-
-def test_a_sample_has_the_mean_of_its_population() -> None:
-    population = lengths.load("beauty").prompt_items
-    assert abs(lengths.sample(population, 256).mean() / population.mean() - 1) < 0.01
-
-
 def test_all_layouts_give_the_same_hidden_states() -> None:
     """Except the published E4SRec's, whose positions are wrong as soon as a batch has pads."""
     networks = sft_step.build_contenders(models.TINY, CPU)
@@ -72,7 +60,7 @@ def test_all_layouts_give_the_same_hidden_states() -> None:
         torch.testing.assert_close(found, hidden[sft_step.OURS], atol=1e-4, rtol=1e-4)
 
     llm = models.build_llm(models.TINY, CPU)
-    published = models.build_network(llm, models.TINY, 1000, CPU, encoder_class=rivals.MiddlePadded)
+    published = models.build_network(llm, models.TINY, 1000, CPU, encoder_class=MiddlePadded)
     models.copy_weights(networks[sft_step.OURS], published)
     found = published(batch[ITEM_SEQ], batch[ITEM_SEQ_LEN])[0]
     unpadded = batch[ITEM_SEQ_LEN] == 7
@@ -85,7 +73,7 @@ def test_a_step_changes_the_weights_alike_in_every_layout() -> None:
     plans = {
         sft_step.OURS: steps.budget_steps(examples, 40, PREFIX_ROW),
         sft_step.SORTED: steps.budget_steps(examples, 60, PADDED),
-        sft_step.CAUSAL_LM: steps.random_steps(examples, 2),
+        sft_step.CAUSAL_LM: random_steps(examples, 2),
     }
     gradients = {}
     for name, network in networks.items():
@@ -113,13 +101,6 @@ def test_work_counts_the_prefix_once_a_micro_batch() -> None:
     own = 3 + 1 + 7 + 7 + 4 * models.RESPONSE_TOKENS
     assert training.work.tokens == own + models.INSTRUCTION_TOKENS
     assert steps.full_tokens(examples) == own + 4 * models.INSTRUCTION_TOKENS
-
-
-def test_rounds_are_interleaved_and_every_other_one_goes_backwards() -> None:
-    order: list[str] = []
-    runs = {name: lambda name=name: order.append(name) for name in "ab"}
-    measure.interleaved(runs, rounds=2, device=CPU)
-    assert order == [*"ab", *"ab", *"ba"]  # the first round does not count
 
 
 def test_peak_memory_sees_what_is_freed_again() -> None:
@@ -156,7 +137,7 @@ def test_export_memory(tmp_path: Path) -> None:
 
 def test_fig3(tmp_path: Path) -> None:
     report = measure.Report("fig3", tmp_path / "fig3.json")
-    scale = fig3.Scale(models.TINY, 8, 4, 1, 4, 16, rounds=1, budgets=(200,))
+    scale = fig3.Scale(models.TINY, Sample(8, 4, 1, 4, 16, rounds=1, budgets=(200,)))
     fig3.measure(scale, report, CPU)
     names = {f"{phase}_{case}" for phase in ("train", "infer") for case in ("beauty", "ml1m")}
     suffixes = ("", "_both_prefix_row", "_published")

@@ -163,6 +163,7 @@ def test_column_that_is_not_loaded_is_named(make_config: MakeConfig) -> None:
     ("settings", "message"),
     [
         ({"group_count": 31}, r"group_count \[31\] must lie between 2 and the number of items \[30\]"),
+        ({"group_count": [4, 31]}, r"group_count \[31\] must lie between 2 and the number of items \[30\]"),
         ({"fusion_type": "gat"}, r"fusion type \[gat\] is not one of gate, scalar_gate, sum, concat"),
         ({"sft_valid_ratio": 2}, r"cannot hold out a share \[2\] of 40 users; check --sft_valid_ratio"),
     ],
@@ -173,6 +174,38 @@ def test_settings_of_later_stages_are_checked_before_the_backbone_is_trained(
     with pytest.raises(ValueError, match=message):
         run_stages(make_config("TSLRecSASRec", **settings))
     assert not Path("artifacts").exists()
+
+
+def test_several_groupings_lie_side_by_side_from_groups_to_export(make_config: MakeConfig) -> None:
+    """The first is what a single ``group_count`` of 4 would give, so that whoever knows one grouping reads that."""
+    run = run_stages(make_config("TSLRecSASRec", group_count=[4, 7]), stop_after="knowledge")
+    groups, targets, knowledge = (run.artifacts[stage].tensors() for stage in ("groups", "targets", "knowledge"))
+    single = run_stages(make_config("TSLRecSASRec"), stop_after="targets").artifacts
+    for name, tensor in single["groups"].tensors().items():
+        assert torch.equal(groups[name], tensor)
+    assert torch.equal(targets["preference_target"][:, :4], single["targets"].tensors()["preference_target"])
+    assert (groups["groups_2"].shape, groups["centers_2"].shape) == ((30,), (7, 8))
+    for table in (targets["preference_target"], knowledge["category_distribution"]):
+        for block in table.split([4, 7], dim=1):
+            torch.testing.assert_close(block.sum(dim=1), torch.ones(len(table)))
+    assert run.artifacts["knowledge"].manifest["settings"]["group_count"] == [4, 7]
+
+
+def test_a_ci_model_takes_the_first_of_several_groupings(make_config: MakeConfig) -> None:
+    rows = [
+        run_stages(make_config("CISASRec", group_count=group_count)).artifacts["evaluation/CI"].json("metrics.json")
+        for group_count in (4, [4, 7])
+    ]
+    assert rows[0] == rows[1]
+
+
+@pytest.mark.parametrize("changed", [{"target_view": "rest"}, {"sft_loss": "kl"}])
+def test_another_task_trains_another_llm_on_the_same_targets(make_config: MakeConfig, changed: dict[str, Any]) -> None:
+    paper = run_stages(make_config("TSLRecSASRec"), stop_after="sft")
+    run = run_stages(make_config("TSLRecSASRec", **changed), stop_after="knowledge")
+    assert [stage for stage, reused in run.reused.items() if not reused] == ["sft", "knowledge"]
+    reports = [made.artifacts["sft"].manifest["report"] for made in (paper, run)]
+    assert reports[0]["mean_target_loss"] != reports[1]["mean_target_loss"]
 
 
 def test_user_without_training_interactions_is_named_with_the_cure(make_config: MakeConfig) -> None:
@@ -254,11 +287,11 @@ def test_result_has_metrics_seconds_and_folders(make_config: MakeConfig, tmp_pat
     assert set(read["seconds"]) == set(read["folders"]) == set(ALL)
     assert all((Path(folder) / "manifest.json").is_file() for folder in read["folders"].values())
     header = next(line for line in result.table().splitlines() if line.startswith("test"))
-    assert header.split() == ["test", "HR@5", "HR@10", "NDCG@5", "NDCG@10"]
+    assert header.split() == ["test", "history", "HR@5", "HR@10", "NDCG@5", "NDCG@10"]
 
 
-def test_artifacts_hold_only_safetensors_and_json(make_config: MakeConfig) -> None:
+def test_artifacts_hold_only_safetensors_json_and_parquet(make_config: MakeConfig) -> None:
     """Nothing in them could be unpickled. (peft adds a README.md to an adapter.)"""
     run = run_stages(make_config("TSLRecSASRec"))
     files = [path for artifact in run.artifacts.values() for path in artifact.folder.rglob("*") if path.is_file()]
-    assert {path.suffix for path in files} == {".safetensors", ".json"}
+    assert {path.suffix for path in files} == {".safetensors", ".json", ".parquet"}

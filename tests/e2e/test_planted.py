@@ -10,7 +10,7 @@ import torch
 
 from recbole_tslrec.augmentation.export import encode_items, prepare_for_export
 from recbole_tslrec.data import Data
-from recbole_tslrec.recommender import evaluate_recommender, train_recommender
+from recbole_tslrec.recommender import evaluate_recommender, load_trainer, train_recommender
 from recbole_tslrec.reconstruction.examples import UserExamples
 from recbole_tslrec.reconstruction.grouping import group_items
 from recbole_tslrec.reconstruction.histories import Histories, hold_out_users
@@ -78,7 +78,8 @@ def test_knowledge_that_carries_the_categories_beats_base_and_random_vectors_do_
             folder = tmp_path / f"{name}-{seed}"
             folder.mkdir()
             train_recommender(config, train_data, valid_data, folder)
-            values.append(evaluate_recommender(config, train_data, test_data, folder)["ndcg@10"])
+            trainer = load_trainer(config, train_data, folder)
+            values.append(evaluate_recommender(trainer, test_data)["ndcg@10"])
 
     mean = {name: np.mean(values) for name, values in ndcg.items()}
     error = np.sqrt((np.var(ndcg["base"], ddof=1) + np.var(ndcg["random"], ddof=1)) / 5)  # of the difference of means

@@ -45,4 +45,4 @@ def test_base_equals_stock_recbole(make_config: Callable[..., Any], stock_result
         line = next(line for line in finished.stdout.splitlines() if line.startswith("RESULT"))
         stock_results.update(json.loads(line.removeprefix("RESULT")))
     metrics = run_stages(config).artifacts["evaluation/Base"].json("metrics.json")
-    assert [metrics["valid"], metrics["test"]] == stock_results[model]
+    assert [metrics["valid"]["unmasked"], metrics["test"]["unmasked"]] == stock_results[model]

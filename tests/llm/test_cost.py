@@ -79,6 +79,11 @@ def test_an_instance_level_method_has_a_prompt_for_every_interaction_but_the_fir
     assert instance_segments(np.array([4, 2, 1]), max_items=2, response=1).tolist() == [2, 3, 3, 2]
 
 
+def test_texts_of_items_count_on_average() -> None:
+    """A user of three items has prompts of 1 and 2; an item takes 2.5 tokens."""
+    assert instance_segments(np.array([3]), max_items=2, response=1, tokens_per_item=2.5).tolist() == [3, 6]
+
+
 def test_users_without_a_second_interaction_have_no_instances() -> None:
     assert len(instance_segments(np.array([1, 1]), max_items=2, response=1)) == 0
     assert len(instance_segments(np.array([], dtype=np.int64), max_items=2, response=1)) == 0

@@ -4,10 +4,13 @@ import pytest
 import torch
 
 from recbole_tslrec.llm.encoder import PromptEncoder
+from recbole_tslrec.llm.item_text import ItemText
 from recbole_tslrec.llm.layout import LAYOUTS, PADDED, PREFIX_ROW, choose_layout
 from tests.decoders import HIDDEN_SIZE, ITEM_SIZE, SERVED, encoder_of, tiny_decoder
 
 COUNTS = torch.tensor([4, 1, 6])
+# of the eleven items; the third and the last have none
+TEXT = ItemText.of([[5], [6, 7], [], [8], [9, 9, 9], [5, 6], [7], [8], [5], [6, 9], []])
 
 
 def items_of(count: int = 11, dtype: torch.dtype = torch.float32) -> torch.Tensor:
@@ -27,6 +30,38 @@ def test_both_layouts_agree(decoder: str, exact_norm: None) -> None:
     row, padded = (laid_out(layout, decoder)(items_of(dtype=torch.float64), COUNTS) for layout in LAYOUTS)
     assert row.shape == (3, HIDDEN_SIZE)
     torch.testing.assert_close(row, padded, rtol=0, atol=1e-12)
+
+
+@torch.no_grad()
+def test_both_layouts_agree_with_texts_and_the_instruction_computed_once(exact_norm: None) -> None:
+    row, padded = (laid_out(layout) for layout in LAYOUTS)
+    items = items_of(dtype=torch.float64)
+    expected = padded(items, COUNTS, TEXT)
+    torch.testing.assert_close(row(items, COUNTS, TEXT), expected, rtol=0, atol=1e-12)
+    row.compute_prefix_once()
+    torch.testing.assert_close(row(items, COUNTS, TEXT), expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@torch.no_grad()
+def test_a_prompt_with_text_is_what_the_llm_makes_of_it_by_hand(layout: str) -> None:
+    """d_inst is 0, 1, 2 and d_res 10, 11: [0 1 2 | 5 item | 6 7 item | 10 11], without any layout."""
+    encoder = laid_out(layout)
+    items = items_of(2, torch.float64)
+    found = encoder(items, torch.tensor([2]), ItemText.of([[5], [6, 7]]))
+    word, item = encoder.token_embedding.weight, encoder.linear_proj(items)
+    prompt = torch.cat([word[[0, 1, 2, 5]], item[:1], word[[6, 7]], item[1:], word[[10, 11]]])
+    encoder.llm.set_attn_implementation("sdpa")
+    expected = encoder.llm(inputs_embeds=prompt.unsqueeze(0), use_cache=False).last_hidden_state[:, -1]
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@torch.no_grad()
+def test_items_without_text_are_their_vectors_alone(layout: str) -> None:
+    encoder = laid_out(layout)
+    items = items_of(dtype=torch.float64)
+    assert torch.equal(encoder(items, COUNTS, ItemText.of([[]] * 11)), encoder(items, COUNTS))
 
 
 @pytest.mark.parametrize("decoder", SERVED)

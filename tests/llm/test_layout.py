@@ -11,7 +11,15 @@ from peft import LoraConfig, get_peft_model
 from recbole_tslrec.llm import attention, layout
 from recbole_tslrec.llm.attention import PrefixRow
 from recbole_tslrec.llm.encoder import PromptEncoder
-from recbole_tslrec.llm.layout import LAYOUTS, PADDED, PREFIX_ROW, choose_layout, lay_segments, pad_prompts
+from recbole_tslrec.llm.layout import (
+    LAYOUTS,
+    PADDED,
+    PREFIX_ROW,
+    choose_layout,
+    lay_segments,
+    pad_prompts,
+    weave_texts,
+)
 from recbole_tslrec.llm.loading import base_model
 from tests.decoders import ITEM_SIZE, SERVED, encoder_of, tiny_decoder
 
@@ -53,6 +61,13 @@ def items_of(count: int) -> torch.Tensor:
 
 
 # the two layouts
+
+
+def test_a_text_stands_before_its_item() -> None:
+    """Items 1, 2, 3; the first has the words -1, -2, the second none, the third -3."""
+    items, words = torch.tensor([[1.0], [2.0], [3.0]]), torch.tensor([[-1.0], [-2.0], [-3.0]])
+    woven = weave_texts(items, words, torch.tensor([2, 0, 1]))
+    assert woven.flatten().tolist() == [-1, -2, 1, 2, -3, 3]
 
 
 def test_segments_are_each_users_items_and_the_response() -> None:

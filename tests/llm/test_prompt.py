@@ -25,6 +25,9 @@ def test_byte_level_tokenizer_knows_every_byte() -> None:
 def test_room_for_items_is_what_the_text_leaves() -> None:
     prompt = build_prompt(byte_level_tokenizer(), "abc", "R:", 2)  # BOS and 3 bytes, 2 bytes
     assert prompt.max_items(context_length=10) == 4
+    assert prompt.max_items(context_length=10, longest_text=1) == 2
+    with pytest.raises(ValueError, match=r"no room for an item \(of 5\)"):
+        prompt.max_items(context_length=10, longest_text=4)
     with pytest.raises(ValueError, match="shorten prompt_instruction"):
         prompt.max_items(context_length=6)
 

@@ -1,5 +1,6 @@
 """Eq. 1 to 3 against a plain computation in float64, one user at a time, with a tiny Llama."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +16,8 @@ from recbole_tslrec.reconstruction.network import (
     ReconstructionNetwork,
     build_network,
     configured_prompt,
+    favourite_agrees,
+    kl_divergence,
     reconstruction_error,
     task_errors,
 )
@@ -85,6 +88,51 @@ def test_eq_3_by_hand() -> None:
     assert error.mean().item() == pytest.approx(0.25)
 
 
+# our options beside Eq. 3
+
+
+def test_kl_divergence_by_hand() -> None:
+    """Target (3/4, 1/4), prediction (1/2, 1/2): 3/4 ln(3/2) + 1/4 ln(1/2). A one-hot target: -ln of its share."""
+    logits = torch.tensor([[0.0, 0.0], [0.0, math.log(4.0)], [0.0, math.log(3.0)]])
+    target = torch.tensor([[0.75, 0.25], [0.0, 1.0], [0.25, 0.75]])
+    expected = [0.75 * math.log(1.5) + 0.25 * math.log(0.5), -math.log(0.8), 0.0]
+    assert kl_divergence(logits, target).tolist() == pytest.approx(expected, abs=1e-6)
+
+
+def test_kl_divergence_stays_finite_where_a_softmax_is_zero() -> None:
+    """Its gradient is the prediction less the target, however wrong the prediction."""
+    logits = torch.tensor([[200.0, -200.0]], requires_grad=True)
+    loss = kl_divergence(logits, torch.tensor([[0.0, 1.0]])).sum()
+    loss.backward()
+    assert loss.item() == pytest.approx(400)
+    assert logits.grad is not None
+    assert logits.grad.tolist() == [pytest.approx([1.0, -1.0])]
+
+
+@pytest.mark.parametrize(("loss", "expected"), [("mse", (0.5 + 0.0) / 2), ("kl", (math.log(2) + 0.0) / 2)])
+def test_the_error_of_several_groupings_is_their_mean(loss: str, expected: float) -> None:
+    """Of two groups (1/2, 1/2) is predicted for (1, 0); of three the target itself."""
+    logits = torch.tensor([[0.0, 0.0, 0.0, 0.0, math.log(2.0)]])
+    target = torch.tensor([[1.0, 0.0, 0.25, 0.25, 0.5]])
+    assert task_errors(logits, target, [2, 3], loss).tolist() == pytest.approx([expected], abs=1e-6)
+
+
+def test_favourites_of_several_groupings() -> None:
+    """User 1: both right, of the three either favourite; user 2: the second only."""
+    logits = torch.tensor([[2.0, 1.0, 0.0, 0.0, 3.0], [2.0, 1.0, 0.0, 3.0, 0.0]])
+    target = torch.tensor([[1.0, 0.0, 0.5, 0.0, 0.5], [0.0, 1.0, 0.0, 1.0, 0.0]])
+    assert favourite_agrees(logits, target, [2, 3]).tolist() == [1.0, 0.5]
+
+
+def test_each_grouping_has_a_distribution_of_its_own(make_config: Callable[..., Any]) -> None:
+    network = build_network(make_config(group_count=[4, 7]), torch.randn(11, 6))
+    inputs = batch(HISTORIES)
+    hidden, logits = network(inputs[ITEM_SEQ], inputs[ITEM_SEQ_LEN])
+    assert logits.shape == (3, 11)
+    for block in network.predict_distribution(hidden).split([4, 7], dim=1):
+        torch.testing.assert_close(block.sum(dim=1), torch.ones(3))
+
+
 def test_loss_and_gradients_equal_the_plain_computation(network: ReconstructionNetwork) -> None:
     target = torch.tensor([[0.4, 0.2, 0.4, 0.0], [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1 / 3, 2 / 3]], dtype=torch.float64)
     loss = loss_of(network, HISTORIES, target)
@@ -134,7 +182,9 @@ def test_projected_items_start_as_loud_as_words(make_config: Callable[..., Any])
         assert 0.8 < loudness < 1.25
 
 
-def test_the_prompt_is_that_of_the_keys(make_config: Callable[..., Any]) -> None:
-    short = configured_prompt(make_config(prompt_instruction="{group_count}", prompt_response="R", group_count=7))
+@pytest.mark.parametrize("group_count", [7, [7, 12]])
+def test_the_prompt_is_that_of_the_keys(make_config: Callable[..., Any], group_count: Any) -> None:
+    keys = {"prompt_instruction": "{group_count}", "prompt_response": "R", "group_count": group_count}
+    short = configured_prompt(make_config(**keys))
     assert len(short.instruction) == 2  # BOS, "7"
     assert len(short.response) == 1

@@ -44,8 +44,12 @@ def make_trainer(make_config: Callable[..., Any], llama_folder: Path, tmp_path: 
     return make
 
 
-def examples(users: range = range(12), batch_size: int = 4) -> UserExamples:
-    return UserExamples(HISTORIES, TARGETS, 2, np.array(users), batch_size, seed=0)
+GROUPINGS = [(torch.arange(8) % 4, 4)]
+
+
+def examples(users: range = range(12), batch_size: int = 4, target_view: str = "own") -> UserExamples:
+    groupings = GROUPINGS if target_view == "rest" else None
+    return UserExamples(HISTORIES, TARGETS, 2, np.array(users), batch_size, seed=0, rest_groupings=groupings)
 
 
 def train(trainer: SFTTrainer, killed_before_step: int | None = None) -> Any:
@@ -59,7 +63,8 @@ def train(trainer: SFTTrainer, killed_before_step: int | None = None) -> Any:
         step(*args)
 
     trainer._train_step = train_step  # type: ignore[method-assign]
-    return trainer.fit(examples(), examples(), verbose=False)
+    data = examples(target_view=trainer.config["target_view"])
+    return trainer.fit(data, data.in_epoch(0), verbose=False)
 
 
 def weights(trainer: SFTTrainer) -> dict[str, torch.Tensor]:
@@ -74,14 +79,17 @@ def go_on(trainer: SFTTrainer) -> Any:
 
 
 @pytest.mark.parametrize("killed_before_step", [2, STEPS, 2 * STEPS - 1])  # amid, before and at the end of an epoch
-def test_a_killed_training_ends_bit_equal(make_trainer: Callable[..., SFTTrainer], killed_before_step: int) -> None:
-    undisturbed = make_trainer("undisturbed")
+@pytest.mark.parametrize("target_view", ["own", "rest"])
+def test_a_killed_training_ends_bit_equal(
+    make_trainer: Callable[..., SFTTrainer], killed_before_step: int, target_view: str
+) -> None:
+    undisturbed = make_trainer("undisturbed", target_view=target_view)
     expected = train(undisturbed)
 
     with pytest.raises(Killed):
-        train(make_trainer("killed"), killed_before_step)
+        train(make_trainer("killed", target_view=target_view), killed_before_step)
     torch.manual_seed(99)  # a new process knows nothing of the random numbers
-    resumed = make_trainer("killed")
+    resumed = make_trainer("killed", target_view=target_view)
     assert go_on(resumed) == expected
     assert resumed.train_loss_dict == undisturbed.train_loss_dict
     for name, weight in weights(undisturbed).items():
@@ -139,7 +147,12 @@ def test_a_checkpoint_that_was_cut_off_is_passed_over(make_trainer: Callable[...
 
 
 @pytest.mark.parametrize(
-    ("changed", "named"), [({"sft_learning_rate": 0.5}, "sft_learning_rate 0.01 -> 0.5"), ({"lora_alpha": 7}, "lora_")]
+    ("changed", "named"),
+    [
+        ({"sft_learning_rate": 0.5}, "sft_learning_rate 0.01 -> 0.5"),
+        ({"lora_alpha": 7}, "lora_"),
+        ({"sft_loss": "kl"}, "sft_loss None -> kl"),
+    ],
 )
 def test_a_checkpoint_of_other_settings_is_refused(
     make_trainer: Callable[..., SFTTrainer], changed: dict[str, Any], named: str

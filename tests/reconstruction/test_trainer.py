@@ -132,12 +132,13 @@ def test_evaluate_loads_the_best_checkpoint(make_trainer: Callable[..., SFTTrain
     assert trainer.evaluate(examples()[1])["loss"] == pytest.approx(best)
 
 
-def test_evaluate_by_hand(make_trainer: Callable[..., SFTTrainer]) -> None:
-    """A head of zeros predicts 1/4 everywhere: squared error 3/16 + 9/16 against a one-hot target."""
-    trainer = make_trainer()
+@pytest.mark.parametrize(("loss", "expected"), [("mse", 3 / 16 + 9 / 16), ("kl", math.log(4))])
+def test_evaluate_by_hand(make_trainer: Callable[..., SFTTrainer], loss: str, expected: float) -> None:
+    """A head of zeros predicts 1/4 everywhere, against a one-hot target."""
+    trainer = make_trainer(sft_loss=loss)
     torch.nn.init.zeros_(trainer.model.head.weight)
     torch.nn.init.zeros_(trainer.model.head.bias)
-    assert trainer.evaluate(examples()[1], load_best_model=False)["loss"] == pytest.approx(0.75)
+    assert trainer.evaluate(examples()[1], load_best_model=False)["loss"] == pytest.approx(expected)
 
 
 def test_checkpoint_loads_with_plain_peft_and_holds_no_frozen_weight(

@@ -105,6 +105,13 @@ def test_two_sections_of_one_name_are_refused(tmp_path: Path):
         write_page(Page("table2", "", "", [Section("A b"), Section("a-B")]), tmp_path)
 
 
+def test_a_page_without_a_section_is_refused_and_leaves_a_former_one(tmp_path: Path):
+    index = write_page(a_page(), tmp_path)
+    with pytest.raises(ReportError, match="no run has finished"):
+        write_page(Page("table2", "", "", []), tmp_path)
+    assert "Results" in index.read_text()
+
+
 def test_a_folder_that_is_no_report_is_left_alone(tmp_path: Path):
     (tmp_path / "table2").mkdir()
     (tmp_path / "table2" / "mine.txt").write_text("mine")
@@ -115,8 +122,17 @@ def test_a_folder_that_is_no_report_is_left_alone(tmp_path: Path):
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0.12345, "0.1235"), (np.float32(0.5), "0.5000"), (12101, "12,101"), (np.int64(-3), "-3"), (None, ""), (pd.NA, "")]
-    + [(float("nan"), ""), ("as it is", "as it is"), (True, "True"), (np.True_, "True")],
+    [
+        (0.12345, "0.1235"),
+        (np.float32(0.5), "0.5000"),
+        (12101, "12,101"),
+        (np.int64(-3), "-3"),
+        (None, ""),
+        (pd.NA, ""),
+        (float("nan"), ""),
+        ("as it is", "as it is"),
+        (np.True_, "True"),
+    ],
 )
 def test_cells_are_shown(value: object, text: str):
     assert shown(value) == text

@@ -1,0 +1,41 @@
+"""Vectors at a common place and scale: centred, with root-mean-square norm 1."""
+
+import torch
+from torch import Tensor
+
+_BLOCK = 256  # rows in float64 at once: they stay in the cache
+
+
+def center_and_norm(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """The mean [H] of the rows [n, H], and their root-mean-square distance [] from it, in float64.
+
+    The distance of rows that are all alike is infinite, so that they become zero.
+    """
+    blocks = torch.split(rows, _BLOCK)
+    center = torch.stack([block.sum(dim=0, dtype=torch.float64) for block in blocks]).sum(dim=0) / len(rows)
+    squares = torch.stack([(block - center).square().sum() for block in blocks]).sum()
+    norm = (squares / len(rows)).sqrt()
+    is_rounding = norm <= 1e-12 * center.norm()  # float32 rows that differ at all differ by more
+    return center, norm.masked_fill(is_rounding, torch.inf)
+
+
+def standardise(rows: Tensor, center: Tensor, norm: Tensor) -> Tensor:
+    """(rows - center) / norm for [n, H], computed in float64 -> float32."""
+    return torch.cat([((block - center) / norm).float() for block in torch.split(rows, _BLOCK)])
+
+
+def side_by_side(hidden: Tensor, categories: Tensor, count: int | None = None) -> Tensor:
+    """``knowledge_content: hidden_and_categories`` (our option): [h^v, g-hat^v], each part standardised for itself.
+
+    So both have the same root-mean-square norm: g-hat^v, whose numbers sum to 1, does not drown beside h^v.
+
+    Args:
+        hidden: h^v, [n, H].
+        categories: g-hat^v, [n, K].
+        count: how many of the first rows decide place and scale; ``None`` takes all.
+
+    Returns:
+        float32 [n, H + K].
+    """
+    parts = [standardise(part, *center_and_norm(part[:count])) for part in (hidden, categories)]
+    return torch.cat(parts, dim=1)

@@ -1,0 +1,103 @@
+"""What an ablation varies: for each axis the values that are tried, each as settings of a run."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from recbole_tslrec.config import ConfigError
+from recbole_tslrec.experiments.command import Command, override
+from recbole_tslrec.experiments.jobs import Job, trials_of
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One thing that is varied while all else stays.
+
+    Attributes:
+        about: for the reader of a report.
+        values: of the key with the axis' name; a mapping sets several keys at once.
+        llm: whether it needs a pretrained LLM.
+    """
+
+    about: str
+    values: Sequence[Any] = ()
+    llm: bool = False
+
+
+def _width(hidden: int) -> dict[str, int]:
+    return {"scratch_hidden_size": hidden, "scratch_intermediate_size": 8 * -(-hidden // 3)}  # Llama's 8/3 of it
+
+
+AXES: dict[str, Axis] = {
+    "group_count": Axis(
+        "K, the number of latent categories; a list clusters once for each.", (8, 16, 32, 64, [32, 128])
+    ),
+    "lora_rank": Axis("The rank of the adapters.", (4, 8, 16, 32), llm=True),
+    "fusion_type": Axis("How knowledge joins the item embedding.", ("gate", "scalar_gate", "sum", "concat")),
+    "fusion_projection": Axis("p_v's projection, learned or as it was drawn.", ("trained", "frozen")),
+    "target_view": Axis("The target: of the prompt's own items, or of the rest.", ("own", "rest")),
+    "sft_loss": Axis("The loss of Stage 1.", ("mse", "kl")),
+    "knowledge_content": Axis("What is fused of an item's export.", ("hidden", "hidden_and_categories")),
+    "export_context": Axis("The item alone in the prompt, or in users' histories.", ("single", "users")),
+    "prompt_item_text": Axis("Text of the item before its vector; needs a column title in .item.", ("none", "title")),
+    "scratch_size": Axis("The size of an LLM of random weights, trained in full.", [_width(h) for h in (32, 64, 128)]),
+    "pretrained": Axis("The LLM against the small one of random weights, which is not of its size.", llm=True),
+}
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One value of an axis.
+
+    Attributes:
+        axis: its name.
+        label: the value as a reader sees it.
+        settings: ``--key=value`` arguments.
+    """
+
+    axis: str
+    label: str
+    settings: tuple[str, ...]
+
+    def jobs(self, command: Command) -> list[Job]:
+        """The runs of all rows but Base, which no axis touches; their results lie in a folder of their own."""
+        folder = re.sub(r"[^\w.]+", "-", self.label).strip("-")
+        varied = replace(
+            command,
+            rows=tuple(row for row in command.rows if row != "Base"),
+            settings=override(command.settings, self.settings),
+            output_dir=command.output_dir / "ablation" / f"{self.axis}={folder}",
+        )
+        return [Job(trial, varied) for trial in trials_of(varied)]
+
+
+def variants(command: Command) -> dict[str, list[Variant]]:
+    """The values of each axis that is asked for; of all that apply where none is named.
+
+    Raises:
+        ConfigError: an axis without values, or one that needs a pretrained LLM and there is none.
+    """
+    llm = command.config()["llm_name_or_path"]
+    pretrained = llm != "scratch"
+    names = command.axes or [*command.values, *(name for name, axis in AXES.items() if pretrained or not axis.llm)]
+    found = {}
+    for name in dict.fromkeys(names):
+        axis = AXES.get(name, Axis(""))
+        if axis.llm and not pretrained:
+            raise ConfigError(f"axis [{name}] needs a pretrained LLM; name one with --llm_name_or_path")
+        default = [{"llm_name_or_path": value} for value in (llm, "scratch")] if name == "pretrained" else axis.values
+        values = command.values.get(name, default)
+        if not values:
+            raise ConfigError(
+                f"axis [{name}] has no values; the axes are {', '.join(AXES)}, and any key with its values: "
+                f'--values="{name}: [...]"'
+            )
+        found[name] = [_variant(name, value) for value in values]
+    return found
+
+
+def _variant(axis: str, value: Any) -> Variant:
+    settings: Mapping[str, Any] = value if isinstance(value, dict) else {axis: value}
+    label = ", ".join(f"{key} {each}" for key, each in value.items()) if isinstance(value, dict) else str(value)
+    return Variant(axis, label, tuple(f"--{key}={each}" for key, each in settings.items()))

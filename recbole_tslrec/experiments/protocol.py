@@ -1,0 +1,34 @@
+"""The protocol of the comparisons, ``properties/protocol.yaml``, and how a command keeps to it."""
+
+from typing import TYPE_CHECKING
+
+from recbole_tslrec.registry import properties_folder, read_properties
+
+if TYPE_CHECKING:
+    from recbole_tslrec.experiments.command import Command
+
+SEEDS_ON_BEAUTY = 10
+# where the protocol leaves something to the backbone, or what does not change a result
+_FREE = ("train_mode", "eval_batch_size", "loss_memory")
+
+
+def deviations(command: "Command") -> list[str]:
+    """What a command does otherwise than the protocol, e.g. ``epochs 3 (protocol: 200)``."""
+    config = command.config()
+    protocol = read_properties(properties_folder() / "protocol.yaml", config.yaml_loader)
+    found = [
+        f"{key} {config[key]} (protocol: {value})"
+        for key, value in protocol.items()
+        if key not in _FREE and config[key] != value
+    ]
+    if "beauty" in command.datasets and len(command.seeds) < SEEDS_ON_BEAUTY:
+        found.append(f"{len(command.seeds)} seeds (protocol: at least {SEEDS_ON_BEAUTY} on beauty)")
+    return found
+
+
+def quoted(command: "Command") -> str:
+    """The command, how it deviates from the protocol, and the protocol itself, for the reader of a report."""
+    differences = deviations(command)
+    keeps = f"Deviates from the protocol: {'; '.join(differences)}." if differences else "Keeps to the protocol."
+    protocol = (properties_folder() / "protocol.yaml").read_text(encoding="utf-8")
+    return f"{command.line}\n{keeps}\n\nThe protocol, properties/protocol.yaml:\n{protocol}"

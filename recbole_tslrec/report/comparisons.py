@@ -1,0 +1,86 @@
+"""TSLRec against every other row of its backbone, and what a gain may be credited to."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+
+from recbole_tslrec.evaluation.significance import holm
+from recbole_tslrec.report.scores import LEVEL, Scores
+
+OURS = "TSLRec"
+# what a gain of an LLM has to beat: the vectors that it was given, and what an ideal Stage 1 could say without it
+WITHOUT_LLM = ("stage0", "co_interaction")
+
+
+def comparisons(scores: Scores, metric: str) -> pd.DataFrame:
+    """A row for each dataset, backbone and other row.
+
+    Args:
+        scores: in one history mode.
+        metric: by RecBole's name.
+
+    Returns:
+        Columns ``dataset``, ``backbone``, ``against``, ``difference`` (of the means over seeds); over seeds
+        ``seeds p`` (none with one seed) and ``seeds p Holm``; over users ``low`` and ``high`` of the interval,
+        ``t p``, ``t p Holm``, ``Wilcoxon p`` and ``Wilcoxon p Holm``. Holm's family is the whole table.
+
+    Raises:
+        ValueError: the rows of a pair were evaluated on different data.
+    """
+    rows = []
+    for dataset, line in scores.outcomes:
+        if line.row != OURS:
+            continue
+        for other in scores.others(dataset, line):
+            seeds = scores.over_seeds(dataset, line, other, metric)
+            users = scores.over_users(dataset, line, other, metric)
+            row: dict[str, Any] = {"dataset": dataset, "backbone": line.backbone, "against": other.row}
+            row |= {"difference": seeds.mean_difference, "seeds p": seeds.pvalue}
+            if users:
+                row |= {"low": users.low, "high": users.high}
+                row |= {"t p": users.t_pvalue, "Wilcoxon p": users.wilcoxon_pvalue}
+            rows.append(row)
+    columns = ["dataset", "backbone", "against", "difference", "low", "high", "seeds p", "t p", "Wilcoxon p"]
+    table = pd.DataFrame(rows, columns=columns)
+    for test in ("seeds p", "t p", "Wilcoxon p"):
+        pvalues = [None if pd.isna(value) else float(value) for value in table[test]]
+        table[test] = pd.Series(pvalues, dtype=float)
+        table.insert(table.columns.get_loc(test) + 1, f"{test} Holm", pd.Series(holm(pvalues), dtype=float))
+    return table
+
+
+def credit(tests: pd.DataFrame) -> Iterator[str]:
+    """A sentence for each dataset and backbone: whether its gain may be credited to an LLM.
+
+    Args:
+        tests: of :func:`comparisons`.
+    """
+    for (dataset, backbone), group in tests.groupby(["dataset", "backbone"], sort=False):
+        against = group.set_index("against")
+        missing = [row for row in WITHOUT_LLM if row not in against.index]
+        yield f"{dataset}, {backbone}: " + (
+            f"nothing is credited to an LLM, for the rows {', '.join(missing)} are not there (--rows=all)."
+            if missing
+            else _verdict(*(against.loc[row] for row in WITHOUT_LLM))
+        )
+
+
+def _verdict(stage0: pd.Series, co_interaction: pd.Series) -> str:
+    told = f"(stage0 {_told(stage0)}; co_interaction {_told(co_interaction)})"
+    if pd.isna(stage0["seeds p"]) or pd.isna(co_interaction["seeds p"]):
+        return f"nothing is credited to an LLM, for there is no test over seeds {told}."
+    if not _beats(stage0):
+        return f"{OURS} does not beat the stage-0 vectors, so no LLM is credited {told}."
+    if not _beats(co_interaction):
+        return f"{OURS} beats the stage-0 vectors but not the co-interaction row, so no LLM is credited {told}."
+    return f"{OURS} beats the stage-0 vectors and the co-interaction row: the gain is credited to the LLM {told}."
+
+
+def _beats(test: pd.Series) -> bool:
+    return bool(test["difference"] > 0 and test["seeds p Holm"] <= LEVEL)
+
+
+def _told(test: pd.Series) -> str:
+    pvalue = "no p" if pd.isna(test["seeds p"]) else f"p {test['seeds p Holm']:.3f}"
+    return f"{test['difference']:+.4f}, {pvalue}"

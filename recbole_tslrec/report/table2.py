@@ -1,0 +1,174 @@
+"""Table 2: every row on every dataset, with the tests that a gain has to pass."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from recbole_tslrec.evaluation.figures import label
+from recbole_tslrec.evaluation.history_modes import shown_modes
+from recbole_tslrec.evaluation.model_free import MODEL_FREE
+from recbole_tslrec.experiments.command import Command
+from recbole_tslrec.experiments.jobs import trials_of
+from recbole_tslrec.experiments.runner import outcomes
+from recbole_tslrec.experiments.trials import LLM_BASELINES, ROWS, Outcome
+from recbole_tslrec.report.comparisons import OURS, comparisons, credit
+from recbole_tslrec.report.page import Page, ReportError, Section
+from recbole_tslrec.report.paper import paper_figure
+from recbole_tslrec.report.scores import LEVEL, Line, Scores
+
+_WITHOUT_BACKBONE = (*LLM_BASELINES, *MODEL_FREE)
+
+
+def build(command: Command) -> Page:
+    """Run what is missing, then write the table, its tests and every figure, in each history mode that is asked for.
+
+    Raises:
+        ArtifactError: a run has no results by user.
+        ReportError: no run has finished.
+        ValueError: wrong settings; runs on different data.
+    """
+    trials = trials_of(command)
+    found = outcomes(trials, command)
+    finished = {outcome.trial for outcome in found}
+    return page_of(found, command, [f"{trial.dataset} {trial.name}" for trial in trials if trial not in finished])
+
+
+def page_of(found: Sequence[Outcome], command: Command, failed: Sequence[str] = ()) -> Page:
+    """The report of finished trials.
+
+    Args:
+        found: the outcomes.
+        command: what was asked for.
+        failed: names of trials without an outcome.
+
+    Raises:
+        ArtifactError: a run has no results by user.
+        ReportError: there is no outcome.
+        ValueError: runs on different data.
+    """
+    if not found:
+        raise ReportError("table2 has nothing to show: no run has finished; see the logs that are named above")
+    config = command.config()
+    metric = str(config["valid_metric"]).lower()
+    sections: list[Section] = []
+    for mode in shown_modes(config["eval_history"]):
+        scores = Scores.of(found, mode)
+        if not sections:
+            scores.check_comparable()
+        tests = comparisons(scores, metric)
+        sections += [
+            table_section(command, scores, [*credit(tests), *_failures(failed)]),
+            tests_section(tests, metric, mode),
+            Section(f"Table 2, {mode}: every figure", "", figures(command, scores)),
+        ]
+    return Page("table2", "Table 2: recommendation", command.protocol, sections)
+
+
+def table_section(command: Command, scores: Scores, remarks: Sequence[str]) -> Section:
+    """The table in one history mode.
+
+    Args:
+        command: rows, backbones and datasets; whether the paper's figures stand beside ours.
+        scores: of its runs.
+        remarks: below the caption.
+    """
+    lines = lines_of(command)
+    table = pd.DataFrame({"row": map(str, lines), "remark": [_remark(line, scores) for line in lines]})
+    emphasis: dict[tuple[int, str], str] = {}
+    for dataset in command.datasets:
+        for metric in scores.names():
+            column = f"{dataset} {label(metric)}"
+            stars = scores.stars(dataset, [line for line in lines if line.row == OURS], metric)
+            table[column] = [_cell(scores.values(dataset, line, metric), line in stars) for line in lines]
+            means = [scores.mean(dataset, line, metric) for line in lines]
+            emphasis.update({(row, column): mark for row, mark in best_and_second(means).items()})
+            if command.paper:
+                table[f"{column}, paper"] = [paper_figure(dataset, line.backbone, line.row, metric) for line in lines]
+    if not any(table["remark"]):
+        table = table.drop(columns="remark")
+    seeds = f"seeds {', '.join(map(str, command.seeds))}"
+    text = f"Test items, full ranking, history mode {scores.mode}; mean ± standard deviation over {seeds}."
+    return Section(
+        f"Table 2, {scores.mode}",
+        "\n\n".join([text, *remarks]),
+        table,
+        emphasis=emphasis,
+        note=_note(command),
+    )
+
+
+def tests_section(tests: pd.DataFrame, metric: str, mode: str) -> Section:
+    """The table of :func:`comparisons`."""
+    return Section(
+        f"Table 2, {mode}: tests",
+        f"{OURS} less every other row of its backbone: {label(metric)} on the test items, history mode {mode}.",
+        tests,
+        note="seeds p: two-sample t-test over seeds (Welch). t p and Wilcoxon p: paired over users, of each user's "
+        "mean over the seeds that both rows have; low and high: their 95% bootstrap interval. They say nothing of "
+        "another seed. Holm: corrected over the rows of this table.",
+    )
+
+
+def figures(command: Command, scores: Scores) -> pd.DataFrame:
+    """A row for each line, dataset and metric.
+
+    Returns:
+        Columns ``dataset``, ``backbone``, ``row``, ``history``, ``metric``, ``seeds`` (finished), ``mean``,
+        ``deviation`` (of the sample; none with one seed) and ``paper`` (the figure of its Table 2, if it has one).
+    """
+    rows: list[dict[str, Any]] = []
+    cells = [(dataset, line) for dataset in command.datasets for line in lines_of(command)]
+    for dataset, line in cells:
+        for metric in scores.names():
+            values = scores.values(dataset, line, metric)
+            row: dict[str, Any] = {"dataset": dataset, "backbone": line.backbone, "row": line.row}
+            row |= {"history": scores.mode, "metric": label(metric), "seeds": len(values)}
+            row["mean"] = scores.mean(dataset, line, metric)
+            row["deviation"] = np.std(values, ddof=1) if len(values) > 1 else None
+            rows.append({**row, "paper": paper_figure(dataset, line.backbone, line.row, metric)})
+    return pd.DataFrame(rows)
+
+
+def lines_of(command: Command) -> list[Line]:
+    """The lines of the table: those without a backbone, then the rows of one backbone after another."""
+    alone = [Line("", row) for row in command.rows if row in _WITHOUT_BACKBONE]
+    rows = [row for row in command.rows if row not in _WITHOUT_BACKBONE]
+    return [*alone, *(Line(backbone, row) for backbone in command.models for row in rows)]
+
+
+def best_and_second(means: Sequence[float]) -> dict[int, str]:
+    """Which of the means are ``best`` and ``second``, as they are shown: equal ones share a mark."""
+    shown = [round(mean, 4) for mean in means]
+    ranks = sorted({mean for mean in shown if mean == mean}, reverse=True)
+    marks = dict(zip(ranks, ("best", "second"), strict=False))
+    return {row: marks[mean] for row, mean in enumerate(shown) if mean in marks}
+
+
+def _cell(values: Sequence[float], star: bool) -> str | None:
+    if not values:
+        return None
+    deviation = f" ± {np.std(values, ddof=1):.4f}" if len(values) > 1 else ""
+    return f"{np.mean(values):.4f}{deviation}{'*' if star else ''}"
+
+
+def _remark(line: Line, scores: Scores) -> str:
+    if line.row in LLM_BASELINES:
+        return ROWS[line.row].about
+    return "" if any(found == line for _, found in scores.outcomes) else "no run has finished"
+
+
+def _failures(failed: Sequence[str]) -> list[str]:
+    return [f"Failed, and not in the figures: {', '.join(failed)}."] if failed else []
+
+
+def _note(command: Command) -> str:
+    about = "; ".join(f"{row}: {ROWS[row].about}" for row in command.rows if row not in LLM_BASELINES)
+    star = (
+        f"*: {OURS} is better than the best other row of its backbone at p ≤ {LEVEL} (two-sample t-test over seeds, as "
+        "in the paper, with Holm's correction over the rows of the table)"
+    )
+    if len(command.seeds) < 2:
+        star = "No star: one seed gives no test over seeds; give several with --seeds"
+    return f"Bold: best of a column; underlined: second. {star}. {about}."

@@ -1,0 +1,132 @@
+"""Our options on the way to the knowledge rows: texts of items, items in histories, categories beside hidden states."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from recbole_tslrec.augmentation.vector_files import VectorsError
+from recbole_tslrec.config import ConfigError
+from recbole_tslrec.pipeline import run_stages
+from recbole_tslrec.stages import STAGES
+from tests.conftest import TINY_SCRATCH, small_config
+
+MakeConfig = Callable[..., Any]
+OURS = {"prompt_item_text", "item_text", "export_context", "knowledge_content"}
+
+
+def write_titles(folder: Path) -> None:
+    """Titles and kinds of the toy dataset's items i0 to i29; i4 is not in the file."""
+    rows = [f"i{item}\tname of_{item}\tkind_{item % 3}" for item in range(30) if item != 4]
+    text = "\n".join(["item_id:token\ttitle:token_seq\tcategories:token_seq", *rows]) + "\n"
+    (folder / "data" / "toy" / "toy.item").write_text(text)
+
+
+@pytest.fixture
+def titled(tmp_path: Path) -> MakeConfig:
+    """A configuration of a dataset whose items have titles."""
+
+    def make(**settings: Any) -> Any:
+        config = small_config(tmp_path, "TSLRecSASRec", **settings)
+        write_titles(tmp_path)
+        return config
+
+    return make
+
+
+def test_the_papers_values_leave_no_trace_in_a_recipe(titled: MakeConfig) -> None:
+    """So an artifact that was made before there were options is found again; a .item file is not looked at."""
+    run = run_stages(titled())
+    for stage in STAGES[:-1]:
+        assert not OURS & set(run.artifacts[stage].manifest["settings"])
+        assert not OURS & set(run.artifacts[stage].manifest["parents"])
+
+
+def test_texts_change_the_llm_and_nothing_before_it(titled: MakeConfig, tmp_path: Path) -> None:
+    plain = run_stages(titled(), stop_after="knowledge")
+    run = run_stages(titled(prompt_item_text="title"), stop_after="knowledge")
+    assert [stage for stage, reused in run.reused.items() if not reused] == ["sft", "knowledge"]
+    tables = [found.artifacts["knowledge"].tensors()["knowledge"] for found in (plain, run)]
+    assert (tables[0] - tables[1]).abs().max() > 1e-3
+    tokens = [found.artifacts["sft"].manifest["report"]["estimate"]["epoch"]["tokens"] for found in (plain, run)]
+    assert tokens[1] - tokens[0] > 9 * 8 * 30  # users x items x nine bytes of "name of 1", for 38 of 40 users
+    (tmp_path / "data" / "toy" / "toy.item").write_text("item_id:token\ttitle:token_seq\ni1\tanother\n")
+    again = run_stages(small_config(tmp_path, "TSLRecSASRec", prompt_item_text="title"), stop_after="knowledge")
+    assert not again.reused["sft"]
+
+
+def test_both_layouts_train_the_same_with_texts(titled: MakeConfig) -> None:
+    tables = []
+    for layout in ("prefix_row", "padded"):
+        config = titled(prompt_item_text=["title", "categories"], sft_layout=layout, export_dtype="float32")
+        run = run_stages(config, rebuild=["sft", "knowledge"], stop_after="knowledge")
+        tables.append(run.artifacts["knowledge"].tensors()["knowledge"])
+    torch.testing.assert_close(tables[0], tables[1], rtol=0, atol=1e-4)
+
+
+def test_a_short_context_takes_fewer_items_with_texts(titled: MakeConfig, caplog: pytest.LogCaptureFixture) -> None:
+    """d_inst has BOS and 26 bytes, d_res 9; a title has at most 10. So 92 - 36 tokens hold five items of 11."""
+    short = {"prompt_instruction": "predict the user's taste..", "scratch_context_length": 92}
+    run = run_stages(titled(prompt_item_text="title", **short), stop_after="knowledge")
+    assert "the LLM's context holds 5 items" in caplog.text
+    assert run.artifacts["knowledge"].tensors()["knowledge"].isfinite().all()
+
+
+def test_items_in_histories_are_exported_from_the_same_llm(titled: MakeConfig) -> None:
+    alone = run_stages(titled(export_dtype="float32"), stop_after="knowledge").artifacts["knowledge"]
+    run = run_stages(titled(export_dtype="float32", export_context="users"))
+    assert run.reused["sft"]
+    knowledge = run.artifacts["knowledge"]
+    assert knowledge.item_tokens() == alone.item_tokens()
+    assert (knowledge.tensors()["knowledge"] - alone.tensors()["knowledge"]).abs().max() > 1e-3
+    shares = knowledge.tensors()["category_distribution"].sum(dim=1)
+    torch.testing.assert_close(shares, torch.ones(30))
+
+
+def test_an_untuned_llm_takes_the_same_options(titled: MakeConfig) -> None:
+    settings = {"prompt_item_text": "title", "export_context": "users", "knowledge_source": "untuned"}
+    run = run_stages(titled(**settings), stop_after="knowledge")
+    assert run.artifacts["knowledge"].manifest["settings"].items() >= {"export_context": "users"}.items()
+    assert "item_text" in run.artifacts["knowledge"].manifest["settings"]
+
+
+def test_categories_beside_hidden_states_are_a_setting_of_the_recommender(titled: MakeConfig) -> None:
+    hidden, both = (run_stages(titled(**settings)) for settings in ({}, {"knowledge_content": "hidden_and_categories"}))
+    assert both.reused["knowledge"]
+    assert not both.reused["recommender"]
+    width, groups = TINY_SCRATCH["scratch_hidden_size"], 4
+    assert _knowledge_width(hidden) == width
+    assert _knowledge_width(both) == width + groups
+
+
+def _knowledge_width(run: Any) -> int:
+    from recbole_tslrec.serving.saved_model import ModelFiles
+
+    weights = ModelFiles.read(run.artifacts["recommender"]).weights
+    return next(int(weight.shape[1]) for name, weight in weights.items() if name.endswith("source.knowledge"))
+
+
+# what goes wrong
+
+
+@pytest.mark.parametrize("key", ["export_context", "knowledge_content"])
+def test_an_unknown_value_is_refused_at_once(make_config: MakeConfig, key: str) -> None:
+    with pytest.raises(ConfigError, match=rf"{key} \[other\] is not one of "):
+        make_config("TSLRecSASRec", **{key: "other"})
+
+
+def test_an_unknown_column_is_refused_before_the_backbone_is_trained(titled: MakeConfig, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"no column of text \[genre\]; .* title, categories"):
+        run_stages(titled(prompt_item_text="genre"))
+    assert not (tmp_path / "artifacts").exists()
+
+
+def test_given_vectors_without_categories_are_refused_before_training(
+    titled: MakeConfig, make_knowledge: Callable[..., Any]
+) -> None:
+    given = make_knowledge([f"i{item}" for item in range(30)], torch.eye(30))
+    config = titled(knowledge_path=str(given.folder), knowledge_content="hidden_and_categories")
+    with pytest.raises(VectorsError, match=r"has vectors only"):
+        run_stages(config)

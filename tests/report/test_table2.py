@@ -1,0 +1,167 @@
+"""Table 2 from outcomes made by hand: three users, ndcg@10 of each."""
+
+from dataclasses import replace
+
+import pytest
+
+from recbole_tslrec.experiments.trials import Trial
+from recbole_tslrec.report.comparisons import comparisons, credit
+from recbole_tslrec.report.page import ReportError
+from recbole_tslrec.report.scores import Line, Scores
+from recbole_tslrec.report.table2 import best_and_second, figures, lines_of, page_of, table_section
+from tests.conftest import write_dataset
+
+SEEDS = (1, 2, 3)
+BASE, OURS = Line("SASRec", "Base"), Line("SASRec", "TSLRec")
+
+
+@pytest.fixture
+def outcomes(make_evaluated):
+    """``outcomes({row: means})``: each row with the seeds 1, 2, ..., its three users around the mean of the seed."""
+
+    def make(rows, backbone="SASRec", dataset="toy"):
+        return [
+            make_evaluated(Trial(dataset, backbone, row, seed), [5, 6, 7], [1, 2, 3], [mean - 0.05, mean, mean + 0.05])
+            for row, means in rows.items()
+            for seed, mean in enumerate(means, 1)
+        ]
+
+    return make
+
+
+@pytest.fixture
+def command(toy_command):
+    return replace(toy_command, seeds=SEEDS, rows=("Base", "CI", "TSLRec"))
+
+
+def cells(section, row):
+    return section.table.set_index("row").loc[row]
+
+
+def test_a_cell_is_mean_and_deviation_over_the_seeds(command, outcomes):
+    found = outcomes({"Base": [0.1, 0.2, 0.3], "CI": [0.1, 0.1, 0.1], "TSLRec": [0.2, 0.2, 0.2]})
+    table = table_section(command, Scores.of(found, "strict"), [])
+    assert cells(table, "SASRec Base")["toy NDCG@10"] == "0.2000 ± 0.1000"
+    assert "strict" in table.title
+    assert "strict" in table.text
+
+
+def test_a_star_needs_a_gain_over_the_best_other_row_that_is_more_than_seed_noise(command, outcomes):
+    clear = outcomes({"Base": [0.10, 0.11, 0.12], "TSLRec": [0.50, 0.51, 0.52]})
+    assert cells(table_section(command, Scores.of(clear, "unmasked"), []), "SASRec TSLRec")["toy NDCG@10"].endswith("*")
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        {"Base": [0.1, 0.3, 0.5], "TSLRec": [0.2, 0.4, 0.6]},  # a gain within the noise
+        {"Base": [0.10, 0.11, 0.12], "CI": [0.50, 0.51, 0.52], "TSLRec": [0.50, 0.51, 0.53]},  # CI is as good
+        {"Base": [0.50, 0.51, 0.52], "TSLRec": [0.10, 0.11, 0.12]},  # certain, but worse
+        {"Base": [0.1], "TSLRec": [0.9]},  # one seed
+    ],
+)
+def test_there_is_no_star_otherwise(command, outcomes, rows):
+    section = table_section(command, Scores.of(outcomes(rows), "unmasked"), [])
+    assert not section.table["toy NDCG@10"].str.endswith("*").any()
+
+
+def test_holm_takes_a_star_back_that_one_test_alone_would_give(command, outcomes):
+    # Welch's p of both differences is .037: below .05 alone, .074 as one of two
+    rows = {"Base": [0.10, 0.11, 0.12], "TSLRec": [0.125, 0.135, 0.145]}
+    alone = outcomes(rows)
+    assert Scores.of(alone, "unmasked").stars("toy", [OURS], "ndcg@10") == {OURS}
+    both = Scores.of([*alone, *outcomes(rows, backbone="GRU4Rec")], "unmasked")
+    assert both.stars("toy", [OURS, Line("GRU4Rec", "TSLRec")], "ndcg@10") == set()
+
+
+def test_one_seed_says_why_there_is_no_star(command, outcomes):
+    section = table_section(replace(command, seeds=(1,)), Scores.of(outcomes({"Base": [0.1]}), "unmasked"), [])
+    assert "one seed" in section.note
+
+
+def test_best_and_second_are_marked_as_they_are_shown():
+    assert best_and_second([0.12341, 0.5, float("nan"), 0.12344]) == {1: "best", 0: "second", 3: "second"}
+
+
+def test_rows_without_a_model_are_empty_and_say_so(command, outcomes):
+    rows = ("POD", "popularity", "Base", "TSLRec")
+    found = [*outcomes({"Base": [0.1, 0.2, 0.3]}), *outcomes({"popularity": [0.05]}, backbone="")]
+    table = table_section(replace(command, rows=rows), Scores.of(found, "unmasked"), [])
+    assert cells(table, "POD")["toy NDCG@10"] is None
+    assert cells(table, "POD")["remark"] == "no model of it in this package yet"
+    assert cells(table, "popularity")["toy NDCG@10"] == "0.0500"
+    assert cells(table, "SASRec TSLRec")["remark"] == "no run has finished"
+
+
+def test_the_lines_are_in_the_order_of_the_paper(command):
+    command = replace(command, models=("GRU4Rec", "SASRec"), rows=("POD", "popularity", "Base", "TSLRec"))
+    names = ["POD", "popularity", "GRU4Rec Base", "GRU4Rec TSLRec", "SASRec Base", "SASRec TSLRec"]
+    assert [str(line) for line in lines_of(command)] == names
+
+
+def test_the_papers_figure_stands_beside_ours_on_request(command, outcomes):
+    command = replace(command, datasets=("beauty",), paper=True)
+    table = table_section(command, Scores.of(outcomes({"Base": [0.1]}, dataset="beauty"), "unmasked"), [])
+    assert cells(table, "SASRec Base")["beauty NDCG@10, paper"] == 0.0424
+
+
+def test_every_figure_has_a_row_of_numbers(command, outcomes):
+    found = outcomes({"Base": [0.1, 0.2, 0.3]})
+    table = figures(command, Scores.of(found, "unmasked")).set_index(["row", "metric"])
+    assert table.loc[("Base", "NDCG@10"), "mean"] == pytest.approx(0.2)
+    assert table.loc[("Base", "NDCG@10"), "deviation"] == pytest.approx(0.1)
+    assert table.loc[("Base", "HR@10"), "seeds"] == 3
+    assert table.loc[("CI", "HR@10"), "seeds"] == 0
+
+
+def test_users_are_compared_by_their_means_over_the_common_seeds(outcomes):
+    # the seeds 1 and 2 are common: every user gains .2 and .4, so .3 in the mean, without any spread
+    found = outcomes({"Base": [0.1, 0.1], "TSLRec": [0.3, 0.5, 0.9]})
+    test = comparisons(Scores.of(found, "keep_target"), "ndcg@10").iloc[0]
+    assert test["against"] == "Base"
+    assert test["low"] == pytest.approx(0.3)
+    assert test["high"] == pytest.approx(0.3)
+    assert test["difference"] == pytest.approx((0.3 + 0.5 + 0.9) / 3 - 0.1)
+
+
+LOW, MIDDLE, HIGH = [0.10, 0.11, 0.12], [0.30, 0.31, 0.32], [0.50, 0.51, 0.52]
+
+
+@pytest.mark.parametrize(
+    ("rows", "verdict"),
+    [
+        ({"stage0": LOW, "co_interaction": LOW, "TSLRec": HIGH}, "is credited to the LLM"),
+        ({"stage0": LOW, "co_interaction": HIGH, "TSLRec": MIDDLE}, "but not the co-interaction row, so no LLM"),
+        ({"stage0": HIGH, "co_interaction": LOW, "TSLRec": MIDDLE}, "does not beat the stage-0 vectors"),
+        ({"stage0": LOW, "TSLRec": HIGH}, "for the rows co_interaction are not there"),
+        ({"stage0": LOW[:1], "co_interaction": LOW[:1], "TSLRec": HIGH[:1]}, "no test over seeds"),
+    ],
+)
+def test_a_gain_is_credited_to_an_llm_only_beyond_both_rows_without_one(outcomes, rows, verdict):
+    (sentence,) = credit(comparisons(Scores.of(outcomes(rows), "unmasked"), "ndcg@10"))
+    assert sentence.startswith("toy, SASRec: ")
+    assert verdict in sentence
+
+
+def test_runs_on_different_data_are_refused_by_name(command, make_evaluated):
+    trials = [Trial("toy", "SASRec", row, 1) for row in ("Base", "TSLRec")]
+    found = [make_evaluated(trial, [5], [1], [0.5], fingerprint=trial.row) for trial in trials]
+    with pytest.raises(ValueError, match=r"\[Base of SASRec on toy.*\[TSLRec of TSLRecSASRec on toy.*fingerprint"):
+        Scores.of(found, "unmasked").check_comparable()
+
+
+def test_all_modes_give_a_table_each_and_failures_are_named(command, outcomes, tmp_path):
+    write_dataset(tmp_path / "data", "toy", [])
+    command = replace(command, settings=(*command.settings, "--eval_history=all"))
+    page = page_of(outcomes({"Base": [0.1, 0.2, 0.3]}), command, ["toy SASRec-CI-seed2"])
+    assert [section.title for section in page.sections][::3] == [
+        "Table 2, unmasked",
+        "Table 2, keep_target",
+        "Table 2, strict",
+    ]
+    assert all("toy SASRec-CI-seed2" in section.text for section in page.sections[::3])
+
+
+def test_without_any_finished_run_there_is_no_table(command):
+    with pytest.raises(ReportError, match="no run has finished"):
+        page_of([], command)
