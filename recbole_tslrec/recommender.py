@@ -14,7 +14,7 @@ from tqdm import tqdm
 from recbole_tslrec.artifacts import write_tensors
 from recbole_tslrec.config import derive
 from recbole_tslrec.evaluation.held_out import HeldOut
-from recbole_tslrec.evaluation.history_modes import Ranks
+from recbole_tslrec.evaluation.history_modes import UNMASKED, Ranks
 from recbole_tslrec.model.tslrec import model_class
 from recbole_tslrec.sequential.ranking import Seen, hits, ranks_and_seen, target_ranks
 from recbole_tslrec.sequential.sparse_rows import SPARSE_FROM, AdamWithSparseRows, use_sparse_rows
@@ -98,7 +98,7 @@ def train_recommender(config: Any, train_data: Any, valid_data: Any, folder: Pat
         folder: an existing folder.
 
     Returns:
-        The best validation result and the number of epochs trained.
+        The best validation result, its history mode, and the number of epochs trained.
 
     Raises:
         TrainingDiverged: the loss is not finite.
@@ -108,7 +108,8 @@ def train_recommender(config: Any, train_data: Any, valid_data: Any, folder: Pat
     trainer = RecommenderTrainer(derive(config, checkpoint_dir=str(folder)), model)
     _, best_valid_result = trainer.fit(train_data, valid_data, show_progress=config["show_progress"])
     trainer.tensorboard.close()
-    return {"valid": dict(best_valid_result or {}), "epochs": len(trainer.train_loss_dict)}
+    valid = dict(best_valid_result or {})
+    return {"valid": valid, "eval_history": UNMASKED, "epochs": len(trainer.train_loss_dict)}
 
 
 def load_trainer(config: Any, train_data: Any, folder: Path) -> RecommenderTrainer:

@@ -75,7 +75,7 @@ class Search:
         finished = [trial for trial in self.trials if trial["score"] is not None]
         choose = max if self.config["valid_metric_bigger"] else min
         best = choose(finished, key=lambda trial: trial["score"]) if finished else {"params": None, "score": None}
-        names = {name: self.config[name] for name in ("model", "dataset", "seed", "valid_metric")}
+        names = {name: self.config[name] for name in ("model", "dataset", "seed", "valid_metric", "eval_history")}
         return {**names, "best_params": best["params"], "best_score": best["score"], "trials": self.trials}
 
     def _setting(self, key: str, value: Any) -> Any:

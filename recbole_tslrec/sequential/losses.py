@@ -47,7 +47,7 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
 def _value_and_gradients(
     context: Any, query: Tensor, table: Tensor, target: Tensor, rows: int, dtype: torch.dtype
 ) -> Tensor:
-    """The mean cross entropy; what is held is in ``dtype``, so that under autocast the value is no more exact than that."""
+    """The mean cross entropy; what is held is in ``dtype``, and under autocast the value is no more exact than that."""
     vectors, items = query.to(dtype), table.to(dtype)
     query_grad = torch.empty_like(vectors)
     table_grad = torch.zeros(table.shape[::-1], dtype=torch.float32, device=table.device)  # [d, N + 1]

@@ -1,0 +1,51 @@
+"""Commands on small data, and results of trials written by hand."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from recbole_tslrec.artifacts import write_json
+from recbole_tslrec.experiments.command import Command
+from recbole_tslrec.experiments.jobs import Job
+from tests.conftest import TINY_SCRATCH, walks, write_dataset
+
+SMALL = {
+    "MAX_ITEM_LIST_LENGTH": 8,
+    "hidden_size": 8,
+    "embedding_size": 8,
+    "inner_size": 16,
+    "train_batch_size": 64,
+    "epochs": 1,
+    "group_count": 4,
+    "sft_epochs": 1,
+    "sft_batch_size": 8,
+    **TINY_SCRATCH,
+}
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> Command:
+    """SASRec, seeds 1 and 2, the rows Base and TSLRec on a small dataset called toy."""
+    settings = {"data_path": write_dataset(tmp_path / "data", "toy", walks()), "artifacts_dir": "artifacts", **SMALL}
+    arguments = tuple(f"--{key}={value}" for key, value in settings.items())
+    return Command(("toy",), ("SASRec",), (1, 2), ("Base", "TSLRec"), tmp_path / "out", settings=arguments)
+
+
+@pytest.fixture
+def finish(tmp_path: Path) -> Callable[..., None]:
+    """``finish(job, seconds by stage)``: as if the job had run; Base's stages are those of every row of its seed."""
+
+    def write(job: Job, seconds: dict[str, float]) -> None:
+        trial = job.trial
+        shared = ("backbone", "evaluation/Base")
+        folders = {
+            stage: str(tmp_path / "artifacts" / f"{stage}-{'' if stage in shared else trial.row}{trial.seed}")
+            for stage in seconds
+        }
+        for folder in folders.values():
+            Path(folder).mkdir(parents=True, exist_ok=True)
+        job.file.parent.mkdir(parents=True, exist_ok=True)
+        write_json(job.file, {"folders": folders, "built_in_seconds": seconds, "request": job.request})
+
+    return write

@@ -1,0 +1,55 @@
+"""What an ablation varies."""
+
+from dataclasses import replace
+
+import pytest
+
+from recbole_tslrec.config import Config, ConfigError
+from recbole_tslrec.experiments.axes import AXES, variants
+
+
+def test_a_variant_changes_its_key_and_nothing_else(command):
+    (variant, *_) = variants(replace(command, axes=("group_count",)))["group_count"]
+    (job, _) = variant.jobs(command)
+    assert job.trial.row == "TSLRec"  # Base has no groups, and runs once beside them all
+    own, given = job.config(), command.config("TSLRecSASRec")
+    assert {key for key in own.final_config_dict if own[key] != given[key]} <= {"group_count", "seed"}
+    assert own["group_count"] == 8
+    assert job.file.parent == command.output_dir / "ablation" / "group_count=8" / "runs" / "toy"
+
+
+def test_values_replace_the_defaults_and_name_new_axes(command):
+    found = variants(replace(command, axes=("fusion_type", "sft_epochs"), values={"sft_epochs": [1, 2]}))
+    assert [variant.label for variant in found["sft_epochs"]] == ["1", "2"]
+    assert [variant.label for variant in found["fusion_type"]] == ["gate", "scalar_gate", "sum", "concat"]
+
+
+@pytest.mark.parametrize("axis", [name for name, axis in AXES.items() if not axis.llm])
+def test_every_value_of_every_axis_is_a_configuration(command, axis):
+    for variant in variants(replace(command, axes=(axis,)))[axis]:
+        job = variant.jobs(command)[0]
+        assert isinstance(job.config(), Config)
+        if axis in job.config().final_config_dict:
+            assert str(job.config()[axis]) == variant.label
+
+
+def test_axes_of_a_pretrained_llm_are_left_out_without_one_and_refused_by_name(command):
+    assert "lora_rank" not in variants(command)
+    with pytest.raises(ConfigError, match=r"axis \[lora_rank\] needs a pretrained LLM"):
+        variants(replace(command, axes=("lora_rank",)))
+
+
+def test_pretrained_is_the_given_llm_against_scratch(command):
+    command = replace(command, settings=(*command.settings, "--llm_name_or_path=/a/llm"), axes=("pretrained",))
+    settings = [variant.settings for variant in variants(command)["pretrained"]]
+    assert settings == [("--llm_name_or_path=/a/llm",), ("--llm_name_or_path=scratch",)]
+
+
+def test_a_scratch_llm_keeps_llamas_proportions(command):
+    *_, default = variants(replace(command, axes=("scratch_size",)))["scratch_size"]
+    assert default.settings == ("--scratch_hidden_size=128", "--scratch_intermediate_size=344")
+
+
+def test_an_axis_without_values_is_refused(command):
+    with pytest.raises(ConfigError, match=r"axis \[sft_epochs\] has no values"):
+        variants(replace(command, axes=("sft_epochs",)))

@@ -1,0 +1,71 @@
+"""The arguments of a report."""
+
+from pathlib import Path
+
+import pytest
+
+from recbole_tslrec.config import ConfigError
+from recbole_tslrec.experiments.command import override, parse
+from recbole_tslrec.experiments.trials import PAPER_ROWS, ROWS
+
+
+def test_what_is_no_argument_of_the_report_is_a_key_of_its_runs():
+    command = parse("fig5", ["--datasets=toy,beauty", "--models=SASRec", "--seeds=1,2", "--jobs=2", "--epochs=3"])
+    assert command.datasets == ("toy", "beauty")
+    assert command.models == ("SASRec",)
+    assert command.seeds == (1, 2)
+    assert command.rows == ("Base", "CI", "TSLRec")
+    assert command.jobs == 2
+    assert command.settings == ("--epochs=3",)
+    assert command.line == (
+        "python -m recbole_tslrec report fig5 --datasets=toy,beauty --models=SASRec --seeds=1,2 --jobs=2 --epochs=3"
+    )
+
+
+def test_table2_has_the_papers_rows_and_all_of_them_on_request():
+    assert parse("table2", []).rows == PAPER_ROWS
+    assert parse("table2", ["--rows=all"]).rows == tuple(ROWS)
+
+
+def test_rows_stand_in_the_order_of_the_table():
+    assert parse("table2", ["--rows=TSLRec,Base"]).rows == ("Base", "TSLRec")
+
+
+def test_values_are_lists_that_may_hold_lists():
+    assert parse("ablation", ["--values=group_count: [8, [8, 32]], sft_loss: [kl]"]).values == {
+        "group_count": [8, [8, 32]],
+        "sft_loss": ["kl"],
+    }
+
+
+def test_a_configuration_file_is_found_below_the_properties():
+    (file,) = parse("table2", ["--config_files=properties/protocol.yaml"]).config_files
+    assert Path(file).is_file()
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("--rows=Basis", r"row \[Basis\] does not exist; the rows are POD"),
+        ("--seeds=1,one", "whole numbers separated by commas"),
+        ("--seeds=1,1", "each seed once"),
+        ("--seeds=", "each seed once"),
+        ("--jobs=0", "above 0"),
+        ("--models=TSLRecSASRec", "choose its kind with --rows"),
+        ("--models=SASRek", "did you mean SASRec"),
+        ("--config_files=none.yaml", "does not exist"),
+    ],
+)
+def test_wrong_arguments_are_refused(argument, message):
+    with pytest.raises(ValueError, match=message):
+        parse("table2", [argument])
+
+
+@pytest.mark.parametrize("values", ["group_count: 8", "group_count: [8", "group_count: []"])
+def test_values_that_are_no_lists_are_refused(values):
+    with pytest.raises(ConfigError, match="--values must"):
+        parse("ablation", [f"--values={values}"])
+
+
+def test_an_argument_takes_the_place_of_one_of_the_same_key():
+    assert override(("--a=1", "--ab=2"), ("--a=3",)) == ("--ab=2", "--a=3")

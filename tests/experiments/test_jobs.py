@@ -1,0 +1,112 @@
+"""Trials, the arguments of their processes, and which of them have finished."""
+
+from dataclasses import replace
+
+import pytest
+
+from recbole_tslrec.config import ConfigError
+from recbole_tslrec.data import DatasetError
+from recbole_tslrec.experiments.jobs import Job, chains, check_jobs, trials_of
+from recbole_tslrec.experiments.trials import ROWS, Outcome, Trial
+
+
+def test_the_rows_of_one_backbone_and_seed_follow_each_other(command):
+    command = replace(command, models=("SASRec", "GRU4Rec"))
+    assert [(trial.backbone, trial.seed, trial.row) for trial in trials_of(command)] == [
+        (backbone, seed, row) for backbone in ("SASRec", "GRU4Rec") for seed in (1, 2) for row in ("Base", "TSLRec")
+    ]
+
+
+def test_a_row_without_a_model_has_no_trial_and_a_model_free_row_one(command):
+    trials = trials_of(replace(command, rows=("POD", "popularity")))
+    assert trials == [Trial("toy", "", "popularity", 1)]
+
+
+def test_a_chain_is_what_shares_a_backbone(command):
+    jobs = [Job(trial, command) for trial in trials_of(command)]
+    assert chains(jobs) == [jobs[:2], jobs[2:]]
+
+
+@pytest.mark.parametrize(
+    ("row", "model"), [("Base", "SASRec"), ("CI", "CISASRec"), ("TSLRec", "TSLRecSASRec"), ("random", "TSLRecSASRec")]
+)
+def test_a_row_decides_the_model(row, model):
+    assert Trial("toy", "SASRec", row, 1).model == model
+
+
+@pytest.mark.parametrize("row", [row for row, how in ROWS.items() if how.family])
+def test_the_settings_of_every_row_make_a_configuration(command, row):
+    config = Job(Trial("toy", "SASRec", row, 7), command).config()
+    assert config["seed"] == 7
+    assert config["epochs"] == 1
+    if row in ("random", "stage0", "untuned", "co_interaction"):
+        assert config["knowledge_source"] == row
+
+
+def test_what_makes_the_row_wins_over_what_is_given(command):
+    command = replace(command, settings=(*command.settings, "--llm_name_or_path=/a/llm"))
+    scratch, ours = (Job(Trial("toy", "SASRec", row, 1), command).keys for row in ("scratch", "TSLRec"))
+    assert "--llm_name_or_path=scratch" in scratch
+    assert "--llm_name_or_path=/a/llm" not in scratch
+    assert "--llm_name_or_path=/a/llm" in ours
+
+
+@pytest.mark.parametrize(("backbone", "mode"), [("SASRec", "all_positions"), ("Caser", "prefix")])
+def test_a_file_for_all_backbones_may_ask_for_all_positions(command, tmp_path, backbone, mode):
+    (tmp_path / "all.yaml").write_text("train_mode: all_positions")
+    command = replace(command, config_files=(str(tmp_path / "all.yaml"),))
+    assert Job(Trial("toy", backbone, "Base", 1), command).config()["train_mode"] == mode
+
+
+def test_a_result_is_taken_for_the_settings_that_made_it_only(command, finish, tmp_path):
+    job = Job(Trial("toy", "SASRec", "Base", 1), command)
+    finish(job, {"backbone": 1.0, "evaluation/Base": 1.0})
+    assert isinstance(job.outcome(), Outcome)
+    others = [("--epochs=2",), ("--eval_history=strict",)]
+    found = [replace(job, command=replace(command, settings=(*command.settings, *other))).outcome() for other in others]
+    assert found[0] is None
+    assert found[1] is not None  # an evaluation holds every mode
+
+
+def test_a_configuration_file_with_other_contents_makes_another_result(command, finish, tmp_path):
+    file = tmp_path / "settings.yaml"
+    file.write_text("learning_rate: 0.01")
+    job = Job(Trial("toy", "SASRec", "Base", 1), replace(command, config_files=(str(file),)))
+    finish(job, {"evaluation/Base": 1.0})
+    assert job.outcome()
+    file.write_text("learning_rate: 0.02")
+    assert job.outcome() is None
+
+
+def test_a_result_whose_artifacts_are_gone_is_none(command, finish, tmp_path):
+    job = Job(Trial("toy", "SASRec", "Base", 1), command)
+    finish(job, {"evaluation/Base": 1.0})
+    job.outcome().folder("evaluation").rmdir()
+    assert job.outcome() is None
+
+
+def test_half_a_result_is_none(command):
+    job = Job(Trial("toy", "SASRec", "Base", 1), command)
+    job.file.parent.mkdir(parents=True)
+    job.file.write_text('{"folders": {')
+    assert job.outcome() is None
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"settings": ("--epoch=3",)}, ConfigError, "did you mean epochs"),
+        ({"settings": ("--seed=3",)}, ConfigError, "--seeds=1,2,3 in the place of --seed"),
+        ({"datasets": ("nowhere",)}, DatasetError, r"dataset \[nowhere\] does not exist"),
+    ],
+)
+def test_what_cannot_run_is_refused_before_anything_runs(command, change, error, message):
+    command = replace(command, **{**change, "settings": (*command.settings, *change.get("settings", ()))})
+    with pytest.raises(error, match=message):
+        check_jobs([Job(trial, command) for trial in trials_of(command)])
+
+
+def test_a_stage_that_a_run_does_not_have_is_named(command):
+    outcome = Outcome(Trial("toy", "SASRec", "Base", 1), {"folders": {"backbone": "x"}})
+    with pytest.raises(RuntimeError, match=r"SASRec-Base-seed1 on toy left no \[sft\], it left backbone"):
+        outcome.folder("sft")
