@@ -294,6 +294,7 @@ def test_training_settings_do_not_depend_on(change: dict[str, Any]) -> None:
         {"seed": 1},
         {"MAX_ITEM_LIST_LENGTH": 7},
         {"epochs": 2},
+        {"minimum_epochs": 2},
         {"n_layers": 1},
         {"valid_metric": "NDCG@5"},
         {"train_neg_sample_args": UNIFORM},

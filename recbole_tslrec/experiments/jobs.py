@@ -51,11 +51,8 @@ class Job:
         """The ``--key=value`` arguments of the run: those that make the row win over those given."""
         trial, given = self.trial, self.command.settings
         own = (*ROWS[trial.row].settings, f"--seed={trial.seed}")
-        if (
-            trial.backbone in BACKBONES
-            and not BACKBONES[trial.backbone].causal
-            and "train_mode" not in map(key_of, given)
-        ):
+        prefix_only = trial.backbone in BACKBONES and not BACKBONES[trial.backbone].causal
+        if prefix_only and "train_mode" not in map(key_of, given):
             own += ("--train_mode=prefix",)  # a configuration file for all backbones may ask for all_positions
         return override(given, own)
 

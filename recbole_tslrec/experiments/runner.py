@@ -101,34 +101,33 @@ def run_jobs(jobs: Sequence[Job], processes: int) -> dict[Job, str]:
 def _start(job: Job, environment: Mapping[str, str]) -> "subprocess.Popen[bytes]":
     job.file.parent.mkdir(parents=True, exist_ok=True)
     with job.log.open("wb") as log:
-        return subprocess.Popen(
-            [sys.executable, "-m", *_program(job)], stdout=log, stderr=subprocess.STDOUT, env=dict(environment)
-        )
+        return subprocess.Popen(command_line(job), stdout=log, stderr=subprocess.STDOUT, env=dict(environment))
 
 
-def _program(job: Job) -> list[str]:
-    """The module and its arguments."""
+def command_line(job: Job) -> list[str]:
+    """The process of a job; its result goes to :func:`unread`."""
     trial = job.trial
-    arguments = [f"--dataset={trial.dataset}", f"--result_file={_unread(job)}", *job.keys]
+    arguments = [f"--dataset={trial.dataset}", f"--result_file={unread(job)}", *job.keys]
     if job.command.config_files:
         arguments.append(f"--config_files={' '.join(job.command.config_files)}")
     if trial.row in MODEL_FREE:
-        return ["recbole_tslrec.experiments.model_free", f"--row={trial.row}", *arguments]
-    return ["recbole_tslrec", f"--model={trial.model}", *arguments]
+        return [sys.executable, "-m", "recbole_tslrec.experiments.model_free", f"--row={trial.row}", *arguments]
+    return [sys.executable, "-m", "recbole_tslrec", f"--model={trial.model}", *arguments]
 
 
 def _finish(job: Job, status: int) -> str | None:
     """Put a job's result into place, with what it was asked for; or give the reason why there is none."""
-    unread = _unread(job)
-    if status or not unread.is_file():
+    written = unread(job)
+    if status or not written.is_file():
         lines = job.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
         return lines[-1] if lines else f"exit status {status}"
-    write_json(job.file, {**json.loads(unread.read_text(encoding="utf-8")), "request": job.request})
-    unread.unlink()
+    write_json(job.file, {**json.loads(written.read_text(encoding="utf-8")), "request": job.request})
+    written.unlink()
     return None
 
 
-def _unread(job: Job) -> Path:
+def unread(job: Job) -> Path:
+    """Where a process writes its result, before it is kept together with what it was asked for."""
     return beside(job.file, "unread")
 
 

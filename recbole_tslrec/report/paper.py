@@ -39,6 +39,11 @@ def paper_figure(dataset: str, backbone: str, row: str, metric: str) -> float | 
     return figures.get((dataset, metric))
 
 
+def in_paper(dataset: str) -> bool:
+    """Whether the paper's Table 2 has this dataset."""
+    return dataset in _DATASETS
+
+
 @functools.cache
 def _figures() -> dict[str, dict[tuple[str, str], float]]:
     found = {}

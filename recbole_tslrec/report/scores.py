@@ -65,8 +65,16 @@ class Scores:
 
     def others(self, dataset: str, line: Line) -> list[Line]:
         """The other finished rows of the same backbone on a dataset."""
-        cells = [other for name, other in self.outcomes if name == dataset]
-        return [other for other in cells if other.backbone == line.backbone and other != line]
+        cells = [other for name, other in self.outcomes if name == dataset and other.backbone == line.backbone]
+        return [other for other in cells if other != line and not self.are_same(dataset, line, other)]
+
+    def are_same(self, dataset: str, line: Line, other: Line) -> bool:
+        """Whether two lines are of the same artifacts: ``scratch`` is TSLRec where that has no other LLM."""
+        own, others = (
+            {outcome.folder("evaluation") for outcome in self.outcomes.get((dataset, each), {}).values()}
+            for each in (line, other)
+        )
+        return bool(own & others)
 
     def best_other(self, dataset: str, line: Line, metric: str) -> Line | None:
         """The best baseline of a line: of the other rows of its backbone the one with the highest mean."""

@@ -15,7 +15,7 @@ from recbole_tslrec.experiments.runner import outcomes
 from recbole_tslrec.experiments.trials import LLM_BASELINES, ROWS, Outcome
 from recbole_tslrec.report.comparisons import OURS, comparisons, credit
 from recbole_tslrec.report.page import Page, ReportError, Section
-from recbole_tslrec.report.paper import paper_figure
+from recbole_tslrec.report.paper import in_paper, paper_figure
 from recbole_tslrec.report.scores import LEVEL, Line, Scores
 
 _WITHOUT_BACKBONE = (*LLM_BASELINES, *MODEL_FREE)
@@ -84,12 +84,16 @@ def table_section(command: Command, scores: Scores, remarks: Sequence[str]) -> S
             table[column] = [_cell(scores.values(dataset, line, metric), line in stars) for line in lines]
             means = [scores.mean(dataset, line, metric) for line in lines]
             emphasis.update({(row, column): mark for row, mark in best_and_second(means).items()})
-            if command.paper:
-                table[f"{column}, paper"] = [paper_figure(dataset, line.backbone, line.row, metric) for line in lines]
+            printed = [paper_figure(dataset, line.backbone, line.row, metric) for line in lines]
+            if command.paper and any(printed):
+                table[f"{column}, paper"] = printed
     if not any(table["remark"]):
         table = table.drop(columns="remark")
     seeds = f"seeds {', '.join(map(str, command.seeds))}"
     text = f"Test items, full ranking, history mode {scores.mode}; mean ± standard deviation over {seeds}."
+    unknown = [dataset for dataset in command.datasets if not in_paper(dataset)]
+    if command.paper and unknown:
+        text += f" The paper has no figures of {', '.join(unknown)}."
     return Section(
         f"Table 2, {scores.mode}",
         "\n\n".join([text, *remarks]),
@@ -156,7 +160,11 @@ def _cell(values: Sequence[float], star: bool) -> str | None:
 def _remark(line: Line, scores: Scores) -> str:
     if line.row in LLM_BASELINES:
         return ROWS[line.row].about
-    return "" if any(found == line for _, found in scores.outcomes) else "no run has finished"
+    datasets = [dataset for dataset, found in scores.outcomes if found == line]
+    ours = Line(line.backbone, OURS)
+    if line != ours and any(scores.are_same(dataset, line, ours) for dataset in datasets):
+        return f"the same runs as {OURS}"
+    return "" if datasets else "no run has finished"
 
 
 def _failures(failed: Sequence[str]) -> list[str]:

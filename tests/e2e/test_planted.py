@@ -12,8 +12,9 @@ from recbole_tslrec.augmentation.export import encode_items, prepare_for_export
 from recbole_tslrec.data import Data
 from recbole_tslrec.recommender import evaluate_recommender, load_trainer, train_recommender
 from recbole_tslrec.reconstruction.examples import UserExamples
+from recbole_tslrec.reconstruction.fine_tuning import loss_of_mean_target, split_users
 from recbole_tslrec.reconstruction.grouping import group_items
-from recbole_tslrec.reconstruction.histories import Histories, hold_out_users
+from recbole_tslrec.reconstruction.histories import Histories
 from recbole_tslrec.reconstruction.network import build_network
 from recbole_tslrec.reconstruction.targets import preference_targets
 from recbole_tslrec.reconstruction.trainer import SFTTrainer
@@ -22,8 +23,9 @@ from tests.planted import plant, separated_rows
 USERS, ITEMS, CATEGORIES, LENGTH = 800, 300, 6, 10
 
 
+@pytest.mark.parametrize(("target_view", "share"), [("own", 0.2), ("rest", 0.8)])  # what others have is chance in part
 def test_stage_1_learns_the_preferences_and_the_export_names_the_groups(
-    make_config: Callable[..., Any], tmp_path: Path
+    make_config: Callable[..., Any], tmp_path: Path, target_view: str, share: float
 ) -> None:
     planted = plant(USERS, ITEMS, CATEGORIES, LENGTH)
     items = np.array([int(item[1:]) + 1 for _, item, _ in planted.interactions])
@@ -31,7 +33,9 @@ def test_stage_1_learns_the_preferences_and_the_export_names_the_groups(
     rows = separated_rows(planted.category, 16)
     groups, _ = group_items(rows, CATEGORIES, seed=0)
     targets = preference_targets(histories, groups, CATEGORIES)
-    train, held_out = hold_out_users(USERS, 0.1, seed=0)
+    rest_groupings = [(groups, CATEGORIES)] if target_view == "rest" else None
+    examples = UserExamples(histories, targets, 50, np.arange(USERS), 16, seed=0, rest_groupings=rest_groupings)
+    train, held_out = split_users(examples, 0.1)
 
     config = make_config(
         group_count=CATEGORIES,
@@ -44,10 +48,8 @@ def test_stage_1_learns_the_preferences_and_the_export_names_the_groups(
         checkpoint_dir=str(tmp_path / "sft"),
     )
     network = build_network(config, torch.cat([torch.zeros(1, 16), rows]))
-    train_data, held_out_data = (UserExamples(histories, targets, 50, users, 16, seed=0) for users in (train, held_out))
-    loss, _ = SFTTrainer(config, network).fit(train_data, held_out_data, verbose=False)
-    mean_target_loss = (targets[held_out] - targets[train].mean(dim=0)).square().sum(dim=1).mean()
-    assert loss < 0.2 * mean_target_loss
+    loss, _ = SFTTrainer(config, network).fit(train, held_out, verbose=False)
+    assert loss < share * loss_of_mean_target(train.in_epoch(0), held_out, [CATEGORIES], "mse")
 
     prepare_for_export(network, torch.float32)
     _, categories = encode_items(network, rows)

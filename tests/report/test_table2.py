@@ -165,3 +165,12 @@ def test_all_modes_give_a_table_each_and_failures_are_named(command, outcomes, t
 def test_without_any_finished_run_there_is_no_table(command):
     with pytest.raises(ReportError, match="no run has finished"):
         page_of([], command)
+
+
+def test_scratch_is_no_baseline_of_a_model_whose_llm_is_scratch(command, outcomes):
+    ours = outcomes({"TSLRec": [0.1, 0.2]})
+    same = [replace(one, trial=replace(one.trial, row="scratch")) for one in ours]
+    scores = Scores.of([*ours, *same], "unmasked")
+    assert scores.others("toy", OURS) == []
+    table = table_section(replace(command, rows=("scratch", "TSLRec")), scores, [])
+    assert list(table.table["remark"]) == ["the same runs as TSLRec", ""]
