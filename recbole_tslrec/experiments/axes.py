@@ -17,23 +17,19 @@ class Axis:
     Attributes:
         about: for the reader of a report.
         values: of the key with the axis' name; a mapping sets several keys at once.
-        llm: whether it needs a pretrained LLM.
+        llm: the kind of LLM that it is about, ``pretrained`` or ``scratch``; empty for both.
     """
 
     about: str
     values: Sequence[Any] = ()
-    llm: bool = False
-
-
-def _width(hidden: int) -> dict[str, int]:
-    return {"scratch_hidden_size": hidden, "scratch_intermediate_size": 8 * -(-hidden // 3)}  # Llama's 8/3 of it
+    llm: str = ""
 
 
 AXES: dict[str, Axis] = {
     "group_count": Axis(
         "K, the number of latent categories; a list clusters once for each.", (8, 16, 32, 64, [32, 128])
     ),
-    "lora_rank": Axis("The rank of the adapters.", (4, 8, 16, 32), llm=True),
+    "lora_rank": Axis("The rank of the adapters.", (4, 8, 16, 32), llm="pretrained"),
     "fusion_type": Axis("How knowledge joins the item embedding.", ("gate", "scalar_gate", "sum", "concat")),
     "fusion_projection": Axis("p_v's projection, learned or as it was drawn.", ("trained", "frozen")),
     "target_view": Axis("The target: of the prompt's own items, or of the rest.", ("own", "rest")),
@@ -41,8 +37,8 @@ AXES: dict[str, Axis] = {
     "knowledge_content": Axis("What is fused of an item's export.", ("hidden", "hidden_and_categories")),
     "export_context": Axis("The item alone in the prompt, or in users' histories.", ("single", "users")),
     "prompt_item_text": Axis("Text of the item before its vector; needs a column title in .item.", ("none", "title")),
-    "scratch_size": Axis("The size of an LLM of random weights, trained in full.", [_width(h) for h in (32, 64, 128)]),
-    "pretrained": Axis("The LLM against the small one of random weights, which is not of its size.", llm=True),
+    "scratch_layers": Axis("The depth of an LLM of random weights, trained in full.", (1, 2, 4, 8), llm="scratch"),
+    "pretrained": Axis("The LLM against the small one of random weights, which is not of its size.", llm="pretrained"),
 }
 
 
@@ -67,7 +63,7 @@ class Variant:
             command,
             rows=tuple(row for row in command.rows if row != "Base"),
             settings=override(command.settings, self.settings),
-            output_dir=command.output_dir / "ablation" / f"{self.axis}={folder}",
+            output_dir=command.output_dir / "variants" / f"{self.axis}={folder}",
         )
         return [Job(trial, varied) for trial in trials_of(varied)]
 
@@ -76,16 +72,16 @@ def variants(command: Command) -> dict[str, list[Variant]]:
     """The values of each axis that is asked for; of all that apply where none is named.
 
     Raises:
-        ConfigError: an axis without values, or one that needs a pretrained LLM and there is none.
+        ConfigError: an axis without values, or one that is about another kind of LLM.
     """
     llm = command.config()["llm_name_or_path"]
-    pretrained = llm != "scratch"
-    names = command.axes or [*command.values, *(name for name, axis in AXES.items() if pretrained or not axis.llm)]
+    kind = "scratch" if llm == "scratch" else "pretrained"
+    names = command.axes or [*command.values, *(name for name, axis in AXES.items() if axis.llm in ("", kind))]
     found = {}
     for name in dict.fromkeys(names):
         axis = AXES.get(name, Axis(""))
-        if axis.llm and not pretrained:
-            raise ConfigError(f"axis [{name}] needs a pretrained LLM; name one with --llm_name_or_path")
+        if axis.llm not in ("", kind):
+            raise ConfigError(f"axis [{name}] is about a {axis.llm} LLM; name one with --llm_name_or_path")
         default = [{"llm_name_or_path": value} for value in (llm, "scratch")] if name == "pretrained" else axis.values
         values = command.values.get(name, default)
         if not values:

@@ -32,9 +32,10 @@ class Command:
         jobs: processes that train at once.
         budget: list what would run, and run nothing.
         settings: ``--key=value`` arguments for every run.
-        config_files: yaml files for every run.
+        config_files: yaml files for every run; ``{dataset}`` and ``{backbone}`` in a name are those of the run, as in
+            ``properties/tuned/{dataset}-{backbone}.yaml``.
         paper: put the paper's figures beside ours (table2).
-        axes: what is varied (ablation).
+        axes: what is varied; see ``experiments/axes.py`` (ablation).
         values: values of an axis in the place of its defaults (ablation).
         line: the command line.
     """
@@ -64,7 +65,17 @@ class Command:
         Raises:
             ConfigError: a key, value or file is wrong.
         """
-        return Config(model or self.models[0], dataset or self.datasets[0], self.config_files, argv=self.settings)
+        model, dataset = model or self.models[0], dataset or self.datasets[0]
+        return Config(model, dataset, self.files(dataset, split_model_name(model)[1]), argv=self.settings)
+
+    def files(self, dataset: str, backbone: str) -> tuple[str, ...]:
+        """The paths of the yaml files of a run.
+
+        Raises:
+            ConfigError: one does not exist.
+        """
+        named = (file.replace("{dataset}", dataset).replace("{backbone}", backbone) for file in self.config_files)
+        return tuple(map(find_config_file, named))
 
 
 def parse(name: str, argv: Sequence[str]) -> Command:
@@ -81,7 +92,7 @@ def parse(name: str, argv: Sequence[str]) -> Command:
             raise ConfigError(f"--models names backbones, not [{model}]; choose its kind with --rows")
     if given.jobs < 1:
         raise ConfigError(f"--jobs must be a whole number above 0, not [{given.jobs}]")
-    return Command(
+    command = Command(
         datasets=_list(given.datasets),
         models=models,
         seeds=_seeds(given.seeds),
@@ -90,12 +101,16 @@ def parse(name: str, argv: Sequence[str]) -> Command:
         jobs=given.jobs,
         budget=given.budget,
         settings=tuple(settings),
-        config_files=tuple(find_config_file(file) for file in given.config_files.split()),
+        config_files=tuple(given.config_files.split()),
         paper=getattr(given, "paper", False),
         axes=_list(getattr(given, "axes", "")),
         values=_values(getattr(given, "values", "")),
         line=f"python -m recbole_tslrec report {name} {shlex.join(argv)}",
     )
+    for dataset in command.datasets:
+        for model in models:
+            command.files(dataset, model)
+    return command
 
 
 def key_of(argument: str) -> str:

@@ -57,10 +57,15 @@ class Job:
         return override(given, own)
 
     @property
+    def files(self) -> tuple[str, ...]:
+        """The yaml files of the run; a model-free row takes those of the first backbone."""
+        return self.command.files(self.trial.dataset, self.trial.backbone or self.command.models[0])
+
+    @property
     def request(self) -> dict[str, Any]:
         """What decides the result, kept with it: a result of other settings is not taken for this one."""
         arguments = sorted(key for key in self.keys if key_of(key) not in _SHOWN_ONLY)
-        files = [hash_file(Path(file)) for file in self.command.config_files]
+        files = [hash_file(Path(file)) for file in self.files]
         return {"model": self.trial.model, "arguments": arguments, "config_files": files}
 
     def config(self) -> Config:
@@ -69,7 +74,7 @@ class Job:
         Raises:
             ConfigError: a key, value or file is wrong.
         """
-        return Config(self.trial.model, self.trial.dataset, self.command.config_files, argv=self.keys)
+        return Config(self.trial.model, self.trial.dataset, self.files, argv=self.keys)
 
     def outcome(self) -> Outcome | None:
         """What the trial left, or ``None`` where it has not finished with these settings."""

@@ -108,8 +108,8 @@ def command_line(job: Job) -> list[str]:
     """The process of a job; its result goes to :func:`unread`."""
     trial = job.trial
     arguments = [f"--dataset={trial.dataset}", f"--result_file={unread(job)}", *job.keys]
-    if job.command.config_files:
-        arguments.append(f"--config_files={' '.join(job.command.config_files)}")
+    if job.files:
+        arguments.append(f"--config_files={' '.join(job.files)}")
     if trial.row in MODEL_FREE:
         return [sys.executable, "-m", "recbole_tslrec.experiments.model_free", f"--row={trial.row}", *arguments]
     return [sys.executable, "-m", "recbole_tslrec", f"--model={trial.model}", *arguments]

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 import torch
 
 from recbole_tslrec.pipeline import run_stages
@@ -28,12 +29,16 @@ def held_out_last(seed_of_held_out: int) -> list[tuple[str, str, float]]:
     return [*training, *held_out]
 
 
-def test_other_held_out_items_leave_every_artifact_bit_equal(make_config: Callable[..., Any]) -> None:
+@pytest.mark.parametrize("export_context", ["single", "users"])
+def test_other_held_out_items_leave_every_artifact_bit_equal(
+    make_config: Callable[..., Any], export_context: str
+) -> None:
     """eval_step 0: choosing the epoch by validation, which the protocol wants, is the one thing left out."""
     files = []
     for seed in (1, 2):
+        settings = {"epochs": 2, "eval_step": 0, "export_context": export_context}
         config = make_config(
-            "TSLRecSASRec", interactions=held_out_last(seed), epochs=2, eval_step=0, artifacts_dir=f"artifacts-{seed}"
+            "TSLRecSASRec", interactions=held_out_last(seed), artifacts_dir=f"artifacts-{seed}", **settings
         )
         run = run_stages(config, stop_after="knowledge")
         files.append({stage: run.artifacts[stage].manifest["files"] for stage in STAGES_1_AND_2})

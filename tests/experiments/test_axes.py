@@ -15,7 +15,7 @@ def test_a_variant_changes_its_key_and_nothing_else(command):
     own, given = job.config(), command.config("TSLRecSASRec")
     assert {key for key in own.final_config_dict if own[key] != given[key]} <= {"group_count", "seed"}
     assert own["group_count"] == 8
-    assert job.file.parent == command.output_dir / "ablation" / "group_count=8" / "runs" / "toy"
+    assert job.file.parent == command.output_dir / "variants" / "group_count=8" / "runs" / "toy"
 
 
 def test_values_replace_the_defaults_and_name_new_axes(command):
@@ -24,7 +24,7 @@ def test_values_replace_the_defaults_and_name_new_axes(command):
     assert [variant.label for variant in found["fusion_type"]] == ["gate", "scalar_gate", "sum", "concat"]
 
 
-@pytest.mark.parametrize("axis", [name for name, axis in AXES.items() if not axis.llm])
+@pytest.mark.parametrize("axis", [name for name, axis in AXES.items() if axis.llm != "pretrained"])
 def test_every_value_of_every_axis_is_a_configuration(command, axis):
     for variant in variants(replace(command, axes=(axis,)))[axis]:
         job = variant.jobs(command)[0]
@@ -35,7 +35,7 @@ def test_every_value_of_every_axis_is_a_configuration(command, axis):
 
 def test_axes_of_a_pretrained_llm_are_left_out_without_one_and_refused_by_name(command):
     assert "lora_rank" not in variants(command)
-    with pytest.raises(ConfigError, match=r"axis \[lora_rank\] needs a pretrained LLM"):
+    with pytest.raises(ConfigError, match=r"axis \[lora_rank\] is about a pretrained LLM"):
         variants(replace(command, axes=("lora_rank",)))
 
 
@@ -45,9 +45,11 @@ def test_pretrained_is_the_given_llm_against_scratch(command):
     assert settings == [("--llm_name_or_path=/a/llm",), ("--llm_name_or_path=scratch",)]
 
 
-def test_a_scratch_llm_keeps_llamas_proportions(command):
-    *_, default = variants(replace(command, axes=("scratch_size",)))["scratch_size"]
-    assert default.settings == ("--scratch_hidden_size=128", "--scratch_intermediate_size=344")
+def test_a_value_may_set_several_keys(command):
+    sizes = [{"scratch_hidden_size": 8, "scratch_heads": 1}, {"scratch_hidden_size": 16, "scratch_heads": 2}]
+    small, large = variants(replace(command, values={"llm_size": sizes}))["llm_size"]
+    assert small.label == "scratch_hidden_size 8, scratch_heads 1"
+    assert large.settings == ("--scratch_hidden_size=16", "--scratch_heads=2")
 
 
 def test_an_axis_without_values_is_refused(command):

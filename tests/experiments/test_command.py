@@ -39,8 +39,17 @@ def test_values_are_lists_that_may_hold_lists():
 
 
 def test_a_configuration_file_is_found_below_the_properties():
-    (file,) = parse("table2", ["--config_files=properties/protocol.yaml"]).config_files
+    (file,) = parse("table2", ["--config_files=properties/protocol.yaml"]).files("toy", "SASRec")
     assert Path(file).is_file()
+
+
+def test_each_dataset_and_backbone_may_have_a_file_of_its_own(tmp_path):
+    (tmp_path / "toy-SASRec.yaml").write_text("learning_rate: 0.5")
+    file = f"--config_files={tmp_path}/{{dataset}}-{{backbone}}.yaml"
+    command = parse("table2", ["--datasets=toy", "--models=SASRec", file])
+    assert command.config("TSLRecSASRec", "toy")["learning_rate"] == 0.5
+    with pytest.raises(ConfigError, match=r"toy-Caser\.yaml\] does not exist"):
+        parse("table2", ["--datasets=toy", "--models=SASRec,Caser", file])
 
 
 @pytest.mark.parametrize(
