@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from datetime import timedelta
 
 from tabulate import tabulate
 
@@ -16,7 +17,7 @@ def list_runs(jobs: Sequence[Job]) -> str:
     expected = {job: seconds for chain in chains(jobs) for job, seconds in estimates(chain)}
     lines = [(job.name, _state(expected.get(job, 0.0), job in expected)) for chain in chains(jobs) for job in chain]
     known = [seconds for seconds in expected.values() if seconds is not None]
-    total = f"{len(expected)} of {len(jobs)} runs are missing: {sum(known) / 3600:.1f} hours"
+    total = f"{len(expected)} of {len(jobs)} runs are missing: {timedelta(seconds=round(sum(known)))} hours"
     if len(known) < len(expected):
         total += f", and {len(expected) - len(known)} runs of unknown time, for no run has finished that is like them"
     if expected and jobs[0].command.jobs > 1:

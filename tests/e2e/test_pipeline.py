@@ -270,7 +270,7 @@ def test_interrupt_while_saving_keeps_the_former_artifact(
     def interrupted(*args: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(pipeline, "write_item_table", interrupted)
+    monkeypatch.setattr(pipeline.reconstruction, "write_item_table", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run_stages(make_config("TSLRecSASRec"), stop_after="groups", rebuild=["groups"])
     assert open_artifact(before.folder, "groups").hash == before.hash

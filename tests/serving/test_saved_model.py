@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from recbole_tslrec.artifacts import ArtifactError, Recipe, Store, write_json
-from recbole_tslrec.pipeline import augmented_config
+from recbole_tslrec.pipeline.augmentation import augmented_config
 from recbole_tslrec.recommender import MODEL, build_model, load_weights
 from recbole_tslrec.registry import split_model_name
 from recbole_tslrec.serving.saved_model import DESCRIPTION, ModelFiles, load_model
