@@ -76,5 +76,5 @@ def test_random_vectors_are_as_wide_as_the_llm(make_config: Callable[..., Any]) 
 
 
 def test_an_unknown_source_is_refused_before_anything_is_trained(make_config: Callable[..., Any]) -> None:
-    with pytest.raises(ValueError, match="knowledge_source .dice. is not one of sft, random, stage0"):
+    with pytest.raises(ValueError, match=r"knowledge_source \[dice\] is not one of sft, random, stage0"):
         run_stages(make_config("TSLRecSASRec", knowledge_source="dice"))
