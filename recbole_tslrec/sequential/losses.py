@@ -54,14 +54,15 @@ def _value_and_gradients(
     # both are written over for every chunk: on a CPU fresh memory costs more than what is done in it
     scores = torch.empty(min(rows, len(query)), len(table), dtype=dtype, device=query.device)  # [rows, N + 1]
     shares = torch.empty_like(scores)
+    row = torch.arange(len(scores), device=query.device)
     total = query.new_zeros((), dtype=torch.float32)
     for start in range(0, len(query), rows):
         part = slice(start, start + rows)
-        own = target[part].unsqueeze(1)  # [rows, 1]
-        torch.mm(vectors[part], items.T, out=scores[: len(own)])
-        share = torch.softmax(scores[: len(own)], dim=1, out=shares[: len(own)])
-        total -= share.gather(1, own).float().clamp(min=_LEAST).log().sum()
-        share.scatter_add_(1, own, share.new_full(own.shape, -1.0))
+        own = row[: len(target[part])], target[part]
+        torch.mm(vectors[part], items.T, out=scores[: len(own[0])])
+        share = torch.softmax(scores[: len(own[0])], dim=1, out=shares[: len(own[0])])
+        total -= share[own].float().clamp(min=_LEAST).log().sum()
+        share[own] -= 1  # not `scatter_add_`, which copies all of `share` twice on a CPU
         query_grad[part] = share @ items
         table_grad += vectors[part].T @ share  # not `share.T @ ...`: a CPU would copy it in bfloat16
     query_grad /= len(query)
