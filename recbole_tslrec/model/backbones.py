@@ -78,15 +78,20 @@ REFUSED: dict[str, str] = {
 }
 
 
-def backbone_of(model: type) -> Backbone:
-    """What is known of a model class, fused or not; of a user's own class, even one derived from these, nothing."""
+def backbone_name(model: type) -> str | None:
+    """Which of :data:`BACKBONES` a model class is, fused or not; a user's own class, even one of these, is none."""
     for base in model.__mro__:
-        ours = base.__module__.split(".")[0] in ("recbole", "recbole_tslrec")
-        if ours and base.__name__ in BACKBONES:
-            return BACKBONES[base.__name__]
-        if not ours:
-            break
-    return Backbone()
+        if base.__module__.split(".")[0] not in ("recbole", "recbole_tslrec"):
+            return None
+        if base.__name__ in BACKBONES:
+            return base.__name__
+    return None
+
+
+def backbone_of(model: type) -> Backbone:
+    """What is known of a model class; nothing of a user's own."""
+    name = backbone_name(model)
+    return BACKBONES[name] if name else Backbone()
 
 
 def table_of_backbones() -> str:

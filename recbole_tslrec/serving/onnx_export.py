@@ -26,10 +26,9 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 from torch.nn.utils import parametrize
 
-from recbole_tslrec.model.backbones import BACKBONES
+from recbole_tslrec.model.backbones import backbone_name, backbone_of
 from recbole_tslrec.serving.scoring import (
     ExportError,
-    backbone_name,
     random_histories,
     relative_difference,
     scoring_of,
@@ -111,9 +110,8 @@ def check_expressible(model: Any) -> None:
     Raises:
         ExportError: it needs the user, builds something outside of torch, or is too large.
     """
-    backbone = backbone_name(model)
-    reason = _NOT_TRACEABLE.get(backbone)
-    if BACKBONES[backbone].knows_users:
+    reason = _NOT_TRACEABLE.get(backbone_name(type(model)) or "")
+    if backbone_of(type(model)).knows_users:
         reason = "it has an embedding of each user, so that a history alone gives no scores"
     table = scoring_of(model).table(model)
     if table.numel() * 4 > LARGEST_TABLE:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from recbole_tslrec.model.backbones import BACKBONES
+from recbole_tslrec.model.backbones import BACKBONES, backbone_name
 
 Batch = Mapping[str, Tensor]  # item_seq [B, L], item_seq_len [B] and user [B] by the model's names for these fields
 
@@ -86,18 +86,13 @@ SCORINGS: dict[str, Scoring] = {
 }
 
 
-def backbone_name(model: torch.nn.Module) -> str:
-    """The name of the backbone that a model is, or is made of."""
-    return next((base.__name__ for base in type(model).__mro__ if base.__name__ in BACKBONES), type(model).__name__)
-
-
 def scoring_of(model: torch.nn.Module) -> Scoring:
     """How a model scores.
 
     Raises:
         ExportError: its scores are no product of a sequence's vector with an item table.
     """
-    backbone = backbone_name(model)
+    backbone = backbone_name(type(model))
     if backbone not in SCORINGS:
         raise ExportError(
             f"{type(model).__name__} does not score by the product of a sequence's vector with an item table, so that "
