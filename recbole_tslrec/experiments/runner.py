@@ -127,8 +127,11 @@ def _finish(job: Job, status: int) -> str | None:
 
 
 def unread(job: Job) -> Path:
-    """Where a process writes its result, before it is kept together with what it was asked for."""
-    return beside(job.file, "unread")
+    """Where a process writes its result, before it is kept together with what it was asked for.
+
+    Two reports that run the same trial at once share its artifacts, and must not take each other's file away.
+    """
+    return beside(job.file, f"{os.getpid()}.unread")
 
 
 def _threads(processes: int) -> dict[str, str]:
