@@ -46,8 +46,10 @@ def split_model_name(name: str) -> tuple[str, str]:
             return "TSLRec" if family == "P2Rec" else family, backbone
     recbole_names = [name for name, value in vars(sequential_recommender).items() if isinstance(value, type)]
     if name not in (*recbole_names, "FMLPRec", *_given.values()):
-        near = difflib.get_close_matches(name, [*own_model_names(), *recbole_names], n=3)
-        hint = f"; did you mean {' or '.join(near)}?" if near else f"; known are {', '.join(own_model_names())}"
+        known = {model.lower(): model for model in (*own_model_names(), *recbole_names)}
+        near = [known[found] for found in difflib.get_close_matches(name.lower(), known, n=3)]
+        backbones = f"; known are {', '.join(BACKBONES)}, each also as TSLRec<Backbone> and CI<Backbone>"
+        hint = f"; did you mean {' or '.join(near)}?" if near else backbones
         raise ValueError(f"model [{name}] does not exist{hint}")
     return "Base", name
 

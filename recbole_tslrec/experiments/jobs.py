@@ -13,6 +13,7 @@ from recbole_tslrec.evaluation.model_free import MODEL_FREE
 from recbole_tslrec.experiments.command import Command, key_of, override
 from recbole_tslrec.experiments.trials import LLM_BASELINES, ROWS, Outcome, Trial
 from recbole_tslrec.model.backbones import BACKBONES
+from recbole_tslrec.pipeline.checks import check_names
 
 _SHOWN_ONLY = ("eval_history", "show_progress")  # an evaluation holds every history mode
 
@@ -113,13 +114,16 @@ def check_jobs(jobs: Sequence[Job]) -> None:
 
     Raises:
         ConfigError: a key, value or file is wrong, or the seed is given as a key.
+        ValueError: a key has a name that does not exist.
         DatasetError: a dataset does not exist.
     """
     kinds = {(job.trial.dataset, job.trial.model, job.trial.row, job.command): job for job in jobs}
     for job in kinds.values():
         if "seed" in map(key_of, job.command.settings):
             raise ConfigError("a report has --seeds=1,2,3 in the place of --seed")
-        check_files(job.config())
+        config = job.config()
+        check_names(config)
+        check_files(config)
 
 
 def _read(file: Path) -> dict[str, Any] | None:

@@ -33,6 +33,21 @@ def given_artifacts(config: Any) -> dict[str, Artifact]:
     return {table: open_vectors(path) if table == "knowledge" else open_artifact(path, table)}
 
 
+def check_names(config: Any) -> None:
+    """Refuse names that are none of those a key may have; no data is needed.
+
+    Raises:
+        ValueError: says which key, and what it may be.
+    """
+    check_eval_history(config)
+    family, _ = split_model_name(config["model"])
+    if family in FUSED_TABLES:
+        check_fusion_type(config[FUSED_TABLES[family][1]])
+    if family == "TSLRec":
+        check_fusion_input(config)
+        check_knowledge_source(config["knowledge_source"])
+
+
 def check_settings(run: Run) -> None:
     """What would make a later stage fail, checked before the first one starts.
 
@@ -40,16 +55,12 @@ def check_settings(run: Run) -> None:
         ValueError: says which key, and what it may be.
     """
     config = run.config
-    check_eval_history(config)
+    check_names(config)
     family, _ = split_model_name(config["model"])
     if family not in FUSED_TABLES:
         return
-    check_fusion_type(config[FUSED_TABLES[family][1]])
-    if family == "TSLRec":
-        check_fusion_input(config)
-        check_knowledge_source(config["knowledge_source"])
-        if run.artifacts and fuses_categories(config):
-            check_categories(run.artifacts["knowledge"].folder)
+    if run.artifacts and family == "TSLRec" and fuses_categories(config):
+        check_categories(run.artifacts["knowledge"].folder)
     if not run.artifacts:
         check_group_count(config["group_count"], len(run.data.item_tokens))
         if family == "TSLRec":

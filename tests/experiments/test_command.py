@@ -62,6 +62,7 @@ def test_each_dataset_and_backbone_may_have_a_file_of_its_own(tmp_path):
         ("--jobs=0", "above 0"),
         ("--models=TSLRecSASRec", "choose its kind with --rows"),
         ("--models=SASRek", "did you mean SASRec"),
+        ("--models=Sasrec", "did you mean SASRec"),
         ("--config_files=none.yaml", "does not exist"),
     ],
 )
