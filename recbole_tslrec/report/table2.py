@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from recbole_tslrec.evaluation.figures import label
-from recbole_tslrec.evaluation.history_modes import shown_modes
+from recbole_tslrec.evaluation.history_modes import UNMASKED, shown_modes
 from recbole_tslrec.evaluation.model_free import MODEL_FREE
 from recbole_tslrec.experiments.command import Command
 from recbole_tslrec.experiments.jobs import trials_of
@@ -85,7 +85,7 @@ def table_section(command: Command, scores: Scores, remarks: Sequence[str]) -> S
             means = [scores.mean(dataset, line, metric) for line in lines]
             emphasis.update({(row, column): mark for row, mark in best_and_second(means).items()})
             printed = [paper_figure(dataset, line.backbone, line.row, metric) for line in lines]
-            if command.paper and any(printed):
+            if command.paper and scores.mode == UNMASKED and any(printed):  # RecBole's mode, which was the paper's
                 table[f"{column}, paper"] = printed
     if not any(table["remark"]):
         table = table.drop(columns="remark")
