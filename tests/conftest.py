@@ -24,6 +24,19 @@ TINY_SCRATCH = {
     "scratch_intermediate_size": 32,
 }
 
+SMALL = {
+    "MAX_ITEM_LIST_LENGTH": 8,
+    "hidden_size": 8,
+    "embedding_size": 8,
+    "inner_size": 16,
+    "train_batch_size": 64,
+    "epochs": 1,
+    "group_count": 4,
+    "sft_epochs": 1,
+    "sft_batch_size": 8,
+    **TINY_SCRATCH,
+}
+
 
 @pytest.fixture(autouse=True)
 def in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,16 +73,7 @@ def small_config(
     small: Mapping[str, Any] = {
         "data_path": str(data),
         "artifacts_dir": str(folder / "artifacts"),
-        "MAX_ITEM_LIST_LENGTH": 8,
-        "hidden_size": 8,
-        "embedding_size": 8,
-        "inner_size": 16,
-        "train_batch_size": 64,
-        "epochs": 1,
-        "group_count": 4,
-        "sft_epochs": 1,
-        "sft_batch_size": 8,
-        **TINY_SCRATCH,
+        **SMALL,
     }
     return Config(model, "toy", [], {**small, **settings})
 

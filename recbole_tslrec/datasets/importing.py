@@ -29,8 +29,8 @@ def import_dataset(
     """Write ``<data_path>/<name>/<name>.inter``, and ``.item`` where there is a file of items.
 
     Users keep the order in which the source first names them, and their interactions are in time order; ties keep the
-    order of the source. Repeated interactions are kept. A raw source (MovieLens, Amazon) is cut to its 5-core, as
-    SASRec's preprocessing does; tokens are the source's own.
+    order of the source. Repeated interactions are kept. A raw source (MovieLens, Amazon) is cut to its 5-core;
+    tokens are the source's own.
 
     Args:
         name: of the dataset.

@@ -8,6 +8,7 @@ from typing import Any
 
 from recbole_tslrec.artifacts import ArtifactError
 from recbole_tslrec.evaluation.artifact import METRICS, users_file
+from recbole_tslrec.evaluation.controls import KNOWLEDGE_SOURCES, SFT
 from recbole_tslrec.evaluation.per_user import UserResults, read_users
 
 
@@ -26,20 +27,17 @@ class Row:
     about: str
 
 
-_CONTROLS = {
-    "random": "random vectors through the gate",
-    "stage0": "the stage-0 vectors through the gate, no LLM",
-    "untuned": "an LLM's vectors without fine-tuning through the gate",
-    "co_interaction": "the mean preference target of the users who have the item, through the gate, no LLM",
-}
-
 ROWS: dict[str, Row] = {
     **{name: Row(None, (), "no model of it in this package yet") for name in ("POD", "P5", "LlamaRec", "E4SRec")},
     "popularity": Row(None, (), "no model: items by training interactions"),
     "last_items": Row(None, (), "no model: the user's last distinct items"),
     "Base": Row("Base", (), "the ID backbone"),
     "CI": Row("CI", (), "the pre-grouping index as an item feature"),
-    **{name: Row("TSLRec", (f"--knowledge_source={name}",), about) for name, about in _CONTROLS.items()},
+    **{
+        name: Row("TSLRec", (f"--knowledge_source={name}",), f"{about}, through the gate")
+        for name, about in KNOWLEDGE_SOURCES.items()
+        if name != SFT
+    },
     "scratch": Row("TSLRec", ("--llm_name_or_path=scratch",), "TSLRec with an LLM of random weights, trained in full"),
     "TSLRec": Row("TSLRec", (), "the paper's"),
 }

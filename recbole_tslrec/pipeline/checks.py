@@ -46,6 +46,11 @@ def check_names(config: Any) -> None:
     if family == "TSLRec":
         check_fusion_input(config)
         check_knowledge_source(config["knowledge_source"])
+        if config["knowledge_path"] and config["knowledge_source"] != SFT:
+            raise ValueError(
+                f"knowledge_source [{config['knowledge_source']}] makes item vectors, and knowledge_path "
+                f"[{config['knowledge_path']}] gives others; leave one of the two out"
+            )
 
 
 def check_settings(run: Run) -> None:

@@ -75,6 +75,13 @@ def test_random_vectors_are_as_wide_as_the_llm(make_config: Callable[..., Any]) 
     assert run.artifacts["knowledge"].tensors()["knowledge"].shape[1] == 16
 
 
+def test_a_control_row_of_given_vectors_is_refused(make_config: Callable[..., Any], make_knowledge: Any) -> None:
+    given = make_knowledge(["i0"], torch.ones(1, 3))
+    config = make_config("TSLRecSASRec", knowledge_source="random", knowledge_path=str(given.folder))
+    with pytest.raises(ValueError, match=r"knowledge_source \[random\] makes item vectors, and knowledge_path"):
+        run_stages(config)
+
+
 def test_an_unknown_source_is_refused_before_anything_is_trained(make_config: Callable[..., Any]) -> None:
     with pytest.raises(ValueError, match=r"knowledge_source \[dice\] is not one of sft, random, stage0"):
         run_stages(make_config("TSLRecSASRec", knowledge_source="dice"))

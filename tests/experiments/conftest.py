@@ -8,20 +8,7 @@ import pytest
 from recbole_tslrec.artifacts import write_json
 from recbole_tslrec.experiments.command import Command
 from recbole_tslrec.experiments.jobs import Job
-from tests.conftest import TINY_SCRATCH, walks, write_dataset
-
-SMALL = {
-    "MAX_ITEM_LIST_LENGTH": 8,
-    "hidden_size": 8,
-    "embedding_size": 8,
-    "inner_size": 16,
-    "train_batch_size": 64,
-    "epochs": 1,
-    "group_count": 4,
-    "sft_epochs": 1,
-    "sft_batch_size": 8,
-    **TINY_SCRATCH,
-}
+from tests.conftest import SMALL, walks, write_dataset
 
 
 @pytest.fixture
