@@ -37,6 +37,7 @@ _CHOICES = {
     "target_view": ("own", "rest"),
     "sft_loss": ("mse", "kl"),
     "export_context": ("single", "users"),
+    "export_pooling": ("last", "mean"),
     "knowledge_content": ("hidden", "hidden_and_categories"),
     "fusion_projection": ("trained", "frozen"),
 }

@@ -15,6 +15,7 @@ from recbole_tslrec import distributed
 from recbole_tslrec.artifacts import TENSORS
 from recbole_tslrec.augmentation.item_contexts import ItemContexts
 from recbole_tslrec.augmentation.vectors import CATEGORIES, KNOWLEDGE
+from recbole_tslrec.llm.encoder import LAST, MEAN
 from recbole_tslrec.llm.item_text import ItemText
 from recbole_tslrec.llm.loading import LLMError, base_model
 from recbole_tslrec.reconstruction.network import ReconstructionNetwork
@@ -26,12 +27,18 @@ BLOCK = 1024  # items that are written and counted together
 _SECONDS_BETWEEN_MARKS = 10.0
 
 
-def prepare_for_export(network: ReconstructionNetwork, dtype: torch.dtype) -> None:
+def prepare_for_export(network: ReconstructionNetwork, dtype: torch.dtype, pooling: str = LAST) -> None:
     """Make a network fast at one-item prompts, for good: adapters merged, the LLM in ``dtype``, d_inst computed once.
 
     A quantised LLM keeps its weights and adapters as they are.
+
+    Args:
+        network: fine-tuned, or not.
+        dtype: of ``export_dtype``.
+        pooling: of ``export_pooling``.
     """
     encoder = network.eval().encoder
+    encoder.pooling = pooling
     if getattr(base_model(encoder.llm), "hf_quantizer", None) is None:
         if isinstance(encoder.llm, PeftModel):
             encoder.llm = encoder.llm.merge_and_unload()
@@ -61,6 +68,8 @@ def encode_prompts(
 ) -> tuple[Tensor, Tensor]:
     """Hidden states [B, H] and predicted distributions [B, K] of prompts, both float32.
 
+    The distribution is read where it was trained, at the last token, whatever ``export_pooling`` says.
+
     Args:
         network: fine-tuned, in evaluation mode.
         rows: stage-0 embeddings of the prompts' items, one prompt after the other, [sum of item_count, d].
@@ -68,8 +77,10 @@ def encode_prompts(
         item_text: of the same items, if the prompts have it.
     """
     device = network.head.weight.device
-    hidden = network.encoder(rows.to(device), item_count.to(device), item_text)
-    return hidden.float().cpu(), network.predict_distribution(hidden).float().cpu()
+    states = network.encoder.hidden_states(rows.to(device), item_count.to(device), item_text)
+    last = states.last.float()
+    knowledge = states.mean_of_item if network.encoder.pooling == MEAN else last
+    return knowledge.cpu(), network.predict_distribution(last).float().cpu()
 
 
 def export_items(

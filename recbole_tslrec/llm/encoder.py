@@ -1,5 +1,6 @@
 """Eq. 1: from a sequence of items to the LLM's hidden state."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -9,6 +10,40 @@ from recbole_tslrec.llm.attention import PrefixRow, default_kernel
 from recbole_tslrec.llm.item_text import ItemText
 from recbole_tslrec.llm.layout import PADDED, lay_segments, pad_prompts, weave_texts
 from recbole_tslrec.llm.prompt import Prompt
+
+LAST, MEAN = "last", "mean"  # of export_pooling
+
+
+@dataclass(frozen=True)
+class HiddenStates:
+    """The LLM's hidden states of all tokens behind d_inst, one prompt's after the other's.
+
+    Attributes:
+        tokens: [T, H].
+        row: how they are divided into the prompts.
+        item_tokens: the words and the vector of each prompt's last item, int64 [B].
+        response_length: R tokens behind them.
+    """
+
+    tokens: Tensor
+    row: PrefixRow
+    item_tokens: Tensor
+    response_length: int
+
+    @property
+    def last(self) -> Tensor:
+        """h, the state of the last token of d_res (Eq. 1), [B, H]."""
+        return self.tokens[self.row.ends - 1]
+
+    @property
+    def mean_of_item(self) -> Tensor:
+        """Our option ``export_pooling: mean``: the mean over the last item's words and vector, float32 [B, H]."""
+        row, users = self.row, len(self.row.lengths)
+        behind = row.lengths[row.segment] - row.local - self.response_length  # [T]; 1 is the item's own place
+        of_item = (behind >= 1) & (behind <= self.item_tokens[row.segment])
+        total = self.tokens.new_zeros(users, self.tokens.shape[1], dtype=torch.float32)
+        total = total.index_add(0, row.segment[of_item], self.tokens[of_item].float())
+        return total / self.item_tokens.unsqueeze(1)
 
 
 class PromptEncoder(nn.Module):
@@ -26,6 +61,7 @@ class PromptEncoder(nn.Module):
     Attributes:
         layout: how prompts lie in memory; :func:`recbole_tslrec.llm.layout.choose_layout` sets it.
         kernel: of the attention over a prefix row.
+        pooling: what an export reads; see ``export_pooling``.
     """
 
     instruction: Tensor
@@ -35,6 +71,7 @@ class PromptEncoder(nn.Module):
         super().__init__()
         self.llm = llm
         self.layout = PADDED
+        self.pooling = LAST
         self.register_buffer("instruction", prompt.instruction, persistent=False)
         self.register_buffer("response", prompt.response, persistent=False)
         words = self.token_embedding.weight
@@ -66,22 +103,27 @@ class PromptEncoder(nn.Module):
         Returns:
             h^u in float32 or better, [B, H].
         """
+        hidden = self.hidden_states(items, item_count, item_text).last
+        return hidden if hidden.dtype == torch.float64 else hidden.float()
+
+    def hidden_states(self, items: Tensor, item_count: Tensor, item_text: ItemText | None = None) -> HiddenStates:
+        """The hidden states of every token behind d_inst, in the LLM's type; for the arguments see :meth:`forward`."""
         instruction = self.token_embedding(self.instruction)  # [P, H]
         response = self.token_embedding(self.response)  # [R, H]
         # under autocast the projection comes in half precision, the embeddings do not
         projected = self.linear_proj(items).to(instruction.dtype)  # [sum of item_count, H]
         if item_text is None:
-            embedded, lengths = projected, item_count
+            embedded, lengths, item_tokens = projected, item_count, torch.ones_like(item_count)
         else:
             words = self.token_embedding(item_text.tokens)  # [W, H]
             embedded = weave_texts(projected, words, item_text.counts)  # [sum of item_count + W, H]
             lengths = item_count + item_text.tokens_of(item_count)
+            item_tokens = 1 + item_text.counts[item_count.cumsum(0) - 1]
         segments = lay_segments(embedded, lengths, response)  # [T, H]
         lengths = lengths + len(response)
         row = PrefixRow(len(instruction), lengths, int(lengths.max()), self.kernel, self._prefix_states)
         read = self._read_padded if self.layout == PADDED else self._read_row
-        hidden = read(instruction, segments, row)
-        return hidden if hidden.dtype == torch.float64 else hidden.float()
+        return HiddenStates(read(instruction, segments, row), row, item_tokens, len(response))
 
     def checkpoint_activations(self) -> None:
         """For training in little memory: compute each layer's activations a second time rather than keep them."""
@@ -105,7 +147,7 @@ class PromptEncoder(nn.Module):
         else:
             segments = torch.cat([instruction, segments])
             positions = torch.cat([torch.arange(len(instruction), device=positions.device), positions])
-        return self._run(segments, positions, row)[row.prefix_length + row.ends - 1]
+        return self._run(segments, positions, row)[row.prefix_length :]
 
     def _run(self, embeddings: Tensor, positions: Tensor, row: PrefixRow) -> Tensor:
         """A row of embeddings [T, H] through the decoder, [T, H]."""
@@ -121,4 +163,4 @@ class PromptEncoder(nn.Module):
         hidden: Tensor = self.llm(
             inputs_embeds=batch.embeddings, attention_mask=batch.attention_mask, use_cache=False
         ).last_hidden_state  # [B, P + S, H]
-        return hidden[torch.arange(len(hidden), device=hidden.device), batch.last]
+        return hidden[:, len(instruction) :].flatten(0, 1)[row.padded_place]

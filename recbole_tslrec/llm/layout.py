@@ -25,12 +25,10 @@ class PaddedBatch(NamedTuple):
     Attributes:
         embeddings: the LLM's input, [B, P + L + R, H].
         attention_mask: 1 for tokens and 0 for pads, int64 [B, P + L + R].
-        last: the position of the last token of d_res, int64 [B].
     """
 
     embeddings: Tensor
     attention_mask: Tensor
-    last: Tensor
 
 
 def check_layout(layout: str) -> None:
@@ -96,7 +94,7 @@ def pad_prompts(instruction: Tensor, segments: Tensor, row: PrefixRow) -> Padded
     )  # [B, P + S, H]
     last = len(instruction) + row.lengths - 1  # [B]
     position = torch.arange(embeddings.shape[1], device=segments.device)
-    return PaddedBatch(embeddings, (position <= last.unsqueeze(1)).long(), last)
+    return PaddedBatch(embeddings, (position <= last.unsqueeze(1)).long())
 
 
 def choose_layout(encoder: Any, wanted: str, longest_prompt: int = 0) -> str:

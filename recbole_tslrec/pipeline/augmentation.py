@@ -39,7 +39,7 @@ def export(run: Run) -> Artifact:
             network = build_network(config, stage_0_rows(items, run.data.dataset), texts)
         else:
             network = load_fine_tuned(config, run.artifacts["sft"].folder, texts)
-        prepare_for_export(network, dtype)
+        prepare_for_export(network, dtype, config["export_pooling"])
         if distributed.is_main():
             shutil.copyfile(items / ITEM_TOKENS, folder / ITEM_TOKENS)
         rows = TensorFile(items / TENSORS)
@@ -50,6 +50,8 @@ def export(run: Run) -> Artifact:
     settings = {"export_dtype": str(dtype), **item_text_settings(config, run.data.item_tokens)}
     if not isinstance(config["group_count"], int):
         settings["group_count"] = config["group_count"]  # how the columns of category_distribution fall apart
+    if config["export_pooling"] != "last":
+        settings["export_pooling"] = config["export_pooling"]
     if config["export_context"] != "single":
         keys = ["export_context", "eval_args", "prompt_max_items", "MAX_ITEM_LIST_LENGTH"]
         settings |= settings_of(config, [], keys)

@@ -5,6 +5,7 @@ import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -105,11 +106,11 @@ def extend_table(knowledge: Artifact, sft: Artifact, embeddings: Artifact, new: 
         ValueError: a hidden state is not finite.
     """
     parents = {"knowledge": knowledge.hash, "sft": sft.hash, "item_embeddings": embeddings.hash}
-    dtype = DTYPES[knowledge.manifest["settings"]["export_dtype"].removeprefix("torch.")]
-    return _extended(knowledge, new, parents, lambda: _through_the_llm(sft, new, dtype))
+    return _extended(knowledge, new, parents, lambda: _through_the_llm(sft, new, knowledge.manifest["settings"]))
 
 
-def _through_the_llm(sft: Artifact, new: NewItems, dtype: torch.dtype) -> dict[str, Tensor]:
+def _through_the_llm(sft: Artifact, new: NewItems, settings: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The rows of new items, exported with the settings of the former ones."""
     try:
         from recbole_tslrec.augmentation.export import encode_items, prepare_for_export
         from recbole_tslrec.reconstruction.fine_tuning import load_fine_tuned
@@ -120,7 +121,8 @@ def _through_the_llm(sft: Artifact, new: NewItems, dtype: torch.dtype) -> dict[s
         ) from error
     config = SavedConfig({**own_defaults("", ""), "device": best_device()})
     network = load_fine_tuned(config, sft.folder)
-    prepare_for_export(network, dtype)
+    dtype = DTYPES[settings["export_dtype"].removeprefix("torch.")]
+    prepare_for_export(network, dtype, settings.get("export_pooling", "last"))
     batches = torch.split(new.vectors, config["export_batch_size"])
     encoded = [encode_items(network, rows) for rows in batches]
     knowledge, categories = (torch.cat(parts) for parts in zip(*encoded, strict=True))  # [n, H], [n, K]

@@ -14,7 +14,7 @@ from recbole_tslrec.stages import STAGES
 from tests.conftest import TINY_SCRATCH, small_config
 
 MakeConfig = Callable[..., Any]
-OURS = {"prompt_item_text", "item_text", "export_context", "knowledge_content"}
+OURS = {"prompt_item_text", "item_text", "export_context", "export_pooling", "knowledge_content"}
 
 
 def write_titles(folder: Path) -> None:
@@ -85,6 +85,17 @@ def test_items_in_histories_are_exported_from_the_same_llm(titled: MakeConfig) -
     torch.testing.assert_close(shares, torch.ones(30))
 
 
+def test_pooling_changes_the_vectors_and_not_the_categories(titled: MakeConfig) -> None:
+    """The head was trained on the last token's state."""
+    settings = {"prompt_item_text": "title", "export_dtype": "float32"}
+    last = run_stages(titled(**settings), stop_after="knowledge")
+    mean = run_stages(titled(**settings, export_pooling="mean"), stop_after="knowledge")
+    assert mean.reused["sft"]
+    found, expected = (run.artifacts["knowledge"].tensors() for run in (mean, last))
+    assert torch.equal(found["category_distribution"], expected["category_distribution"])
+    assert (found["knowledge"] - expected["knowledge"]).abs().max() > 1e-3
+
+
 def test_an_untuned_llm_takes_the_same_options(titled: MakeConfig) -> None:
     settings = {"prompt_item_text": "title", "export_context": "users", "knowledge_source": "untuned"}
     run = run_stages(titled(**settings), stop_after="knowledge")
@@ -111,7 +122,7 @@ def _knowledge_width(run: Any) -> int:
 # what goes wrong
 
 
-@pytest.mark.parametrize("key", ["export_context", "knowledge_content"])
+@pytest.mark.parametrize("key", ["export_context", "export_pooling", "knowledge_content"])
 def test_an_unknown_value_is_refused_at_once(make_config: MakeConfig, key: str) -> None:
     with pytest.raises(ConfigError, match=rf"{key} \[other\] is not one of "):
         make_config("TSLRecSASRec", **{key: "other"})

@@ -58,6 +58,27 @@ def test_a_prompt_with_text_is_what_the_llm_makes_of_it_by_hand(layout: str) -> 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @torch.no_grad()
+def test_the_mean_of_an_item_is_over_its_words_and_its_vector(layout: str) -> None:
+    """Behind d_inst lie [5 item | 6 7 item | 10 11] and [8 item | 10 11]; the last items are at 2 to 4, and 7 and 8."""
+    encoder = laid_out(layout)
+    items, text = items_of(3, torch.float64), ItemText.of([[5], [6, 7], [8]])
+    states = encoder.hidden_states(items, torch.tensor([2, 1]), text)
+    assert states.tokens.shape == (7 + 4, HIDDEN_SIZE)
+    expected = torch.stack([states.tokens[2:5].mean(dim=0), states.tokens[7:9].mean(dim=0)])
+    torch.testing.assert_close(states.mean_of_item, expected.float())
+    torch.testing.assert_close(encoder(items, torch.tensor([2, 1]), text), states.tokens[[6, 10]])
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@torch.no_grad()
+def test_the_mean_of_an_item_without_text_is_its_vectors_state(layout: str) -> None:
+    states = laid_out(layout).hidden_states(items_of(dtype=torch.float64), COUNTS)
+    places = torch.tensor([3, 6, 14])  # four items, two tokens of d_res; one item, two tokens; six items
+    torch.testing.assert_close(states.mean_of_item, states.tokens[places].float())
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@torch.no_grad()
 def test_items_without_text_are_their_vectors_alone(layout: str) -> None:
     encoder = laid_out(layout)
     items = items_of(dtype=torch.float64)

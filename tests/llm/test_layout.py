@@ -94,7 +94,6 @@ def test_pads_lie_behind_and_are_masked() -> None:
     batch = pad_prompts(torch.tensor([[8.0], [9.0]]), torch.tensor([[1.0], [2.0], [3.0], [4.0]]), row)
     assert batch.embeddings[..., 0].tolist() == [[8, 9, 1, 2, 3], [8, 9, 4, 0, 0]]
     assert batch.attention_mask.tolist() == [[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]]
-    assert batch.last.tolist() == [4, 2]
 
 
 # choosing one

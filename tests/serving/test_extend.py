@@ -133,6 +133,13 @@ def test_categories_beside_hidden_states_are_at_the_scale_of_the_former_items(tr
         torch.testing.assert_close(weight_row(model, KNOWLEDGE, token), third, rtol=1e-3, atol=1e-4)
 
 
+def test_new_items_are_pooled_as_the_former_ones(trained: Callable[..., Run]) -> None:
+    former = trained("TSLRecSASRec", export_pooling="mean").artifacts["recommender"]
+    extended = open_artifact(extend_knowledge(former.folder, NEW))
+    twin, third = (weight_row(extended, KNOWLEDGE, token) for token in ("twin", "i3"))
+    torch.testing.assert_close(twin, third, rtol=1e-3, atol=1e-4)
+
+
 def test_principal_components_are_those_of_the_former_items(trained: Callable[..., Run]) -> None:
     former = trained("TSLRecSASRec", fusion_input="pca", fusion_pca_dimension=4).artifacts["recommender"]
     extended = open_artifact(extend_knowledge(former.folder, NEW))
