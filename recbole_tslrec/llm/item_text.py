@@ -15,7 +15,7 @@ from torch import Tensor
 from recbole_tslrec.artifacts import hash_arrays
 
 NO_TEXT = "none"
-MOST_TEXT_TOKENS = 16  # of an item; more say little of it and leave room for fewer items
+MOST_TEXT_TOKENS = 32  # of an item: at 16 a title and categories lose the last of them; more leave room for fewer items
 _TEXT_TYPES = ("token", "token_seq")
 
 
@@ -107,14 +107,16 @@ def check_item_text(config: Any) -> None:
 
 
 def item_text_settings(config: Any, tokens: Sequence[str]) -> dict[str, str]:
-    """What a recipe says of the items' texts: a hash of them, or nothing where the prompt has none.
+    """What a recipe says of the items' texts: a hash of them and of where they are cut; of a prompt without, nothing.
 
     Args:
         config: with ``prompt_item_text``.
         tokens: the external tokens of the items.
     """
     columns = text_columns(config)
-    return {"item_text": hash_arrays(np.array(read_item_texts(config, tokens)))} if columns else {}
+    if not columns:
+        return {}
+    return {"item_text": hash_arrays(np.array(read_item_texts(config, tokens)), np.array(MOST_TEXT_TOKENS))}
 
 
 def read_item_texts(config: Any, tokens: Sequence[str]) -> list[str]:
