@@ -32,10 +32,11 @@ _FINE_TUNING_KEYS = ("llm_", "lora_", "sft_", "prompt_", "scratch_")
 _SPEED_KEYS = frozenset({"sft_layout", "sft_tokens_per_batch", "sft_save_steps", "llm_attn_implementation"})
 # Options of ours beside the paper's task, at its value. There a recipe does not name them: an artifact that was made
 # before there were any is found again.
-PAPER_TASK = {"target_view": "own", "sft_loss": "mse", "prompt_item_text": "none"}
+PAPER_TASK = {"target_view": "own", "sft_loss": "mse", "prompt_item_text": "none", "prompt_item_vector": True}
 _CHOICES = {
     "target_view": ("own", "rest"),
     "sft_loss": ("mse", "kl"),
+    "prompt_item_vector": (True, False),
     "export_context": ("single", "users"),
     "export_pooling": ("last", "mean"),
     "knowledge_content": ("hidden", "hidden_and_categories"),

@@ -62,6 +62,7 @@ class PromptEncoder(nn.Module):
         layout: how prompts lie in memory; :func:`recbole_tslrec.llm.layout.choose_layout` sets it.
         kernel: of the attention over a prefix row.
         pooling: what an export reads; see ``export_pooling``.
+        takes_vectors: whether an item's place holds its vector, or what all items have; see ``prompt_item_vector``.
     """
 
     instruction: Tensor
@@ -72,6 +73,7 @@ class PromptEncoder(nn.Module):
         self.llm = llm
         self.layout = PADDED
         self.pooling = LAST
+        self.takes_vectors = True
         self.register_buffer("instruction", prompt.instruction, persistent=False)
         self.register_buffer("response", prompt.response, persistent=False)
         words = self.token_embedding.weight
@@ -110,8 +112,9 @@ class PromptEncoder(nn.Module):
         """The hidden states of every token behind d_inst, in the LLM's type; for the arguments see :meth:`forward`."""
         instruction = self.token_embedding(self.instruction)  # [P, H]
         response = self.token_embedding(self.response)  # [R, H]
-        # under autocast the projection comes in half precision, the embeddings do not
-        projected = self.linear_proj(items).to(instruction.dtype)  # [sum of item_count, H]
+        # without vectors the bias is left; under autocast the projection comes in half precision, the embeddings do not
+        rows = items if self.takes_vectors else torch.zeros_like(items)
+        projected = self.linear_proj(rows).to(instruction.dtype)  # [sum of item_count, H]
         if item_text is None:
             embedded, lengths, item_tokens = projected, item_count, torch.ones_like(item_count)
         else:

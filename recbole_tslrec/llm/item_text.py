@@ -101,9 +101,15 @@ def check_item_text(config: Any) -> None:
     """Refuse a ``prompt_item_text`` that the dataset does not have, from the head of its ``.item`` file.
 
     Raises:
-        ValueError: there is no ``.item`` file, or it lacks a column; names those that it has.
+        ValueError: there is no ``.item`` file, or it lacks a column; names those that it has. Or the prompt would have
+            neither words nor vectors.
     """
     _fields(config, text_columns(config))
+    if not (config["prompt_item_vector"] or text_columns(config)):
+        raise ValueError(
+            "prompt_item_vector=False leaves nothing of an item in the prompt; name columns of the .item file with "
+            "prompt_item_text, or set prompt_item_vector to True"
+        )
 
 
 def item_text_settings(config: Any, tokens: Sequence[str]) -> dict[str, str]:

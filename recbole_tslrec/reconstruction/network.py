@@ -177,4 +177,5 @@ def build_network(config: Any, item_embeddings: Tensor, item_text: ItemText | No
     items = int(config["prompt_max_items"] or config["MAX_ITEM_LIST_LENGTH"])
     items *= 1 if item_text is None else 1 + item_text.longest
     choose_layout(encoder, config["sft_layout"], len(encoder.instruction) + items + len(encoder.response))
+    encoder.takes_vectors = config["prompt_item_vector"]  # only now: the layouts are compared by gradients of vectors
     return network

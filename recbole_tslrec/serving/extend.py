@@ -103,7 +103,7 @@ def extend_table(knowledge: Artifact, sft: Artifact, embeddings: Artifact, new: 
     Raises:
         ImportError: transformers or peft is not installed.
         LLMError: the LLM cannot be loaded.
-        ValueError: a hidden state is not finite.
+        ValueError: a hidden state is not finite, or the LLM reads words alone.
     """
     parents = {"knowledge": knowledge.hash, "sft": sft.hash, "item_embeddings": embeddings.hash}
     return _extended(knowledge, new, parents, lambda: _through_the_llm(sft, new, knowledge.manifest["settings"]))
@@ -121,6 +121,11 @@ def _through_the_llm(sft: Artifact, new: NewItems, settings: Mapping[str, Any]) 
         ) from error
     config = SavedConfig({**own_defaults("", ""), "device": best_device()})
     network = load_fine_tuned(config, sft.folder)
+    if not network.encoder.takes_vectors:
+        raise ValueError(
+            f"the LLM of {sft.folder} reads words of items, not vectors (prompt_item_vector=False), and new items are "
+            "given without words; train again with the new items in the .item file"
+        )
     dtype = DTYPES[settings["export_dtype"].removeprefix("torch.")]
     prepare_for_export(network, dtype, settings.get("export_pooling", "last"))
     batches = torch.split(new.vectors, config["export_batch_size"])

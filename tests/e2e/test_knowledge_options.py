@@ -14,7 +14,7 @@ from recbole_tslrec.stages import STAGES
 from tests.conftest import TINY_SCRATCH, small_config
 
 MakeConfig = Callable[..., Any]
-OURS = {"prompt_item_text", "item_text", "export_context", "export_pooling", "knowledge_content"}
+OURS = {"prompt_item_text", "prompt_item_vector", "item_text", "export_context", "export_pooling", "knowledge_content"}
 
 
 def write_titles(folder: Path) -> None:
@@ -96,6 +96,17 @@ def test_pooling_changes_the_vectors_and_not_the_categories(titled: MakeConfig) 
     assert (found["knowledge"] - expected["knowledge"]).abs().max() > 1e-3
 
 
+def test_without_vectors_equal_words_give_equal_knowledge(titled: MakeConfig) -> None:
+    """Items 1, 7 and 28 are of kind 1, item 4 would be but has no words; the others are of other kinds."""
+    settings = {"prompt_item_text": "categories", "prompt_item_vector": False, "export_dtype": "float32"}
+    knowledge = run_stages(titled(**settings), stop_after="knowledge").artifacts["knowledge"]
+    row_of = dict(zip(knowledge.item_tokens(), knowledge.tensors()["knowledge"], strict=True))
+    for token in ("i7", "i28"):
+        torch.testing.assert_close(row_of[token], row_of["i1"], rtol=0, atol=1e-5)
+    for token in ("i4", "i2", "i3"):
+        assert (row_of[token] - row_of["i1"]).abs().max() > 1e-3
+
+
 def test_an_untuned_llm_takes_the_same_options(titled: MakeConfig) -> None:
     settings = {"prompt_item_text": "title", "export_context": "users", "knowledge_source": "untuned"}
     run = run_stages(titled(**settings), stop_after="knowledge")
@@ -131,6 +142,14 @@ def test_an_unknown_value_is_refused_at_once(make_config: MakeConfig, key: str) 
 def test_an_unknown_column_is_refused_before_the_backbone_is_trained(titled: MakeConfig, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"no column of text \[genre\]; .* title, categories"):
         run_stages(titled(prompt_item_text="genre"))
+    assert not (tmp_path / "artifacts").exists()
+
+
+def test_neither_words_nor_vectors_are_refused_before_the_backbone_is_trained(
+    titled: MakeConfig, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match="prompt_item_vector=False leaves nothing of an item in the prompt"):
+        run_stages(titled(prompt_item_vector=False))
     assert not (tmp_path / "artifacts").exists()
 
 
