@@ -232,7 +232,7 @@ def check_choices(settings: Mapping[str, Any]) -> None:
     """
     for key, choices in _CHOICES.items():
         if settings[key] not in choices:
-            raise ConfigError(f"{key} [{settings[key]}] is not one of {', '.join(choices)}")
+            raise ConfigError(f"{key} [{settings[key]}] is not one of {', '.join(map(str, choices))}")
 
 
 @functools.cache
