@@ -37,8 +37,10 @@ AXES: dict[str, Axis] = {
     "knowledge_content": Axis("What is fused of an item's export.", ("hidden", "hidden_and_categories")),
     "export_context": Axis("The item alone in the prompt, or in users' histories.", ("single", "users")),
     "export_pooling": Axis("The last token's state, or the mean over the item's own.", ("last", "mean")),
-    "prompt_item_vector": Axis("An item's vector beside its words, or not; needs words.", (True, False)),
-    "prompt_item_text": Axis("Text of the item before its vector; needs a column title in .item.", ("none", "title")),
+    "prompt_item_text": Axis(
+        "Text of the item before its vector, or alone; needs a column title in .item.",
+        ("none", "title", {"prompt_item_text": "title", "prompt_item_vector": False}),
+    ),
     "scratch_layers": Axis("The depth of an LLM of random weights, trained in full.", (1, 2, 4, 8), llm="scratch"),
     "pretrained": Axis("The LLM against the small one of random weights, which is not of its size.", llm="pretrained"),
 }
