@@ -166,6 +166,14 @@ def test_keys_that_recbole_reads_but_lists_nowhere_are_known(key: str) -> None:
     check_keys({key: 1})  # recbole/model/sequential_recommender/fearec.py
 
 
+def test_the_preset_for_words_differs_from_the_paper_where_it_says_so() -> None:
+    files = ("properties/protocol.yaml", "properties/presets/words.yaml")
+    config = configure("--prompt_item_text=title,categories", model="TSLRecSASRec", files=files)
+    assert (config["prompt_instruction"], config["prompt_response"]) == ("[CLS]", "[SEP]")
+    assert config["prompt_item_vector"] is False
+    assert config["learning_rate"] == 3e-3
+
+
 def test_missing_config_file_is_refused_with_its_name_and_the_presets() -> None:
     with pytest.raises(ConfigError, match=r"\[nowhere.yaml\] does not exist; presets are in .*presets"):
         configure(files=("nowhere.yaml",))
