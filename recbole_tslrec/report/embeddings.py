@@ -118,7 +118,7 @@ def plane(name: str, rows: NDArray[np.float32], seed: int) -> Map:
     if find_spec("umap") is not None:
         from umap import UMAP
 
-        return Map(name, "UMAP", UMAP(random_state=seed).fit_transform(rows))
+        return Map(name, "UMAP", UMAP(random_state=seed, n_jobs=1).fit_transform(rows))
     components = PCA(2, random_state=seed)
     places = components.fit_transform(rows)
     seen = components.explained_variance_ratio_.sum()
