@@ -11,6 +11,7 @@ from recbole_tslrec.report.scores import LEVEL, Scores
 OURS = "TSLRec"
 # what a gain of an LLM has to beat: the vectors that it was given, and what an ideal Stage 1 could say without it
 WITHOUT_LLM = ("stage0", "co_interaction")
+UNTUNED = "untuned"  # what a gain of Stage 1 has to beat beside them
 
 
 def comparisons(scores: Scores, metric: str) -> pd.DataFrame:
@@ -62,11 +63,11 @@ def credit(tests: pd.DataFrame) -> Iterator[str]:
         yield f"{dataset}, {backbone}: " + (
             f"nothing is credited to an LLM, for the rows {', '.join(missing)} are not there (--rows=all)."
             if missing
-            else _verdict(*(against.loc[row] for row in WITHOUT_LLM))
+            else _verdict(*(against.loc[row] if row in against.index else None for row in (*WITHOUT_LLM, UNTUNED)))
         )
 
 
-def _verdict(stage0: pd.Series, co_interaction: pd.Series) -> str:
+def _verdict(stage0: pd.Series, co_interaction: pd.Series, untuned: pd.Series | None) -> str:
     told = f"(stage0 {_told(stage0)}; co_interaction {_told(co_interaction)})"
     if pd.isna(stage0["seeds p"]) or pd.isna(co_interaction["seeds p"]):
         return f"nothing is credited to an LLM, for there is no test over seeds {told}."
@@ -74,7 +75,12 @@ def _verdict(stage0: pd.Series, co_interaction: pd.Series) -> str:
         return f"{OURS} does not beat the stage-0 vectors, so no LLM is credited {told}."
     if not _beats(co_interaction):
         return f"{OURS} beats the stage-0 vectors but not the co-interaction row, so no LLM is credited {told}."
-    return f"{OURS} beats the stage-0 vectors and the co-interaction row: the gain is credited to the LLM {told}."
+    gain = f"{OURS} beats the stage-0 vectors and the co-interaction row: the gain is credited to the LLM {told}"
+    if untuned is None:
+        return f"{gain}; whether to Stage 1 too, the row {UNTUNED} would tell."
+    if not _beats(untuned):
+        return f"{gain}, as it was before Stage 1: the {UNTUNED} one is not beaten ({_told(untuned)})."
+    return f"{gain} and to Stage 1: the {UNTUNED} one is beaten too ({_told(untuned)})."
 
 
 def _beats(test: pd.Series) -> bool:
