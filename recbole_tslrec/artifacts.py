@@ -6,7 +6,6 @@ is ever unpickled. Rows of items or users are matched by their external tokens, 
 
 import hashlib
 import json
-import os
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -15,14 +14,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from filelock import FileLock
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from recbole_tslrec import distributed
+from recbole_tslrec.files import beside, hash_file, replace_folder, restore_folder, write_json, write_tensors
 from recbole_tslrec.provenance import git_commit, peak_memory, versions
 from recbole_tslrec.version import __version__
 
@@ -218,39 +216,6 @@ class Store:
         replace_folder(partial, folder)
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON under another name and rename it."""
-    temporary = beside(path, "tmp")
-    temporary.write_text(json.dumps(value, indent=1, ensure_ascii=False, default=str), encoding="utf-8")
-    os.replace(temporary, path)
-
-
-def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
-    """Write safetensors under another name and rename it; a tensor under two names is written twice.
-
-    Raises:
-        ArtifactError: the file could not be written, e.g. since the disk is full.
-    """
-    temporary = beside(path, "tmp")
-    try:
-        save_file(_apart(tensors), str(temporary), dict(metadata) if metadata else None)
-    except (OSError, SafetensorError) as error:
-        temporary.unlink(missing_ok=True)
-        raise ArtifactError(f"{path} could not be written ({error}); free disk space, then run again") from error
-    os.replace(temporary, path)
-
-
-def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors on the CPU, none in the memory of another: GRU4RecCPR and FEARec have modules under two names."""
-    apart: dict[int, str] = {}
-    found: dict[str, Tensor] = {}
-    for name, tensor in tensors.items():
-        tensor = tensor.detach().cpu().contiguous()
-        is_first = apart.setdefault(tensor.untyped_storage().data_ptr(), name) == name
-        found[name] = tensor if is_first else tensor.clone()
-    return found
-
-
 def write_item_table(folder: Path, tokens: Sequence[str], tensors: Mapping[str, Tensor]) -> None:
     """Write tensors whose rows stand for items, with the items' external tokens.
 
@@ -287,46 +252,5 @@ def rows_of_tokens(table_tokens: Sequence[str], tokens: Sequence[str], source: s
     return torch.tensor([rows[token] for token in tokens], dtype=torch.int64)
 
 
-def replace_folder(new: Path, folder: Path) -> None:
-    """Put a finished folder into the place of ``folder``; the former one goes only when the new one is there."""
-    previous = beside(folder, "previous")
-    if folder.exists():
-        shutil.rmtree(previous, ignore_errors=True)
-        folder.rename(previous)
-    new.rename(folder)
-    shutil.rmtree(previous, ignore_errors=True)
-
-
-def restore_folder(folder: Path) -> None:
-    """Put the former folder back where :func:`replace_folder` was interrupted between its two renames."""
-    previous = beside(folder, "previous")
-    if previous.exists() and not folder.exists():
-        previous.rename(folder)
-
-
-def beside(path: Path, suffix: str) -> Path:
-    """``path`` with another ending, in the same folder, so that renaming one to the other is atomic."""
-    return path.with_name(f"{path.name}.{suffix}")
-
-
 def _hash_json(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
-
-
-def hash_file(path: Path) -> str:
-    """The SHA-256 of a file's contents."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def hash_arrays(*arrays: "np.ndarray[Any, Any]") -> str:
-    """One hash over arrays and their types."""
-    digest = hashlib.sha256()
-    for array in arrays:
-        array = np.ascontiguousarray(array)
-        digest.update(f"{array.dtype.str}{array.shape}".encode())
-        digest.update(array.tobytes())
-    return digest.hexdigest()

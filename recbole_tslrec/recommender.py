@@ -11,10 +11,10 @@ from recbole.utils import init_seed
 from safetensors.torch import load_file
 from tqdm import tqdm
 
-from recbole_tslrec.artifacts import write_tensors
 from recbole_tslrec.config import derive
 from recbole_tslrec.evaluation.held_out import HeldOut
 from recbole_tslrec.evaluation.history_modes import UNMASKED, Ranks
+from recbole_tslrec.files import write_tensors
 from recbole_tslrec.model.tslrec import model_class
 from recbole_tslrec.sequential.ranking import Seen, hits, ranks_and_seen, target_ranks
 from recbole_tslrec.sequential.sparse_rows import SPARSE_FROM, AdamWithSparseRows, use_sparse_rows

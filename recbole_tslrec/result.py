@@ -7,11 +7,11 @@ from typing import Any
 
 from tabulate import tabulate
 
-from recbole_tslrec.artifacts import write_json
 from recbole_tslrec.evaluation.artifact import METRICS, TARGETS
 from recbole_tslrec.evaluation.figures import in_order, label
 from recbole_tslrec.evaluation.history_modes import shown_modes
 from recbole_tslrec.evaluation.model_free import MODEL_FREE
+from recbole_tslrec.files import write_json
 from recbole_tslrec.registry import split_model_name
 from recbole_tslrec.stages import FUSED_TABLES, Run
 

@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 
 from recbole_tslrec import distributed
-from recbole_tslrec.artifacts import write_json
 from recbole_tslrec.config import Config, ConfigError
+from recbole_tslrec.files import write_json
 from recbole_tslrec.quick_start import run
 from recbole_tslrec.registry import split_model_name
 from recbole_tslrec.search_space import LINES, Space, read_space

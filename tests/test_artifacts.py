@@ -1,6 +1,5 @@
 """The store: found by what it was made from, whole or not at all, damage named, rows matched by tokens."""
 
-import errno
 import hashlib
 import json
 import re
@@ -10,7 +9,6 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from recbole_tslrec.artifacts import (
     FORMAT_VERSION,
@@ -21,9 +19,8 @@ from recbole_tslrec.artifacts import (
     open_artifact,
     rows_of_tokens,
     write_item_table,
-    write_json,
-    write_tensors,
 )
+from recbole_tslrec.files import write_json
 from recbole_tslrec.pipeline import run_stages
 
 RECIPE = Recipe({"epochs": 3}, {"groups": "abc"}, {"name": "toy", "fingerprint": "f1"})
@@ -263,23 +260,6 @@ def test_replace_that_stopped_after_its_renames_keeps_the_new_artifact(store: St
     found = store.find("knowledge", RECIPE)
     assert found is not None
     assert found.hash == built.hash
-
-
-def test_full_disk_is_an_artifact_error_and_keeps_the_existing_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def no_space(tensors: object, filename: str, metadata: object) -> None:
-        Path(filename).write_bytes(b"half")
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    path = tmp_path / "disk" / "model.safetensors"
-    path.parent.mkdir()
-    write_tensors(path, {"rows": ROWS})
-    monkeypatch.setattr("recbole_tslrec.artifacts.save_file", no_space)
-    with pytest.raises(ArtifactError, match=r"model\.safetensors could not be written .*No space left"):
-        write_tensors(path, {"rows": ROWS + 1})
-    assert torch.equal(load_file(path)["rows"], ROWS)
-    assert [file.name for file in path.parent.iterdir()] == ["model.safetensors"]
 
 
 # rows by tokens

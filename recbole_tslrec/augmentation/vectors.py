@@ -8,9 +8,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from recbole_tslrec.artifacts import TENSORS, Artifact, hash_file, open_artifact
+from recbole_tslrec.artifacts import TENSORS, Artifact, open_artifact
 from recbole_tslrec.augmentation.standardisation import side_by_side
 from recbole_tslrec.augmentation.vector_files import READERS, TOKENS, VectorsError, pyarrow_parquet, tokens_beside
+from recbole_tslrec.files import hash_file
 from recbole_tslrec.tensor_file import TensorFile
 
 KNOWLEDGE, CATEGORIES = "knowledge", "category_distribution"  # h^v and g-hat^v in an artifact

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from recbole_tslrec.artifacts import beside, replace_folder
 from recbole_tslrec.datasets.item_information import read_items
 from recbole_tslrec.datasets.sources import RAW, SourceError, read_source
 from recbole_tslrec.datasets.table1 import Counts, difference
+from recbole_tslrec.files import beside, replace_folder
 
 CORE = 5  # interactions that a user and an item must have, where the source is raw
 

@@ -14,12 +14,12 @@ import pandas as pd
 from numpy.typing import NDArray
 from recbole.data.dataloader import FullSortEvalDataLoader
 
-from recbole_tslrec.artifacts import write_json
 from recbole_tslrec.data import Data
 from recbole_tslrec.evaluation.figures import figures, figures_of_rows, needs_ranks_only
 from recbole_tslrec.evaluation.held_out import PARTS, HeldOut, held_out
 from recbole_tslrec.evaluation.history_modes import UNMASKED, Ranks
 from recbole_tslrec.evaluation.per_user import UserResults, write_users
+from recbole_tslrec.files import write_json
 
 EVALUATION_FORMAT = 2  # of these files; an evaluation in another one is made anew
 METRICS = "metrics.json"

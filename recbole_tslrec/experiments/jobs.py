@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from recbole_tslrec.artifacts import hash_file
 from recbole_tslrec.config import Config, ConfigError
 from recbole_tslrec.data import check_files
 from recbole_tslrec.evaluation.model_free import MODEL_FREE
 from recbole_tslrec.experiments.command import Command, key_of, override
 from recbole_tslrec.experiments.trials import LLM_BASELINES, ROWS, Outcome, Trial
+from recbole_tslrec.files import hash_file
 from recbole_tslrec.model.backbones import BACKBONES
 from recbole_tslrec.pipeline.checks import check_names
 

@@ -19,12 +19,12 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from recbole_tslrec.artifacts import beside, write_json
 from recbole_tslrec.evaluation.model_free import MODEL_FREE
 from recbole_tslrec.experiments.budget import list_runs
 from recbole_tslrec.experiments.command import Command
 from recbole_tslrec.experiments.jobs import Job, chains, check_jobs
 from recbole_tslrec.experiments.trials import Outcome, Trial
+from recbole_tslrec.files import beside, write_json
 
 _POLL_SECONDS = 0.2
 

@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from recbole_tslrec.artifacts import hash_arrays
+from recbole_tslrec.files import hash_arrays
 
 NO_TEXT = "none"
 MOST_TEXT_TOKENS = 32  # of an item: at 16 a title and categories lose the last of them; more leave room for fewer items

@@ -6,9 +6,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from recbole_tslrec.artifacts import Artifact, open_artifact, rows_of_tokens, write_item_table, write_json
+from recbole_tslrec.artifacts import Artifact, open_artifact, rows_of_tokens, write_item_table
 from recbole_tslrec.augmentation.knowledge import dataset_item_tokens, grouping_names, load_groupings
 from recbole_tslrec.config import fine_tuning_settings, settings_of
+from recbole_tslrec.files import write_json
 from recbole_tslrec.llm.item_text import item_text_settings
 from recbole_tslrec.reconstruction.grouping import group_counts, group_items
 from recbole_tslrec.reconstruction.targets import joined_targets

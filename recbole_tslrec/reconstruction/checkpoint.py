@@ -8,7 +8,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
-from recbole_tslrec.artifacts import write_tensors
+from recbole_tslrec.files import write_tensors
 from recbole_tslrec.reconstruction.network import ReconstructionNetwork
 
 ADAPTER, SCRATCH_LLM, PROJECTION_AND_HEAD = "adapter", "llm.safetensors", "projection_and_head.safetensors"

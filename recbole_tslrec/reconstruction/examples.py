@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from recbole.data.interaction import Interaction
 from torch import Tensor
 
-from recbole_tslrec.artifacts import hash_arrays
 from recbole_tslrec.augmentation.knowledge import Grouping
+from recbole_tslrec.files import hash_arrays
 from recbole_tslrec.reconstruction.batching import plan_steps
 from recbole_tslrec.reconstruction.histories import Histories
 from recbole_tslrec.reconstruction.network import ITEM_SEQ, ITEM_SEQ_LEN, PREFERENCE_TARGET

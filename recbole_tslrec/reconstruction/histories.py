@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recbole_tslrec.artifacts import hash_arrays
 from recbole_tslrec.compatibility import sort_by_time
+from recbole_tslrec.files import hash_arrays
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from typing import Any
 from accelerate.utils import DistributedType
 
 from recbole_tslrec import distributed
-from recbole_tslrec.artifacts import restore_folder, write_json
 from recbole_tslrec.config import fine_tuning_settings
+from recbole_tslrec.files import restore_folder, write_json
 from recbole_tslrec.reconstruction.checkpoint import load_trained_weights, save_trained_weights
 
 STEP_CHECKPOINTS = "steps"

@@ -23,8 +23,8 @@ from tqdm import tqdm
 from transformers import get_cosine_schedule_with_warmup
 
 from recbole_tslrec import distributed
-from recbole_tslrec.artifacts import beside, replace_folder
 from recbole_tslrec.config import derive
+from recbole_tslrec.files import beside, replace_folder
 from recbole_tslrec.llm.cost import MOST_TOKENS
 from recbole_tslrec.llm.precision import llm_dtype
 from recbole_tslrec.reconstruction.batching import MicroBatch, TokenBudget, split_step

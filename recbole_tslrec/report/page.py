@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from filelock import FileLock
 
-from recbole_tslrec.artifacts import beside, replace_folder, write_json
+from recbole_tslrec.files import beside, replace_folder, write_json
 from recbole_tslrec.report.rendering import FRAGMENT, fragment_html, index_html, markdown
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from recbole_tslrec.artifacts import beside
+from recbole_tslrec.files import beside
 from recbole_tslrec.model.backbones import BACKBONES
 from recbole_tslrec.registry import split_model_name
 from recbole_tslrec.serving.json_lines import malformed_line, read_json_lines

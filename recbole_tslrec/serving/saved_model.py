@@ -14,16 +14,10 @@ from recbole.data.interaction import Interaction
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from recbole_tslrec.artifacts import (
-    ITEM_TOKENS,
-    Artifact,
-    ArtifactError,
-    open_artifact,
-    write_json,
-    write_tensors,
-)
+from recbole_tslrec.artifacts import ITEM_TOKENS, Artifact, ArtifactError, open_artifact
 from recbole_tslrec.augmentation.knowledge import dataset_item_tokens
 from recbole_tslrec.config import settings_of, training_settings
+from recbole_tslrec.files import write_json, write_tensors
 from recbole_tslrec.model.backbones import BACKBONES
 from recbole_tslrec.model.tslrec import model_class
 from recbole_tslrec.random_stream import own_random_stream

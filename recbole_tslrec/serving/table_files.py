@@ -10,8 +10,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from recbole_tslrec.artifacts import write_tensors
 from recbole_tslrec.augmentation.vectors import read_vectors
+from recbole_tslrec.files import write_tensors
 from recbole_tslrec.version import __version__
 
 ITEMEMB_BIAS = "item_bias:float"

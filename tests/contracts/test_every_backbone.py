@@ -9,9 +9,10 @@ from recbole.model import sequential_recommender
 from torch.nn import functional
 
 import recbole_tslrec.model as models
-from recbole_tslrec.artifacts import Recipe, Store, write_item_table, write_tensors
+from recbole_tslrec.artifacts import Recipe, Store, write_item_table
 from recbole_tslrec.config import Config, derive
 from recbole_tslrec.data import Data
+from recbole_tslrec.files import write_tensors
 from recbole_tslrec.model.backbones import BACKBONES, REFUSED
 from recbole_tslrec.recommender import MODEL, build_model, load_weights, train_recommender
 from tests.contracts.ml_100k_head import NAME, SETTINGS, SMALL, write_head

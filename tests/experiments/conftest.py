@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from recbole_tslrec.artifacts import write_json
 from recbole_tslrec.experiments.command import Command
 from recbole_tslrec.experiments.jobs import Job
+from recbole_tslrec.files import write_json
 from tests.conftest import SMALL, walks, write_dataset
 
 

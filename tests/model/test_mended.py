@@ -7,9 +7,9 @@ from recbole.quick_start import run_recbole
 from torch.nn.utils import parametrize
 
 import recbole_tslrec.model as models
-from recbole_tslrec.artifacts import write_tensors
 from recbole_tslrec.config import derive
 from recbole_tslrec.data import Data
+from recbole_tslrec.files import write_tensors
 from recbole_tslrec.recommender import build_model
 
 MENDED = ["CORE", "GRU4RecCPR", "S3Rec", "SASRecCPR", "SHAN"]

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 import torch
 
-from recbole_tslrec.artifacts import Recipe, Store, write_item_table, write_tensors
+from recbole_tslrec.artifacts import Recipe, Store, write_item_table
 from recbole_tslrec.config import Config, derive
 from recbole_tslrec.data import Data
+from recbole_tslrec.files import write_tensors
 from recbole_tslrec.model.backbones import BACKBONES
 from recbole_tslrec.pipeline import run_stages
 from recbole_tslrec.recommender import MODEL, build_model

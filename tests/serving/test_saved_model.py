@@ -9,7 +9,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from recbole_tslrec.artifacts import ArtifactError, Recipe, Store, write_json
+from recbole_tslrec.artifacts import ArtifactError, Recipe, Store
+from recbole_tslrec.files import write_json
 from recbole_tslrec.pipeline.augmentation import augmented_config
 from recbole_tslrec.recommender import MODEL, build_model, load_weights
 from recbole_tslrec.registry import split_model_name
