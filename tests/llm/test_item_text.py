@@ -27,7 +27,8 @@ def config_of(folder: Path, wanted: Any, lines: Sequence[str] | None = (HEAD, *R
     if lines is not None:
         (folder / "toy.item").write_text("\n".join(lines) + "\n")
     formats = {"field_separator": "\t", "encoding": "utf-8", "ITEM_ID_FIELD": "item_id"}
-    return {"prompt_item_text": wanted, "data_path": str(folder), "dataset": "toy", **formats}
+    wanted_keys = {"prompt_item_text": wanted, "prompt_item_vector": True}
+    return {**wanted_keys, "data_path": str(folder), "dataset": "toy", **formats}
 
 
 # which words
