@@ -35,9 +35,10 @@ def extend_knowledge(model_folder: str | Path, items: Mapping[str, NewItem]) -> 
 
     A new item's stage-0 embedding (the mean of its neighbours', or the given one) goes through the LLM that was
     fine-tuned for this model, as those of the other items did (Section 4.2 of the paper), and is standardised by their
-    statistics. The ID part of its row, and whatever else the model keeps for each item, is the mean of its neighbours',
-    or of all items where a vector is given (our choice). Its item features are unknown. All that the model holds of the
-    former items stays bit by bit; so do their scores, but for rounding, and but for models that normalise over all.
+    statistics; in a prompt with words of items it has none. The ID part of its row, and whatever else the model keeps
+    for each item, is the mean of its neighbours', or of all items where a vector is given (our choice). Its item
+    features are unknown. All that the model holds of the former items stays bit by bit; so do their scores, but for
+    rounding, and but for models that normalise over all.
 
     Args:
         model_folder: a ``recommender`` artifact of a TSLRec model. The ``knowledge``, ``sft`` and ``item_embeddings``
@@ -49,8 +50,8 @@ def extend_knowledge(model_folder: str | Path, items: Mapping[str, NewItem]) -> 
 
     Raises:
         ArtifactError: a folder is missing (says which), damaged, or of another kind.
-        ValueError: the model is no TSLRec model; an item is known already, has an unknown neighbour, or a vector of the
-            wrong width or that is not finite. All of that before the LLM is loaded.
+        ValueError: the model is no TSLRec model, or its LLM reads words alone; an item is known already, has an unknown
+            neighbour, or a vector of the wrong width or that is not finite. All of that before the LLM is loaded.
         ImportError: transformers or peft is not installed.
         LLMError: the LLM cannot be loaded.
     """
@@ -63,6 +64,7 @@ def extend_knowledge(model_folder: str | Path, items: Mapping[str, NewItem]) -> 
         )
     knowledge = find_parent(model, "knowledge")
     sft, embeddings = find_parent(knowledge, "sft"), find_parent(knowledge, "item_embeddings")
+    check_takes_vectors(sft)
     new = place_new_items(items, embeddings, model.item_tokens())
     embeddings = extend_item_embeddings(embeddings, new)
     return extend_recommender(model, extend_table(knowledge, sft, embeddings, new), new).folder
@@ -85,6 +87,19 @@ def find_parent(artifact: Artifact, role: str) -> Artifact:
     )
 
 
+def check_takes_vectors(sft: Artifact) -> None:
+    """Refuse an LLM that reads words alone: new items have none.
+
+    Raises:
+        ValueError: it does.
+    """
+    if not sft.manifest["settings"].get("prompt_item_vector", True):
+        raise ValueError(
+            f"the LLM of {sft.folder} reads words of items and no vectors (prompt_item_vector=False), and new items "
+            "are given without words; train with prompt_item_vector=True, or again once they have interactions"
+        )
+
+
 def extend_item_embeddings(embeddings: Artifact, new: NewItems) -> Artifact:
     """The ``item_embeddings`` artifact with the new items' rows at its end."""
     parents = {"item_embeddings": embeddings.hash}
@@ -103,7 +118,7 @@ def extend_table(knowledge: Artifact, sft: Artifact, embeddings: Artifact, new: 
     Raises:
         ImportError: transformers or peft is not installed.
         LLMError: the LLM cannot be loaded.
-        ValueError: a hidden state is not finite, or the LLM reads words alone.
+        ValueError: a hidden state is not finite.
     """
     parents = {"knowledge": knowledge.hash, "sft": sft.hash, "item_embeddings": embeddings.hash}
     return _extended(knowledge, new, parents, lambda: _through_the_llm(sft, new, knowledge.manifest["settings"]))
@@ -121,11 +136,6 @@ def _through_the_llm(sft: Artifact, new: NewItems, settings: Mapping[str, Any]) 
         ) from error
     config = SavedConfig({**own_defaults("", ""), "device": best_device()})
     network = load_fine_tuned(config, sft.folder)
-    if not network.encoder.takes_vectors:
-        raise ValueError(
-            f"the LLM of {sft.folder} reads words of items, not vectors (prompt_item_vector=False), and new items are "
-            "given without words; train again with the new items in the .item file"
-        )
     dtype = DTYPES[settings["export_dtype"].removeprefix("torch.")]
     prepare_for_export(network, dtype, settings.get("export_pooling", "last"))
     batches = torch.split(new.vectors, config["export_batch_size"])

@@ -10,6 +10,7 @@ import torch
 from recbole_tslrec.augmentation.vector_files import VectorsError
 from recbole_tslrec.config import ConfigError
 from recbole_tslrec.pipeline import run_stages
+from recbole_tslrec.serving.extend import extend_knowledge
 from recbole_tslrec.stages import STAGES
 from tests.conftest import TINY_SCRATCH, small_config
 
@@ -151,6 +152,16 @@ def test_neither_words_nor_vectors_are_refused_before_the_backbone_is_trained(
     with pytest.raises(ValueError, match="prompt_item_vector=False leaves nothing of an item in the prompt"):
         run_stages(titled(prompt_item_vector=False))
     assert not (tmp_path / "artifacts").exists()
+
+
+def test_new_items_are_refused_by_an_llm_that_reads_words_alone(titled: MakeConfig) -> None:
+    recommender = run_stages(titled(prompt_item_text="title", prompt_item_vector=False)).artifacts["recommender"]
+    before = sorted(path.name for path in recommender.folder.parent.iterdir())
+    with pytest.raises(
+        ValueError, match=r"sft-\w+ reads words of items and no vectors .* train with prompt_item_vector"
+    ):
+        extend_knowledge(recommender.folder, {"new": ["i1", "i2"]})
+    assert sorted(path.name for path in recommender.folder.parent.iterdir()) == before
 
 
 def test_given_vectors_without_categories_are_refused_before_training(
