@@ -8,6 +8,7 @@ from typing import Any
 
 from recbole_tslrec.config import Config, ConfigError
 from recbole_tslrec.data import check_files
+from recbole_tslrec.evaluation.controls import SFT
 from recbole_tslrec.evaluation.model_free import MODEL_FREE
 from recbole_tslrec.experiments.command import Command, key_of, override
 from recbole_tslrec.experiments.trials import LLM_BASELINES, ROWS, Outcome, Trial
@@ -113,7 +114,7 @@ def check_jobs(jobs: Sequence[Job]) -> None:
     """Read the configuration of each kind of run once, before the first one starts.
 
     Raises:
-        ConfigError: a key, value or file is wrong, or the seed is given as a key.
+        ConfigError: a key, value or file is wrong, or what a row or --seeds decides is given as a key.
         ValueError: a key has a name that does not exist.
         DatasetError: a dataset does not exist.
     """
@@ -123,6 +124,9 @@ def check_jobs(jobs: Sequence[Job]) -> None:
             raise ConfigError("a report has --seeds=1,2,3 in the place of --seed")
         config = job.config()
         check_names(config)
+        source = config["knowledge_source"]
+        if source not in (SFT, job.trial.row):
+            raise ConfigError(f"in a report knowledge_source is made by a row: give --rows={source} in its place")
         check_files(config)
 
 

@@ -1,4 +1,4 @@
-"""TSLRec against every other row of its backbone, and what a gain may be credited to."""
+"""A row with an LLM against every other row of its backbone, and what its gain may be credited to."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -11,15 +11,16 @@ from recbole_tslrec.report.scores import LEVEL, Scores
 OURS = "TSLRec"
 # what a gain of an LLM has to beat: the vectors that it was given, and what an ideal Stage 1 could say without it
 WITHOUT_LLM = ("stage0", "co_interaction")
-UNTUNED = "untuned"  # what a gain of Stage 1 has to beat beside them
+UNTUNED = "untuned"  # what a gain of Stage 1 has to beat beside them; itself a gain of the LLM, if it beats them
 
 
-def comparisons(scores: Scores, metric: str) -> pd.DataFrame:
+def comparisons(scores: Scores, metric: str, subject: str = OURS) -> pd.DataFrame:
     """A row for each dataset, backbone and other row.
 
     Args:
         scores: in one history mode.
         metric: by RecBole's name.
+        subject: the row that is compared with the others.
 
     Returns:
         Columns ``dataset``, ``backbone``, ``against``, ``difference`` (of the means over seeds); over seeds
@@ -31,7 +32,7 @@ def comparisons(scores: Scores, metric: str) -> pd.DataFrame:
     """
     rows = []
     for dataset, line in scores.outcomes:
-        if line.row != OURS:
+        if line.row != subject:
             continue
         for other in scores.others(dataset, line):
             seeds = scores.over_seeds(dataset, line, other, metric)
@@ -51,11 +52,12 @@ def comparisons(scores: Scores, metric: str) -> pd.DataFrame:
     return table
 
 
-def credit(tests: pd.DataFrame) -> Iterator[str]:
+def credit(tests: pd.DataFrame, subject: str = OURS) -> Iterator[str]:
     """A sentence for each dataset and backbone: whether its gain may be credited to an LLM.
 
     Args:
         tests: of :func:`comparisons`.
+        subject: the row that they are of.
     """
     for (dataset, backbone), group in tests.groupby(["dataset", "backbone"], sort=False):
         against = group.set_index("against")
@@ -63,19 +65,23 @@ def credit(tests: pd.DataFrame) -> Iterator[str]:
         yield f"{dataset}, {backbone}: " + (
             f"nothing is credited to an LLM, for the rows {', '.join(missing)} are not there (--rows=all)."
             if missing
-            else _verdict(*(against.loc[row] if row in against.index else None for row in (*WITHOUT_LLM, UNTUNED)))
+            else _verdict(
+                subject, *(against.loc[row] if row in against.index else None for row in (*WITHOUT_LLM, UNTUNED))
+            )
         )
 
 
-def _verdict(stage0: pd.Series, co_interaction: pd.Series, untuned: pd.Series | None) -> str:
+def _verdict(subject: str, stage0: pd.Series, co_interaction: pd.Series, untuned: pd.Series | None) -> str:
     told = f"(stage0 {_told(stage0)}; co_interaction {_told(co_interaction)})"
     if pd.isna(stage0["seeds p"]) or pd.isna(co_interaction["seeds p"]):
         return f"nothing is credited to an LLM, for there is no test over seeds {told}."
     if not _beats(stage0):
-        return f"{OURS} does not beat the stage-0 vectors, so no LLM is credited {told}."
+        return f"{subject} does not beat the stage-0 vectors, so no LLM is credited {told}."
     if not _beats(co_interaction):
-        return f"{OURS} beats the stage-0 vectors but not the co-interaction row, so no LLM is credited {told}."
-    gain = f"{OURS} beats the stage-0 vectors and the co-interaction row: the gain is credited to the LLM {told}"
+        return f"{subject} beats the stage-0 vectors but not the co-interaction row, so no LLM is credited {told}."
+    gain = f"{subject} beats the stage-0 vectors and the co-interaction row: the gain is credited to the LLM {told}"
+    if subject == UNTUNED:
+        return f"{gain}, without Stage 1."
     if untuned is None:
         return f"{gain}; whether to Stage 1 too, the row {UNTUNED} would tell."
     if not _beats(untuned):

@@ -13,7 +13,7 @@ from recbole_tslrec.experiments.command import Command
 from recbole_tslrec.experiments.jobs import trials_of
 from recbole_tslrec.experiments.runner import outcomes
 from recbole_tslrec.experiments.trials import LLM_BASELINES, ROWS, Outcome
-from recbole_tslrec.report.comparisons import OURS, comparisons, credit
+from recbole_tslrec.report.comparisons import OURS, UNTUNED, comparisons, credit
 from recbole_tslrec.report.page import Page, ReportError, Section
 from recbole_tslrec.report.paper import in_paper, paper_figure
 from recbole_tslrec.report.scores import LEVEL, Line, Scores
@@ -52,15 +52,17 @@ def page_of(found: Sequence[Outcome], command: Command, failed: Sequence[str] = 
         raise ReportError("table2 has nothing to show: no run has finished; see the logs that are named above")
     config = command.config()
     metric = str(config["valid_metric"]).lower()
+    subjects = [OURS, *(row for row in command.rows if row == UNTUNED)]
     sections: list[Section] = []
     for mode in shown_modes(config["eval_history"]):
         scores = Scores.of(found, mode)
         if not sections:
             scores.check_comparable()
-        tests = comparisons(scores, metric)
+        tests = {subject: comparisons(scores, metric, subject) for subject in subjects}
+        verdicts = [sentence for subject, table in tests.items() for sentence in credit(table, subject)]
         sections += [
-            table_section(command, scores, [*credit(tests), *_failures(failed)]),
-            tests_section(tests, metric, mode),
+            table_section(command, scores, [*verdicts, *_failures(failed)]),
+            *(tests_section(table, metric, mode, subject) for subject, table in tests.items()),
             Section(f"Table 2, {mode}: every figure", "", figures(command, scores)),
         ]
     return Page("table2", "Table 2: recommendation", command.protocol, sections)
@@ -103,11 +105,11 @@ def table_section(command: Command, scores: Scores, remarks: Sequence[str]) -> S
     )
 
 
-def tests_section(tests: pd.DataFrame, metric: str, mode: str) -> Section:
+def tests_section(tests: pd.DataFrame, metric: str, mode: str, subject: str) -> Section:
     """The table of :func:`comparisons`."""
     return Section(
-        f"Table 2, {mode}: tests",
-        f"{OURS} less every other row of its backbone: {label(metric)} on the test items, history mode {mode}.",
+        f"Table 2, {mode}: tests{'' if subject == OURS else f' of {subject}'}",
+        f"{subject} less every other row of its backbone: {label(metric)} on the test items, history mode {mode}.",
         tests,
         note="seeds p: two-sample t-test over seeds (Welch). t p and Wilcoxon p: paired over users, of each user's "
         "mean over the seeds that both rows have; low and high: their 95% bootstrap interval. They say nothing of "

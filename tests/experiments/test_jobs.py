@@ -99,6 +99,7 @@ def test_half_a_result_is_none(command):
         ({"settings": ("--seed=3",)}, ConfigError, "--seeds=1,2,3 in the place of --seed"),
         ({"settings": ("--eval_history=all_of_it",)}, ValueError, r"eval_history \[all_of_it\] does not exist"),
         ({"settings": ("--fusion_type=gates",)}, ValueError, r"fusion type \[gates\]"),
+        ({"settings": ("--knowledge_source=untuned",)}, ConfigError, "give --rows=untuned in its place"),
         ({"datasets": ("nowhere",)}, DatasetError, r"dataset \[nowhere\] does not exist"),
     ],
 )

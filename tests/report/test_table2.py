@@ -149,6 +149,19 @@ def test_a_gain_is_credited_only_beyond_the_rows_without_an_llm_or_without_stage
     assert verdict in sentence
 
 
+def test_an_untuned_llm_that_gains_is_tested_and_credited_too(command, outcomes, tmp_path):
+    write_dataset(tmp_path / "data", "toy", [])
+    rows = {"stage0": LOW, "co_interaction": LOW, "untuned": HIGH, "TSLRec": MIDDLE}
+    section, ours, untuned, _ = page_of(outcomes(rows), replace(command, rows=tuple(rows))).sections
+    assert (
+        "untuned beats the stage-0 vectors and the co-interaction row: the gain is credited to the LLM" in section.text
+    )
+    assert "p 0.000), without Stage 1." in section.text
+    assert (ours.title, untuned.title) == ("Table 2, unmasked: tests", "Table 2, unmasked: tests of untuned")
+    assert list(untuned.table["against"]) == ["stage0", "co_interaction", "TSLRec"]
+    assert untuned.table["difference"].tolist() == pytest.approx([0.4, 0.4, 0.2])
+
+
 def test_runs_on_different_data_are_refused_by_name(command, make_evaluated):
     trials = [Trial("toy", "SASRec", row, 1) for row in ("Base", "TSLRec")]
     found = [make_evaluated(trial, [5], [1], [0.5], fingerprint=trial.row) for trial in trials]
