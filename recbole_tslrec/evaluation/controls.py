@@ -1,24 +1,31 @@
 """Control rows: what else goes through the same gate, trained with the same settings, in the place of h^v (issue 5).
 
 A gain of TSLRec means something only against them: vectors that know nothing, vectors without an LLM, an LLM without
-Stage 1, and what an ideal Stage 1 could say of an item.
+Stage 1, what an ideal Stage 1 could say of an item, and what the items' words say without an LLM.
 """
+
+from collections.abc import Sequence
 
 import numpy as np
 import torch
+from sklearn.decomposition import TruncatedSVD
+from sklearn.feature_extraction.text import TfidfVectorizer
 from torch import Tensor
 
 from recbole_tslrec.random_stream import own_random_stream
 from recbole_tslrec.reconstruction.histories import Histories
 
 SFT = "sft"  # the method's own: the fine-tuned LLM's hidden states
+TFIDF = "tfidf"  # the only one that needs the items' words
 KNOWLEDGE_SOURCES = {
     SFT: "the fine-tuned LLM's hidden states h^v, the paper's",
     "random": "random vectors of the LLM's width",
     "stage0": "the backbone's item embeddings e_v, no LLM",
     "untuned": "hidden states of the LLM before Stage 1",
     "co_interaction": "the mean preference target of the item's training users, no LLM",
+    TFIDF: "singular vectors of the TF-IDF of the words in prompt_item_text, no LLM",
 }
+_TFIDF_WIDTH = 64  # singular vectors; those of small singular values are noise once each has unit variance
 
 
 def check_knowledge_source(source: str) -> None:
@@ -35,6 +42,21 @@ def random_vectors(item_count: int, width: int, seed: int) -> Tensor:
     """Independent standard normal rows, [N, H]."""
     with own_random_stream(seed):
         return torch.randn(item_count, width)
+
+
+def tfidf_vectors(texts: Sequence[str], seed: int) -> tuple[Tensor, Tensor]:
+    """The first 64 singular vectors of the TF-IDF of items' words, each scaled by its singular value.
+
+    Args:
+        texts: of the items; empty where an item has none.
+        seed: of scikit-learn's randomised decomposition.
+
+    Returns:
+        Float32 [N, 64] (fewer where there are fewer words), and whether an item has a text, bool [N].
+    """
+    table = TfidfVectorizer(sublinear_tf=True, token_pattern=r"\S+").fit_transform(texts)  # [N, words]
+    vectors = TruncatedSVD(min(_TFIDF_WIDTH, *table.shape), random_state=seed).fit_transform(table)
+    return torch.from_numpy(vectors).float(), torch.tensor([bool(text) for text in texts])
 
 
 def mean_targets(histories: Histories, targets: Tensor, item_count: int) -> tuple[Tensor, Tensor]:

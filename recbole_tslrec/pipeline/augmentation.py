@@ -1,17 +1,20 @@
 """Stage 2, information augmentation (Section 4.2): knowledge embeddings and the training that fuses them."""
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+from torch import Tensor
 
 from recbole_tslrec import distributed, recommender
 from recbole_tslrec.artifacts import ITEM_TOKENS, TENSORS, Artifact, rows_of_tokens, write_item_table
 from recbole_tslrec.augmentation.item_contexts import ItemContexts, sample_contexts
 from recbole_tslrec.augmentation.knowledge import fuses_categories
 from recbole_tslrec.config import derive, fine_tuning_settings, settings_of, training_settings
-from recbole_tslrec.evaluation.controls import KNOWLEDGE_SOURCES, mean_targets, random_vectors
-from recbole_tslrec.llm.item_text import ItemText, item_text_settings
+from recbole_tslrec.evaluation.controls import KNOWLEDGE_SOURCES, TFIDF, mean_targets, random_vectors, tfidf_vectors
+from recbole_tslrec.llm.item_text import ItemText, item_text_settings, read_item_texts
 from recbole_tslrec.llm.precision import export_dtype
 from recbole_tslrec.pipeline.backbone import describe_training
 from recbole_tslrec.pipeline.checks import llm_width
@@ -78,23 +81,35 @@ def control(run: Run) -> Artifact:
     config = run.config
     source = config["knowledge_source"]
     parent = "targets" if source == "co_interaction" else "item_embeddings"
-    width = {"llm_width": llm_width(config)} if source == "random" else {}
+    settings: dict[str, Any] = {"knowledge_source": source}
+    if source == "random":
+        settings["llm_width"] = llm_width(config)
+    if source == TFIDF:
+        settings |= item_text_settings(config, run.data.item_tokens)
 
     def write(folder: Path) -> None:
         tokens = run.data.item_tokens
         if source == "random":
-            rows = random_vectors(len(tokens), width["llm_width"], config["seed"])
+            rows = random_vectors(len(tokens), settings["llm_width"], config["seed"])
+        elif source == TFIDF:
+            rows, known = tfidf_vectors(read_item_texts(config, tokens), config["seed"])
+            tokens, rows = _known(tokens, rows, known)
         elif source == "stage0":
             artifact = run.artifacts["item_embeddings"]
             tokens, rows = artifact.item_tokens(), artifact.tensors()["item_embeddings"]
         else:
             targets = run.artifacts["targets"].tensors()["preference_target"]
             rows, known = mean_targets(run.data.histories, targets, len(tokens))
-            tokens, rows = [token for token, is_known in zip(tokens, known, strict=True) if is_known], rows[known]
+            tokens, rows = _known(tokens, rows, known)
         write_item_table(folder, tokens, {"knowledge": rows})
 
     what = f"control row {source}: {KNOWLEDGE_SOURCES[source]}"
-    return run.stage("knowledge", what, write, {"knowledge_source": source, **width}, [parent])
+    return run.stage("knowledge", what, write, settings, [parent])
+
+
+def _known(tokens: Sequence[str], rows: Tensor, known: Tensor) -> tuple[list[str], Tensor]:
+    """The items that have a row at all, and their rows; the others get the learned default."""
+    return [token for token, is_known in zip(tokens, known, strict=True) if is_known], rows[known]
 
 
 def augment(run: Run, family: str) -> Artifact:

@@ -6,9 +6,9 @@ from recbole_tslrec.artifacts import Artifact, open_artifact
 from recbole_tslrec.augmentation.fusion import check_fusion_type
 from recbole_tslrec.augmentation.knowledge import check_fusion_input, fuses_categories
 from recbole_tslrec.augmentation.vectors import check_categories, open_vectors
-from recbole_tslrec.evaluation.controls import SFT, check_knowledge_source
+from recbole_tslrec.evaluation.controls import SFT, TFIDF, check_knowledge_source
 from recbole_tslrec.evaluation.history_modes import check_eval_history
-from recbole_tslrec.llm.item_text import check_item_text
+from recbole_tslrec.llm.item_text import check_item_text, text_columns
 from recbole_tslrec.llm.precision import export_dtype
 from recbole_tslrec.reconstruction.grouping import check_group_count
 from recbole_tslrec.reconstruction.histories import hold_out_users
@@ -50,6 +50,10 @@ def check_names(config: Any) -> None:
             raise ValueError(
                 f"knowledge_source [{config['knowledge_source']}] makes item vectors, and knowledge_path "
                 f"[{config['knowledge_path']}] gives others; leave one of the two out"
+            )
+        if config["knowledge_source"] == TFIDF and not text_columns(config):
+            raise ValueError(
+                f"knowledge_source [{TFIDF}] needs words; name columns of the .item file in prompt_item_text"
             )
 
 

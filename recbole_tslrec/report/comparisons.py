@@ -1,16 +1,19 @@
 """A row with an LLM against every other row of its backbone, and what its gain may be credited to."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
+from recbole_tslrec.evaluation.controls import TFIDF
 from recbole_tslrec.evaluation.significance import holm
 from recbole_tslrec.report.scores import LEVEL, Scores
 
 OURS = "TSLRec"
-# what a gain of an LLM has to beat: the vectors that it was given, and what an ideal Stage 1 could say without it
-WITHOUT_LLM = ("stage0", "co_interaction")
+# what a gain of an LLM has to beat: the vectors that it was given, what an ideal Stage 1 could say without it, and with
+# words in the prompt what they say without it
+WITHOUT_LLM = {"stage0": "the stage-0 vectors", "co_interaction": "the co-interaction row"}
+WORDS_WITHOUT_LLM = {TFIDF: "the words' TF-IDF"}
 UNTUNED = "untuned"  # what a gain of Stage 1 has to beat beside them; itself a gain of the LLM, if it beats them
 
 
@@ -52,41 +55,45 @@ def comparisons(scores: Scores, metric: str, subject: str = OURS) -> pd.DataFram
     return table
 
 
-def credit(tests: pd.DataFrame, subject: str = OURS) -> Iterator[str]:
+def credit(tests: pd.DataFrame, subject: str = OURS, words: bool = False) -> Iterator[str]:
     """A sentence for each dataset and backbone: whether its gain may be credited to an LLM.
 
     Args:
         tests: of :func:`comparisons`.
         subject: the row that they are of.
+        words: whether the LLM reads words of the items.
     """
+    bars = {**WITHOUT_LLM, **(WORDS_WITHOUT_LLM if words else {})}
     for (dataset, backbone), group in tests.groupby(["dataset", "backbone"], sort=False):
         against = group.set_index("against")
-        missing = [row for row in WITHOUT_LLM if row not in against.index]
+        missing = [row for row in bars if row not in against.index]
         yield f"{dataset}, {backbone}: " + (
-            f"nothing is credited to an LLM, for the rows {', '.join(missing)} are not there (--rows=all)."
+            f"nothing is credited to an LLM, for the rows {', '.join(missing)} are not there (--rows)."
             if missing
-            else _verdict(
-                subject, *(against.loc[row] if row in against.index else None for row in (*WITHOUT_LLM, UNTUNED))
-            )
+            else _verdict(subject, bars, against)
         )
 
 
-def _verdict(subject: str, stage0: pd.Series, co_interaction: pd.Series, untuned: pd.Series | None) -> str:
-    told = f"(stage0 {_told(stage0)}; co_interaction {_told(co_interaction)})"
-    if pd.isna(stage0["seeds p"]) or pd.isna(co_interaction["seeds p"]):
+def _verdict(subject: str, bars: Mapping[str, str], against: pd.DataFrame) -> str:
+    told = f"({'; '.join(f'{row} {_told(against.loc[row])}' for row in bars)})"
+    if against.loc[list(bars), "seeds p"].isna().any():
         return f"nothing is credited to an LLM, for there is no test over seeds {told}."
-    if not _beats(stage0):
-        return f"{subject} does not beat the stage-0 vectors, so no LLM is credited {told}."
-    if not _beats(co_interaction):
-        return f"{subject} beats the stage-0 vectors but not the co-interaction row, so no LLM is credited {told}."
-    gain = f"{subject} beats the stage-0 vectors and the co-interaction row: the gain is credited to the LLM {told}"
+    unbeaten = [name for row, name in bars.items() if not _beats(against.loc[row])]
+    if unbeaten:
+        return f"{subject} does not beat {_listed(unbeaten)}, so no LLM is credited {told}."
+    gain = f"{subject} beats {_listed(list(bars.values()))}: the gain is credited to the LLM {told}"
     if subject == UNTUNED:
         return f"{gain}, without Stage 1."
-    if untuned is None:
+    if UNTUNED not in against.index:
         return f"{gain}; whether to Stage 1 too, the row {UNTUNED} would tell."
+    untuned = against.loc[UNTUNED]
     if not _beats(untuned):
         return f"{gain}, as it was before Stage 1: the {UNTUNED} one is not beaten ({_told(untuned)})."
     return f"{gain} and to Stage 1: the {UNTUNED} one is beaten too ({_told(untuned)})."
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 def _beats(test: pd.Series) -> bool:

@@ -13,6 +13,7 @@ from recbole_tslrec.experiments.command import Command
 from recbole_tslrec.experiments.jobs import trials_of
 from recbole_tslrec.experiments.runner import outcomes
 from recbole_tslrec.experiments.trials import LLM_BASELINES, ROWS, Outcome
+from recbole_tslrec.llm.item_text import text_columns
 from recbole_tslrec.report.comparisons import OURS, UNTUNED, comparisons, credit
 from recbole_tslrec.report.page import Page, ReportError, Section
 from recbole_tslrec.report.paper import in_paper, paper_figure
@@ -53,13 +54,14 @@ def page_of(found: Sequence[Outcome], command: Command, failed: Sequence[str] = 
     config = command.config()
     metric = str(config["valid_metric"]).lower()
     subjects = [OURS, *(row for row in command.rows if row == UNTUNED)]
+    words = bool(text_columns(config))
     sections: list[Section] = []
     for mode in shown_modes(config["eval_history"]):
         scores = Scores.of(found, mode)
         if not sections:
             scores.check_comparable()
         tests = {subject: comparisons(scores, metric, subject) for subject in subjects}
-        verdicts = [sentence for subject, table in tests.items() for sentence in credit(table, subject)]
+        verdicts = [sentence for subject, table in tests.items() for sentence in credit(table, subject, words)]
         sections += [
             table_section(command, scores, [*verdicts, *_failures(failed)]),
             *(tests_section(table, metric, mode, subject) for subject, table in tests.items()),

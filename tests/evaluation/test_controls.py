@@ -1,6 +1,7 @@
 """Control rows: vectors that go through the same gate as the LLM's, and what an ideal Stage 1 could say of an item."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,14 @@ import pytest
 import torch
 
 from recbole_tslrec.augmentation.knowledge import load_knowledge
-from recbole_tslrec.evaluation.controls import KNOWLEDGE_SOURCES, SFT, mean_targets, random_vectors
+from recbole_tslrec.evaluation.controls import (
+    KNOWLEDGE_SOURCES,
+    SFT,
+    TFIDF,
+    mean_targets,
+    random_vectors,
+    tfidf_vectors,
+)
 from recbole_tslrec.pipeline import run_stages
 from recbole_tslrec.reconstruction.histories import Histories
 
@@ -18,7 +26,22 @@ BUILT = {  # the stages between the item embeddings and the knowledge that a con
     "stage0": [],
     "untuned": [],
     "co_interaction": ["targets"],
+    TFIDF: [],
 }
+
+
+@pytest.fixture
+def configure(make_config: Callable[..., Any], tmp_path: Path) -> Callable[[str], Any]:
+    """``configure(source)``: of a dataset whose items have titles, but for ``i0``."""
+
+    def make(source: str) -> Any:
+        config = make_config("TSLRecSASRec", knowledge_source=source, prompt_item_text="title")
+        titles = [f"i{item}\tthing_{item} red" for item in range(1, 30)]
+        text = "\n".join(["item_id:token\ttitle:token_seq", *titles]) + "\n"
+        (tmp_path / "data" / "toy" / "toy.item").write_text(text)
+        return config
+
+    return make
 
 
 def test_an_items_mean_target_is_over_its_users_each_once() -> None:
@@ -30,6 +53,25 @@ def test_an_items_mean_target_is_over_its_users_each_once() -> None:
     assert known.tolist() == [True, True, True, False]
 
 
+def test_words_are_compared_by_their_tf_idf() -> None:
+    vectors, known = tfidf_vectors(["red soap", "Red soap", "blue comb", ""], seed=1)
+    assert known.tolist() == [True, True, True, False]
+    assert vectors[0].tolist() == pytest.approx(vectors[1].tolist(), abs=1e-6)  # of unit length, as all rows of TF-IDF
+    assert float(vectors[0] @ vectors[1]) == pytest.approx(1.0, abs=1e-5)
+    assert float(vectors[0] @ vectors[2]) == pytest.approx(0.0, abs=1e-5)
+    assert not vectors[3].any()
+
+
+def test_items_without_words_have_no_tf_idf_row(configure: Callable[[str], Any]) -> None:
+    run = run_stages(configure(TFIDF), stop_after="knowledge")
+    assert set(run.data.item_tokens) - set(run.artifacts["knowledge"].item_tokens()) == {"i0"}
+
+
+def test_tf_idf_without_words_is_refused_before_anything_is_trained(make_config: Callable[..., Any]) -> None:
+    with pytest.raises(ValueError, match=r"\[tfidf\] needs words; name columns of the .item file in prompt_item_text"):
+        run_stages(make_config("TSLRecSASRec", knowledge_source=TFIDF))
+
+
 def test_random_vectors_are_a_function_of_the_seed() -> None:
     assert torch.equal(random_vectors(3, 5, 1), random_vectors(3, 5, 1))
     assert not torch.equal(random_vectors(3, 5, 1), random_vectors(3, 5, 2))
@@ -37,17 +79,17 @@ def test_random_vectors_are_a_function_of_the_seed() -> None:
 
 @pytest.mark.parametrize("source", CONTROLS)
 def test_a_control_row_is_trained_through_the_gate_under_its_own_name(
-    make_config: Callable[..., Any], source: str
+    configure: Callable[[str], Any], source: str
 ) -> None:
-    run = run_stages(make_config("TSLRecSASRec", knowledge_source=source))
+    run = run_stages(configure(source))
     between = [stage for stage in run.reused if stage in ("targets", "sft")]
     assert between == BUILT[source]
     assert f"evaluation/{source}" in run.artifacts
     assert "evaluation/TSLRec" not in run.artifacts
 
 
-def test_every_source_gives_other_vectors_and_shares_the_backbone(make_config: Callable[..., Any]) -> None:
-    runs = [run_stages(make_config("TSLRecSASRec", knowledge_source=source)) for source in KNOWLEDGE_SOURCES]
+def test_every_source_gives_other_vectors_and_shares_the_backbone(configure: Callable[[str], Any]) -> None:
+    runs = [run_stages(configure(source)) for source in KNOWLEDGE_SOURCES]
     assert len({run.artifacts["backbone"].hash for run in runs}) == 1
     assert len({run.artifacts["knowledge"].hash for run in runs}) == len(KNOWLEDGE_SOURCES)
 

@@ -24,7 +24,7 @@ def test_what_is_no_argument_of_the_report_is_a_key_of_its_runs():
 
 def test_table2_has_the_papers_rows_and_all_of_them_on_request():
     assert parse("table2", []).rows == PAPER_ROWS
-    assert parse("table2", ["--rows=all"]).rows == tuple(ROWS)
+    assert parse("table2", ["--rows=all"]).rows == tuple(row for row in ROWS if row != "tfidf")  # which needs words
 
 
 def test_rows_stand_in_the_order_of_the_table():

@@ -6,6 +6,7 @@ import pytest
 
 from recbole_tslrec.config import ConfigError
 from recbole_tslrec.data import DatasetError
+from recbole_tslrec.evaluation.controls import KNOWLEDGE_SOURCES
 from recbole_tslrec.experiments.jobs import Job, chains, check_jobs, trials_of
 from recbole_tslrec.experiments.trials import ROWS, Outcome, Trial
 
@@ -39,7 +40,7 @@ def test_the_settings_of_every_row_make_a_configuration(command, row):
     config = Job(Trial("toy", "SASRec", row, 7), command).config()
     assert config["seed"] == 7
     assert config["epochs"] == 1
-    if row in ("random", "stage0", "untuned", "co_interaction"):
+    if row in KNOWLEDGE_SOURCES:
         assert config["knowledge_source"] == row
 
 

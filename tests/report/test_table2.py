@@ -137,8 +137,9 @@ LOW, MIDDLE, HIGH = [0.10, 0.11, 0.12], [0.30, 0.31, 0.32], [0.50, 0.51, 0.52]
         ({"stage0": LOW, "co_interaction": LOW, "untuned": HIGH, "TSLRec": HIGH}, "LLM (stage0 +0.4000, p 0.000; "),
         ({"stage0": LOW, "co_interaction": LOW, "untuned": HIGH, "TSLRec": HIGH}, "as it was before Stage 1: the "),
         ({"stage0": LOW, "co_interaction": LOW, "untuned": MIDDLE, "TSLRec": HIGH}, "and to Stage 1: the untuned one"),
-        ({"stage0": LOW, "co_interaction": HIGH, "TSLRec": MIDDLE}, "but not the co-interaction row, so no LLM"),
-        ({"stage0": HIGH, "co_interaction": LOW, "TSLRec": MIDDLE}, "does not beat the stage-0 vectors"),
+        ({"stage0": LOW, "co_interaction": HIGH, "TSLRec": MIDDLE}, "does not beat the co-interaction row, so no LLM"),
+        ({"stage0": HIGH, "co_interaction": LOW, "TSLRec": MIDDLE}, "does not beat the stage-0 vectors, so no LLM"),
+        ({"stage0": HIGH, "co_interaction": HIGH, "TSLRec": LOW}, "the stage-0 vectors and the co-interaction row, so"),
         ({"stage0": LOW, "TSLRec": HIGH}, "for the rows co_interaction are not there"),
         ({"stage0": LOW[:1], "co_interaction": LOW[:1], "TSLRec": HIGH[:1]}, "no test over seeds"),
     ],
@@ -146,6 +147,23 @@ LOW, MIDDLE, HIGH = [0.10, 0.11, 0.12], [0.30, 0.31, 0.32], [0.50, 0.51, 0.52]
 def test_a_gain_is_credited_only_beyond_the_rows_without_an_llm_or_without_stage_1(outcomes, rows, verdict):
     (sentence,) = credit(comparisons(Scores.of(outcomes(rows), "unmasked"), "ndcg@10"))
     assert sentence.startswith("toy, SASRec: ")
+    assert verdict in sentence
+
+
+@pytest.mark.parametrize(
+    ("tfidf", "verdict"),
+    [
+        ([], "for the rows tfidf are not there"),
+        (HIGH, "does not beat the words' TF-IDF, so no LLM is credited"),
+        (
+            LOW,
+            "beats the stage-0 vectors, the co-interaction row and the words' TF-IDF: the gain is credited to the LLM",
+        ),
+    ],
+)
+def test_an_llm_that_reads_words_has_to_beat_what_they_say_without_it(outcomes, tfidf, verdict):
+    rows = {"stage0": LOW, "co_interaction": LOW, "tfidf": tfidf, "TSLRec": HIGH}
+    (sentence,) = credit(comparisons(Scores.of(outcomes(rows), "unmasked"), "ndcg@10"), words=True)
     assert verdict in sentence
 
 
