@@ -38,6 +38,17 @@ class FilterLayer(nn.Module):
         normed: Tensor = self.LayerNorm(hidden + self.dropout(filtered))
         return normed
 
+    def last(self, hidden: Tensor) -> Tensor:
+        """[B, L, d] -> the last position of :meth:`forward`, [B, d].
+
+        A product of spectra is a circular convolution with the filter's impulse response h, so position L - 1 is the
+        sum over m of ``hidden[m] h[L - 1 - m]``.
+        """
+        response = torch.fft.irfft(torch.view_as_complex(self.complex_weight), n=hidden.shape[1], dim=0)  # h, [L, d]
+        filtered = (hidden * response.flip(0)).sum(dim=1)
+        normed: Tensor = self.LayerNorm(hidden[:, -1] + self.dropout(filtered))
+        return normed
+
 
 class FilterBlock(nn.Module):
     """A filter layer and the feed-forward layer of the transformer."""
@@ -58,6 +69,11 @@ class FilterBlock(nn.Module):
     def forward(self, hidden: Tensor) -> Tensor:
         """[B, L, d] -> [B, L, d]."""
         output: Tensor = self.feed_forward(self.filter(hidden))
+        return output
+
+    def last(self, hidden: Tensor) -> Tensor:
+        """[B, L, d] -> the last position of :meth:`forward`, [B, d]."""
+        output: Tensor = self.feed_forward(self.filter.last(hidden))
         return output
 
 
@@ -86,7 +102,8 @@ class FMLPRec(SASRec):  # type: ignore[misc]  # RecBole is untyped
         self.position_embedding = nn.Embedding(self.max_seq_length, self.hidden_size)
         self.LayerNorm = nn.LayerNorm(self.hidden_size, eps=config["layer_norm_eps"])
         self.dropout = nn.Dropout(config["hidden_dropout_prob"])
-        self.blocks = nn.ModuleList(FilterBlock(config, self.max_seq_length) for _ in range(config["n_layers"]))
+        blocks = (FilterBlock(config, self.max_seq_length) for _ in range(config["n_layers"]))
+        self.blocks: Any = nn.ModuleList(blocks)  # of FilterBlock, which ModuleList's type does not say
         if self.loss_type not in ("CE", "BPR"):
             raise ValueError(f"loss_type [{self.loss_type}] is not one of CE, BPR")
         self.loss_fct = nn.CrossEntropyLoss() if self.loss_type == "CE" else BPRLoss()
@@ -98,7 +115,7 @@ class FMLPRec(SASRec):  # type: ignore[misc]  # RecBole is untyped
         is_item = (item_seq != 0).unsqueeze(-1)  # [B, L, 1]
         hidden = self.item_embedding(item_seq) + self.position_embedding.weight  # [B, L, d]
         hidden = self.dropout(self.LayerNorm(hidden))
-        for block in self.blocks:
+        for block in self.blocks[:-1]:
             hidden = block(hidden * is_item)
-        last: Tensor = hidden[:, -1]
+        last: Tensor = self.blocks[-1].last(hidden * is_item)  # the only position that is read
         return last

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from recbole_tslrec.config import derive
 from recbole_tslrec.data import Data
-from recbole_tslrec.model.fmlprec import FilterLayer, FMLPRec, pads_in_front
+from recbole_tslrec.model.fmlprec import FilterBlock, FilterLayer, FMLPRec, pads_in_front
 from recbole_tslrec.recommender import build_model
 
 LENGTH, WIDTH = 8, 4  # MAX_ITEM_LIST_LENGTH of make_config; channels of a filter
@@ -113,6 +113,15 @@ def test_filter_of_a_phase_ramp_moves_positions_by_one(length):
     layer = filter_layer(length, torch.exp(-2j * math.pi * frequency / length).to(torch.complex64))
     hidden = torch.randn(2, length, WIDTH)
     torch.testing.assert_close(layer(hidden), normed(hidden + hidden.roll(1, dims=1)), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("length", [7, 8])
+def test_last_position_of_a_block_is_that_of_all(make_config, length):
+    """Random weights: also the imaginary parts at frequency 0 and L / 2, which a real signal does not have."""
+    block = FilterBlock(make_config("FMLPRec"), length).eval()
+    torch.nn.init.normal_(block.filter.complex_weight)
+    hidden = torch.randn(3, length, 8)
+    torch.testing.assert_close(block.last(hidden), block(hidden)[:, -1])
 
 
 def test_predict_gives_the_column_of_full_sort_predict(make_config):
