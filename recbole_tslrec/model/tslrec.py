@@ -13,6 +13,7 @@ from recbole.utils import get_model
 
 from recbole_tslrec import registry
 from recbole_tslrec.model.backbones import BACKBONES, REFUSED
+from recbole_tslrec.model.caser import Caser
 from recbole_tslrec.model.fmlprec import FMLPRec
 from recbole_tslrec.model.mended import MENDED
 from recbole_tslrec.model.mixins import CategoryMixin, FusedItemsMixin, KnowledgeMixin
@@ -20,7 +21,7 @@ from recbole_tslrec.model.sasrec import SASRec
 from recbole_tslrec.sequential.training_mode import trained
 
 _HOME = "recbole_tslrec.model"  # the module of all named classes: pickle finds them there
-_OWN = {"FMLPRec": FMLPRec, "SASRec": SASRec, **MENDED}
+_OWN = {"Caser": Caser, "FMLPRec": FMLPRec, "SASRec": SASRec, **MENDED}
 _MIXINS = {"TSLRec": KnowledgeMixin, "CI": CategoryMixin}
 _WHAT = {"TSLRec": "with a gated item embedding", "CI": "with the pre-grouping index as an item feature"}
 

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, logsigmoid
 
+from recbole_tslrec.autocast import computing_dtype
+
 _LEAST = torch.finfo(torch.float32).tiny  # a share of the target that is smaller counts as this: a loss of 87
 OWN_LOSSES = ("sampled_softmax", "gBCE")
 
@@ -33,9 +35,8 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def forward(context: Any, query: Tensor, table: Tensor, target: Tensor, rows: int) -> Tensor:
-        kind = query.device.type
-        dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else query.dtype
-        with torch.autocast(kind, enabled=False):
+        dtype = computing_dtype(query)
+        with torch.autocast(query.device.type, enabled=False):
             return _value_and_gradients(context, query, table, target, rows, dtype)
 
     @staticmethod
