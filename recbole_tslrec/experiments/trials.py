@@ -39,7 +39,7 @@ ROWS: dict[str, Row] = {
         if name != SFT
     },
     "scratch": Row("TSLRec", ("--llm_name_or_path=scratch",), "TSLRec with an LLM of random weights, trained in full"),
-    "TSLRec": Row("TSLRec", (), "the paper's"),
+    "TSLRec": Row("TSLRec", (), "both stages, with the settings above"),
 }
 LLM_BASELINES = ("POD", "P5", "LlamaRec", "E4SRec")
 PAPER_ROWS = (*LLM_BASELINES, "Base", "CI", "TSLRec")
