@@ -139,6 +139,29 @@ def export_items(
             marks.unlink()
 
 
+def warn_of_few_categories(table: TensorFile, group_count: int) -> None:
+    """Say so where items are hardly told apart: their vectors then hold little of what Stage 1 has learned.
+
+    An item's inferred category is the largest entry of its g-hat^v; of several granularities the first is read.
+
+    Args:
+        table: of :func:`export_items`.
+        group_count: K.
+    """
+    count = table.shapes[CATEGORIES][0]
+    is_inferred = torch.zeros(group_count, dtype=torch.bool)
+    for start in range(0, count, BLOCK):
+        distribution = table.read_rows(CATEGORIES, start, min(start + BLOCK, count))[:, :group_count]  # [n, K]
+        is_inferred[distribution.argmax(dim=1)] = True
+    found = int(is_inferred.sum())
+    if 2 * found < group_count:
+        getLogger().warning(
+            f"the LLM puts all items into {found} of the {group_count} categories: it was fine-tuned on histories that "
+            "are far from a single item, or too little. Try --target_view=rest (half of its prompts have one item), "
+            "--export_context=users or more --sft_epochs"
+        )
+
+
 def _alone(network: ReconstructionNetwork, item_embeddings: TensorFile, batch_size: int) -> EncodeBlock:
     def encode(start: int, stop: int) -> tuple[Tensor, Tensor]:
         rows = item_embeddings.read_rows("item_embeddings", start, stop)

@@ -61,7 +61,13 @@ def export(run: Run) -> Artifact:
     if untuned:
         settings |= {"knowledge_source": "untuned", **fine_tuning_settings(config), **llm_files(config)}
     parents = ["item_embeddings"] if untuned else ["sft", "item_embeddings"]
-    return run.stage("knowledge", what, write, settings, parents, shared=True)
+    knowledge = run.stage("knowledge", what, write, settings, parents, shared=True)
+    if not untuned:
+        from recbole_tslrec.augmentation.export import warn_of_few_categories
+
+        group_count = TensorFile(run.artifacts["groups"].folder / TENSORS).shapes["centers"][0]
+        warn_of_few_categories(TensorFile(knowledge.folder / TENSORS), group_count)
+    return knowledge
 
 
 def _contexts(run: Run, item_text: ItemText | None) -> ItemContexts | None:

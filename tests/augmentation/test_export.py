@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from recbole_tslrec.augmentation import export
-from recbole_tslrec.augmentation.export import export_items, prepare_for_export
+from recbole_tslrec.augmentation.export import export_items, prepare_for_export, warn_of_few_categories
 from recbole_tslrec.augmentation.item_contexts import sample_contexts
 from recbole_tslrec.llm.item_text import ItemText
 from recbole_tslrec.llm.layout import LAYOUTS
@@ -286,3 +286,15 @@ def test_a_full_disk_is_said_before_anything_is_computed(
         export_items(network, item_embeddings, folder, batch_size=3)
     assert not counted.items
     assert not list(folder.iterdir())
+
+
+@pytest.mark.parametrize(("inferred", "told"), [([0, 2, 2, 0, 2], "2 of the 5"), ([0, 2, 2, 4, 0], "")])
+def test_items_that_are_hardly_told_apart_are_spoken_of(
+    folder: Path, inferred: list[int], told: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Five categories, and behind them the three of another granularity, in which every item is sure."""
+    monkeypatch.setattr(export, "BLOCK", 2)
+    distribution = torch.cat([0.9 * torch.eye(5)[inferred] + 0.02, torch.eye(3)[[0, 1, 2, 0, 1]]], dim=1)
+    save_file({"category_distribution": distribution}, folder / "data.safetensors")
+    warn_of_few_categories(TensorFile(folder / "data.safetensors"), group_count=5)
+    assert (told in caplog.text) if told else not caplog.text

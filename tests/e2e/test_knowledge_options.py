@@ -171,3 +171,11 @@ def test_given_vectors_without_categories_are_refused_before_training(
     config = titled(knowledge_path=str(given.folder), knowledge_content="hidden_and_categories")
     with pytest.raises(VectorsError, match=r"has vectors only"):
         run_stages(config)
+
+
+def test_a_stage_1_that_tells_no_items_apart_is_spoken_of(titled: MakeConfig, caplog: pytest.LogCaptureFixture) -> None:
+    """Hardly trained, the LLM says the same of every item; said again where the knowledge is reused."""
+    for _ in range(2):
+        caplog.clear()
+        run_stages(titled(group_count=12, sft_epochs=1, sft_learning_rate=1e-9), stop_after="knowledge")
+        assert "of the 12 categories: it was fine-tuned on histories that are far from a single item" in caplog.text
