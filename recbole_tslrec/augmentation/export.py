@@ -142,7 +142,8 @@ def export_items(
 def warn_of_few_categories(table: TensorFile, group_count: int) -> None:
     """Say so where items are hardly told apart: their vectors then hold little of what Stage 1 has learned.
 
-    An item's inferred category is the largest entry of its g-hat^v; of several granularities the first is read.
+    The paper's task asks of an item alone that its inferred category, the largest entry of its g-hat^v, is its group;
+    so every category should be some item's. Of several granularities the first is read.
 
     Args:
         table: of :func:`export_items`.
@@ -156,9 +157,9 @@ def warn_of_few_categories(table: TensorFile, group_count: int) -> None:
     found = int(is_inferred.sum())
     if 2 * found < group_count:
         getLogger().warning(
-            f"the LLM puts all items into {found} of the {group_count} categories: it was fine-tuned on histories that "
-            "are far from a single item, or too little. Try --target_view=rest (half of its prompts have one item), "
-            "--export_context=users or more --sft_epochs"
+            f"alone in the prompt, all items are put into {found} of the {group_count} categories: it was fine-tuned "
+            "too little, or on histories that are far from a single item. Try more --sft_epochs, or "
+            "--target_view=rest, where half of the prompts have one item"
         )
 
 

@@ -62,7 +62,7 @@ def export(run: Run) -> Artifact:
         settings |= {"knowledge_source": "untuned", **fine_tuning_settings(config), **llm_files(config)}
     parents = ["item_embeddings"] if untuned else ["sft", "item_embeddings"]
     knowledge = run.stage("knowledge", what, write, settings, parents, shared=True)
-    if not untuned:
+    if not untuned and (config["target_view"], config["export_context"]) == ("own", "single"):  # the paper's task
         from recbole_tslrec.augmentation.export import warn_of_few_categories
 
         group_count = TensorFile(run.artifacts["groups"].folder / TENSORS).shapes["centers"][0]
