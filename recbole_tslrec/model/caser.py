@@ -52,7 +52,7 @@ class Caser(sequential_recommender.Caser):  # type: ignore[misc]  # RecBole is u
         items = self.item_embedding(item_seq[row, start]) - pad  # [R, d]
         products: Tensor = _WindowProducts.apply(items, weight, length[row] - start)  # type: ignore[no-untyped-call]
         too_high = height > (longest - start).unsqueeze(1)  # [R, F]: the window would reach over the row's end
-        largest = torch.segment_reduce(products.masked_fill(too_high, -torch.inf), "max", lengths=length)  # [B, F]
+        largest = torch.segment_reduce(products.masked_fill_(too_high, -torch.inf), "max", lengths=length)  # [B, F]
         has_pads_only = height <= (longest - length).unsqueeze(1)  # [B, F]: one of the windows, whose product is 0
         largest = torch.where(has_pads_only, largest.clamp(min=0), largest)
         return functional.relu(largest + of_pads)
