@@ -102,6 +102,8 @@ class FMLPRec(SASRec):  # type: ignore[misc]  # RecBole is untyped
         self.position_embedding = nn.Embedding(self.max_seq_length, self.hidden_size)
         self.LayerNorm = nn.LayerNorm(self.hidden_size, eps=config["layer_norm_eps"])
         self.dropout = nn.Dropout(config["hidden_dropout_prob"])
+        if config["n_layers"] < 1:
+            raise ValueError(f"n_layers [{config['n_layers']}] must be at least 1, the filter blocks")
         blocks = (FilterBlock(config, self.max_seq_length) for _ in range(config["n_layers"]))
         self.blocks: Any = nn.ModuleList(blocks)  # of FilterBlock, which ModuleList's type does not say
         if self.loss_type not in ("CE", "BPR"):

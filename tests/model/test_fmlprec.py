@@ -139,6 +139,12 @@ def test_unknown_loss_type_is_refused(make_config):
         build_model(derive(config, loss_type="hinge"), Data(config).loaders[0])
 
 
+def test_no_blocks_are_refused(make_config):
+    config = make_config("FMLPRec", n_layers=0)
+    with pytest.raises(ValueError, match=r"n_layers \[0\] must be at least 1"):
+        build_model(config, Data(config).loaders[0])
+
+
 @pytest.mark.parametrize(("loss_type", "guess"), [("CE", math.log(31)), ("BPR", math.log(2))])
 def test_first_loss_is_that_of_a_guess(make_config, loss_type, guess):
     """Near zero scores: one of 31 rows, or one of two items."""
