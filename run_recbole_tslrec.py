@@ -3,7 +3,7 @@
 python run_recbole_tslrec.py --model=TSLRecSASRec --dataset=ml-100k --config_files=properties/presets/quick.yaml
 """
 
-from recbole_tslrec.quick_start import console
+from recbole_tslrec.cli import console
 
 if __name__ == "__main__":
     console()

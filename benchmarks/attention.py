@@ -21,7 +21,7 @@ import lengths
 from measure import Report, arguments, say
 from models import INSTRUCTION_TOKENS, RESPONSE_TOKENS, SEED
 from recbole_tslrec.llm.attention import KERNELS, PrefixRow, default_kernel
-from recbole_tslrec.report.timing import interleaved
+from recbole_tslrec.sft.timing import interleaved
 
 PADDED_MASK, PADDED_CAUSAL = "padded_mask", "padded_causal"
 _KERNELS_OF = {"cpu": ("tiles",), "cuda": ("flex", "varlen", "tiles")}

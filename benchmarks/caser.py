@@ -15,7 +15,7 @@ import torch
 import interactions
 from contenders import PREFIX, STOCK, check_same_data, ring
 from measure import Report, arguments, say
-from recbole_tslrec.report.timing import interleaved
+from recbole_tslrec.sft.timing import interleaved
 
 _CPU = torch.device("cpu")
 

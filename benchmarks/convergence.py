@@ -16,9 +16,9 @@ import numpy as np
 from scipy import stats
 
 from measure import Report, arguments, say
-from recbole_tslrec import recommender
-from recbole_tslrec.config import Config
-from recbole_tslrec.data import Data
+from recbole_tslrec.training import recommender
+from recbole_tslrec.configuration.config import Config
+from recbole_tslrec.data.dataset import Data
 
 MODES = ("all_positions", "prefix")
 METRICS = ("hit@10", "ndcg@10")

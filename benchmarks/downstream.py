@@ -26,7 +26,7 @@ import lengths
 from contenders import ALL_POSITIONS, PREFIX, STOCK, Contender, Ring, check_same_data, ring, run_epochs
 from gates import Gate, measure_gate, write_knowledge
 from measure import Report, arguments, say
-from recbole_tslrec.report.timing import interleaved
+from recbole_tslrec.sft.timing import interleaved
 from trial import TrialFailed
 
 _CPU = torch.device("cpu")

@@ -17,7 +17,7 @@ import torch
 import interactions
 from contenders import PREFIX, STOCK, Contender, check_same_data, ring
 from measure import Report, arguments, say
-from recbole_tslrec.report.timing import interleaved
+from recbole_tslrec.sft.timing import interleaved
 from trial import TrialFailed
 
 OURS = "recbole_tslrec"

@@ -22,11 +22,11 @@ from torch.nn.functional import cosine_similarity
 
 from measure import Report, arguments, own_peak_bytes, say
 from models import EMBEDDING_SIZE, SMALL, LLMSize, build_llm, build_network, copy_weights, item_embeddings
-from recbole_tslrec.augmentation.export import encode_items, export_items, prepare_for_export
-from recbole_tslrec.llm.precision import computes_in_bfloat16
+from recbole_tslrec.augmentation.knowledge_export import encode_items, export_items, prepare_for_export
+from recbole_tslrec.compute.precision import computes_in_bfloat16
 from recbole_tslrec.reconstruction.network import ReconstructionNetwork
-from recbole_tslrec.report.timing import fastest, interleaved
-from recbole_tslrec.tensor_file import TensorFile
+from recbole_tslrec.sft.timing import fastest, interleaved
+from recbole_tslrec.store.tensor_file import TensorFile
 from rivals import PaddedOneItem
 
 LOOP, FP32, BF16 = "padded loop, fp32", "package, fp32", "package, bf16"

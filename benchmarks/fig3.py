@@ -1,6 +1,6 @@
 """Figure 3 of the paper: the LLM's seconds for a training epoch and for inference, TSLRec against E4SRec.
 
-The contenders are those of ``recbole_tslrec.report.llm_time``, which ``report fig3`` times with a configured LLM. All
+The contenders are those of ``recbole_tslrec.experiments.llm_time``, which ``report fig3`` times with a configured LLM. All
 have the same LLM here, of random weights and with adapters, in float32.
 """
 
@@ -14,10 +14,10 @@ import lengths
 from measure import Report, arguments, say
 from models import SMALL, LLMSize, build_llm, build_network
 from recbole_tslrec.llm.encoder import PromptEncoder
-from recbole_tslrec.llm.layout import PADDED, PREFIX_ROW
+from recbole_tslrec.llm.settings import PADDED, PREFIX_ROW
 from recbole_tslrec.reconstruction.network import ReconstructionNetwork
-from recbole_tslrec.report.instance_level import InstanceNetwork, MiddlePadded
-from recbole_tslrec.report.llm_time import (
+from recbole_tslrec.baselines.e4srec import InstanceNetwork, MiddlePadded
+from recbole_tslrec.experiments.llm_time import (
     E4SREC,
     E4SREC_PUBLISHED,
     E4SREC_ROW,

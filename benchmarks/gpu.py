@@ -44,16 +44,16 @@ from models import (
     item_embeddings,
     make_examples,
 )
-from recbole_tslrec.augmentation.export import export_items, prepare_for_export
-from recbole_tslrec.llm.cost import Decoder, Work, matmul_speed, prefix_row_work
-from recbole_tslrec.llm.layout import PREFIX_ROW
+from recbole_tslrec.augmentation.knowledge_export import export_items, prepare_for_export
+from recbole_tslrec.sft.cost import Decoder, Work, matmul_speed, prefix_row_work
+from recbole_tslrec.llm.settings import PREFIX_ROW
 from recbole_tslrec.llm.loading import free_memory
-from recbole_tslrec.reconstruction.batching import TokenBudget, split_step
+from recbole_tslrec.sft.batching import TokenBudget, split_step
 from recbole_tslrec.reconstruction.examples import UserExamples
 from recbole_tslrec.reconstruction.network import ReconstructionNetwork
-from recbole_tslrec.report.prompt_lengths import sample
-from recbole_tslrec.report.timing import seconds, synchronize
-from recbole_tslrec.tensor_file import TensorFile
+from recbole_tslrec.sft.prompt_lengths import sample
+from recbole_tslrec.sft.timing import seconds, synchronize
+from recbole_tslrec.store.tensor_file import TensorFile
 from steps import Training, budget_steps
 
 ATTENTION, SFT, EPOCH, EXPORT = "attention", "sft", "epoch", "export"

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import lengths
-from recbole_tslrec.report.prompt_lengths import sample
+from recbole_tslrec.sft.prompt_lengths import sample
 
 SEED = 2020
 

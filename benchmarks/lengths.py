@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from recbole_tslrec.report.prompt_lengths import PromptLengths
+from recbole_tslrec.sft.prompt_lengths import PromptLengths
 
 STORED = Path(__file__).with_name("lengths.json")
 HELD_OUT = 2  # interactions: one to choose the epoch by, one to test

@@ -15,10 +15,10 @@ from recbole_tslrec.llm.encoder import PromptEncoder
 from recbole_tslrec.llm.layout import PREFIX_ROW, choose_layout
 from recbole_tslrec.llm.loading import base_model
 from recbole_tslrec.llm.prompt import Prompt
-from recbole_tslrec.random_stream import own_random_stream
+from recbole_tslrec.compute.random_state import isolated_random_state
 from recbole_tslrec.reconstruction.examples import UserExamples
 from recbole_tslrec.reconstruction.network import ReconstructionNetwork
-from recbole_tslrec.report.prompt_lengths import random_examples
+from recbole_tslrec.sft.prompt_lengths import random_examples
 
 # what Llama's tokenizer makes of the default prompt_instruction and prompt_response, BOS included
 INSTRUCTION_TOKENS, RESPONSE_TOKENS = 23, 2
@@ -144,7 +144,7 @@ def build_network(
     Raises:
         RuntimeError: the LLM cannot take the layout.
     """
-    with own_random_stream(SEED):
+    with isolated_random_state(SEED):
         encoder = encoder_class(llm, prompt(size), EMBEDDING_SIZE, EMBEDDING_SIZE**0.5)
         network = network_class(encoder, outputs, item_embeddings(items)).to(device)
     if encoder_class is PromptEncoder:

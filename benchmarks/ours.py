@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from recbole_tslrec.config import Config
-from recbole_tslrec.data import Data
-from recbole_tslrec.recommender import RecommenderTrainer, build_model
+from recbole_tslrec.configuration.config import Config
+from recbole_tslrec.data.dataset import Data
+from recbole_tslrec.training.recommender import RecommenderTrainer, build_model
 from trial import serve
 
 

@@ -21,14 +21,14 @@ import torch
 import lengths
 from measure import Report, arguments, peak_bytes, say
 from models import SMALL, LLMSize, build_llm, build_network, copy_weights, make_examples
-from recbole_tslrec.llm.cost import MOST_TOKENS, Decoder, matmul_speed
-from recbole_tslrec.llm.layout import PADDED, PREFIX_ROW
-from recbole_tslrec.reconstruction.batching import MicroBatch
+from recbole_tslrec.sft.cost import MOST_TOKENS, Decoder, matmul_speed
+from recbole_tslrec.llm.settings import PADDED, PREFIX_ROW
+from recbole_tslrec.sft.batching import MicroBatch
 from recbole_tslrec.reconstruction.examples import UserExamples
 from recbole_tslrec.reconstruction.network import ReconstructionNetwork
-from recbole_tslrec.report.llm_runs import random_steps
-from recbole_tslrec.report.prompt_lengths import sample
-from recbole_tslrec.report.timing import fastest, interleaved
+from recbole_tslrec.sft.timed_runs import random_steps
+from recbole_tslrec.sft.prompt_lengths import sample
+from recbole_tslrec.sft.timing import fastest, interleaved
 from rivals import PaddedCausalLM
 from steps import Training, budget_steps, full_tokens
 

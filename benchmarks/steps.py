@@ -4,9 +4,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models import INSTRUCTION_TOKENS, RESPONSE_TOKENS
-from recbole_tslrec.llm.cost import Work, prefix_row_work, separate_work
-from recbole_tslrec.llm.layout import PADDED
-from recbole_tslrec.reconstruction.batching import MicroBatch
+from recbole_tslrec.sft.cost import Work, prefix_row_work, separate_work
+from recbole_tslrec.llm.settings import PADDED
+from recbole_tslrec.sft.batching import MicroBatch
 from recbole_tslrec.reconstruction.examples import UserExamples
 from recbole_tslrec.report import llm_runs
 

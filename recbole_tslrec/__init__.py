@@ -1,26 +1,21 @@
 """TSLRec (P2Rec) for RecBole.
 
 Importing the package mends RecBole's faults (:mod:`recbole_tslrec.compatibility`) and makes its model names known to
-stock RecBole (:mod:`recbole_tslrec.registry`). It imports neither transformers nor peft.
+stock RecBole (:mod:`recbole_tslrec.configuration.registration`): it calls :func:`install`, unless the environment has
+``RECBOLE_TSLREC_NO_INSTALL=1``. It imports neither transformers nor peft.
 """
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
-from recbole_tslrec import compatibility
+from recbole_tslrec.install import install
 from recbole_tslrec.version import __version__
 
-compatibility.apply()
+__all__ = ["__version__", "extend_knowledge", "install", "recommend", "run", "with_knowledge"]
 
-from recbole_tslrec import registry  # noqa: E402  (RecBole must be importable first)
-from recbole_tslrec.model.backbones import BACKBONES  # noqa: E402
-from recbole_tslrec.sequential.loading import register_datasets, register_loader  # noqa: E402
-
-registry.register()
-register_datasets([*BACKBONES, *registry.own_model_names()])
-register_loader()
-
-__all__ = ["__version__", "extend_knowledge", "recommend", "run", "with_knowledge"]
+if os.environ.get("RECBOLE_TSLREC_NO_INSTALL") != "1":
+    install()
 
 
 def run(*args: Any, **kwargs: Any) -> Any:
@@ -31,8 +26,8 @@ def run(*args: Any, **kwargs: Any) -> Any:
 
 
 def with_knowledge(model: type, tables: Sequence[str] = ()) -> type:
-    """Fuse the item tables of a model class with knowledge; see :func:`recbole_tslrec.model.tslrec.with_knowledge`."""
-    from recbole_tslrec.model.tslrec import with_knowledge
+    """Fuse the item tables of a model class with knowledge; see :func:`recbole_tslrec.configuration.registration.with_knowledge`."""
+    from recbole_tslrec.configuration.registration import with_knowledge
 
     return with_knowledge(model, tables)
 

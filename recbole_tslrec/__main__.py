@@ -1,6 +1,6 @@
 """``python -m recbole_tslrec``."""
 
-from recbole_tslrec.quick_start import console
+from recbole_tslrec.cli import console
 
 if __name__ == "__main__":
     console()

@@ -1,22 +1,51 @@
 """What a run has found: metrics, seconds and folders, as a table and as JSON."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from tabulate import tabulate
 
-from recbole_tslrec.evaluation.artifact import METRICS, TARGETS
-from recbole_tslrec.evaluation.figures import in_order, label
 from recbole_tslrec.evaluation.history_modes import shown_modes
+from recbole_tslrec.evaluation.metrics import in_order, label
 from recbole_tslrec.evaluation.model_free import MODEL_FREE
-from recbole_tslrec.files import write_json
-from recbole_tslrec.registry import split_model_name
-from recbole_tslrec.stages import FUSED_TABLES, Run
+from recbole_tslrec.evaluation.result_files import METRICS, TARGETS
+from recbole_tslrec.models.names import parse_model_name
+from recbole_tslrec.pipeline.run import Run
+from recbole_tslrec.store.files import write_json
 
+GIVEN, REUSED, BUILT = "given", "reused", "built"
 STAGE_SETTINGS = {"groups": ("group_count",), "sft": ("llm_name_or_path", "sft_epochs")}
 TRAINING_SETTINGS = ("epochs", "backbone_epochs", "MAX_ITEM_LIST_LENGTH", "train_batch_size", "learning_rate")
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """What a stage of a run has left.
+
+    Attributes:
+        stage: its kind.
+        row: of the table, for an evaluation; else empty.
+        state: given, reused or built.
+        seconds: spent in this run.
+        built_in_seconds: what building the artifact took, now or before.
+        folder: of the artifact.
+    """
+
+    stage: str
+    row: str
+    state: str
+    seconds: float
+    built_in_seconds: float
+    folder: str
+
+    def __str__(self) -> str:
+        return f"{self.stage} of {self.row}" if self.row else self.stage
+
+    def told(self) -> str:
+        """The state, for a table."""
+        return f"reused, built in {self.built_in_seconds:.1f} s" if self.state == REUSED else self.state
 
 
 @dataclass(frozen=True)
@@ -33,10 +62,7 @@ class Result:
         modes: by row and part, then history mode, then metric.
         targets: by row and part, then ``repeat`` and ``explore``: the same for the users whose target is in their
             history, and for the others; ``users`` is their number.
-        seconds: by stage, spent in this run.
-        built_in_seconds: by stage, what building its artifact took, now or before.
-        reused: by stage.
-        folders: by stage.
+        stages: what each has left, in the order of their end; first those that were given.
     """
 
     model: str
@@ -46,17 +72,13 @@ class Result:
     metrics: dict[str, dict[str, dict[str, float]]]
     modes: dict[str, dict[str, dict[str, dict[str, float]]]]
     targets: dict[str, dict[str, dict[str, Any]]]
-    seconds: dict[str, float]
-    built_in_seconds: dict[str, float]
-    reused: dict[str, bool]
-    folders: dict[str, str]
+    stages: tuple[StageResult, ...]
 
     @classmethod
     def of(cls, run: Run) -> "Result":
         """Collect the result of a finished or stopped run."""
         config = run.config
-        rows = {name.removeprefix("evaluation/"): artifact for name, artifact in run.artifacts.items() if "/" in name}
-        modes = {row: artifact.json(METRICS) for row, artifact in rows.items()}
+        modes = {row: artifact.json(METRICS) for row, artifact in run.evaluations.items()}
         targets = {row: parts.pop(TARGETS) for row, parts in modes.items()}
         mode = shown_modes(config["eval_history"])[0]
         return cls(
@@ -67,17 +89,29 @@ class Result:
             metrics={row: {part: found[mode] for part, found in parts.items()} for row, parts in modes.items()},
             modes=modes,
             targets=targets,
-            seconds={name: round(seconds, 1) for name, seconds in run.seconds.items()},
-            built_in_seconds={name: artifact.seconds for name, artifact in run.artifacts.items()},
-            reused=dict(run.reused),
-            folders={name: str(artifact.folder) for name, artifact in run.artifacts.items()},
+            stages=tuple(_stages(run)),
         )
+
+    @property
+    def folders(self) -> dict[str, str]:
+        """The folder of each stage but the evaluations."""
+        return {each.stage: each.folder for each in self.stages if not each.row}
+
+    @property
+    def evaluations(self) -> dict[str, str]:
+        """The folder of the evaluation of each row."""
+        return {each.row: each.folder for each in self.stages if each.row}
+
+    @property
+    def reused(self) -> dict[str, bool]:
+        """Whether the artifact of each stage but the evaluations was found; stages that were given are left out."""
+        return {each.stage: each.state != BUILT for each in self.stages if not each.row and each.state != GIVEN}
 
     def write(self, path: str | Path) -> None:
         """Write the result as JSON."""
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(path, vars(self))
+        write_json(path, asdict(self))
 
     def table(self) -> str:
         """Metrics on the test items, then the stages."""
@@ -87,10 +121,7 @@ class Result:
             lines += [self._metrics_table(), ""]
         if any(parts["test"]["repeat"]["users"] for parts in self.targets.values() if "test" in parts):
             lines += [self._targets_table(), ""]
-        stages = [
-            [name, self.seconds.get(name, ""), "given" if name not in self.reused else self._state(name), folder]
-            for name, folder in self.folders.items()
-        ]
+        stages = [[str(each), each.seconds, each.told(), each.folder] for each in self.stages]
         return "\n".join([*lines, tabulate(stages, ["stage", "seconds", "", "saved in"], floatfmt=".1f")])
 
     def _metrics_table(self) -> str:
@@ -106,8 +137,13 @@ class Result:
         }
         return _table(("test", "target", "users", "history"), lines)
 
-    def _state(self, name: str) -> str:
-        return f"reused, built in {self.built_in_seconds[name]:.1f} s" if self.reused[name] else "built"
+
+def _stages(run: Run) -> Iterator[StageResult]:
+    for kind, artifact in run.given.items():
+        yield StageResult(kind, "", GIVEN, 0.0, artifact.seconds, str(artifact.folder))
+    for each in run.finished:
+        state, folder = REUSED if each.reused else BUILT, str(each.artifact.folder)
+        yield StageResult(each.kind, each.row, state, round(each.seconds, 1), each.artifact.seconds, folder)
 
 
 def _settings(run: Run) -> dict[str, Any]:
@@ -117,12 +153,12 @@ def _settings(run: Run) -> dict[str, Any]:
         return {}
     settings = {key: config[key] for key in TRAINING_SETTINGS if config[key] is not None}
     for stage, keys in STAGE_SETTINGS.items():
-        if stage in run.reused:  # not where its artifact was given
+        if any(each.kind == stage for each in run.finished):  # not where its artifact was given
             settings.update({key: config[key] for key in keys})
-    family, _ = split_model_name(config["model"])
-    if family in FUSED_TABLES:
-        _, fusion = FUSED_TABLES[family]
-        settings[fusion] = config[fusion]
+    fusion = parse_model_name(config["model"]).family.settings
+    if fusion:
+        key, *_ = fusion.keys()  # fusion_type or ci_fusion_type
+        settings[key] = config[key]
     return settings
 
 

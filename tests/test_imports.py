@@ -12,10 +12,10 @@ import recbole_tslrec
 
 MODULES = [
     "recbole_tslrec",
-    "recbole_tslrec.config",
-    "recbole_tslrec.artifacts",
+    "recbole_tslrec.configuration.config",
+    "recbole_tslrec.store.artifacts",
     "recbole_tslrec.augmentation.fusion",
-    "recbole_tslrec.model",
+    "recbole_tslrec.models",
     "recbole_tslrec.pipeline",
     "recbole_tslrec.quick_start",
     "recbole_tslrec.serving.recommend",

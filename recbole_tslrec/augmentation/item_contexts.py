@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from recbole_tslrec.reconstruction.histories import Histories
+from recbole_tslrec.data.histories import Histories
 
 CONTEXT_USERS = 8  # at most, for each item: enough to average over users, and as many prompts a training epoch has
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils import parametrize
 
-from recbole_tslrec.augmentation.fusion import FUSIONS, check_fusion_type
+from recbole_tslrec.augmentation.fusion import FUSIONS
 from recbole_tslrec.augmentation.projection import KnowledgeProjection
 
 
@@ -144,11 +144,7 @@ def fuse_item_embedding(
         embedding: the backbone's initialised item embedding [N + 1, d], or longer where it has more than items.
         source: what is fused in.
         fusion_type: a key of :data:`recbole_tslrec.augmentation.fusion.FUSIONS`.
-
-    Raises:
-        ValueError: there is no such fusion.
     """
-    check_fusion_type(fusion_type)
     fusion: Any = FUSIONS[fusion_type](embedding.embedding_dim)
     own_scale = float(embedding.weight[1:].detach().std())
     source.reset_scale(fusion.knowledge_scale(own_scale))

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from recbole_tslrec.augmentation.knowledge import Knowledge
 from recbole_tslrec.augmentation.standardisation import center_and_norm, standardise
-from recbole_tslrec.autocast import computing_dtype
+from recbole_tslrec.compute.autocast import computing_dtype
 
 
 class KnowledgeProjection(nn.Module):

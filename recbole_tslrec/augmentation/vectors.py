@@ -8,11 +8,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from recbole_tslrec.artifacts import TENSORS, Artifact, open_artifact
 from recbole_tslrec.augmentation.standardisation import side_by_side
 from recbole_tslrec.augmentation.vector_files import READERS, TOKENS, VectorsError, pyarrow_parquet, tokens_beside
-from recbole_tslrec.files import hash_file
-from recbole_tslrec.tensor_file import TensorFile
+from recbole_tslrec.store.artifacts import TENSORS, Artifact, open_artifact
+from recbole_tslrec.store.contents import ContentHashes
+from recbole_tslrec.store.tensor_file import TensorFile
 
 KNOWLEDGE, CATEGORIES = "knowledge", "category_distribution"  # h^v and g-hat^v in an artifact
 _BLOCK = 4096  # rows that are looked at at once
@@ -83,19 +83,23 @@ def check_vectors_path(path: str | Path) -> Path:
     return path
 
 
-def open_vectors(path: str | Path) -> Artifact:
+def open_vectors(path: str | Path, hashes: ContentHashes) -> Artifact:
     """A knowledge artifact, or a file of vectors as if it were one: its contents decide what is found again.
+
+    Args:
+        path: of either.
+        hashes: of files that were read before.
 
     Raises:
         VectorsError: as :func:`check_vectors_path`.
-        ArtifactError: as :func:`recbole_tslrec.artifacts.open_artifact`.
+        ArtifactError: as :func:`recbole_tslrec.store.artifacts.open_artifact`.
     """
     path = check_vectors_path(path)
     if _is_artifact(path):
         return open_artifact(path, "knowledge")
     files = {"vectors": path, TOKENS: path.with_name(TOKENS)}
-    hashes = {name: hash_file(file) for name, file in files.items() if file.is_file()}
-    return Artifact(path, {"files": hashes, "seconds": 0.0})
+    found = {name: hashes.of(file) for name, file in files.items() if file.is_file()}
+    return Artifact(path, {"files": found, "seconds": 0.0})
 
 
 def check_categories(path: str | Path) -> None:
@@ -104,12 +108,17 @@ def check_categories(path: str | Path) -> None:
     Raises:
         VectorsError: says so.
     """
-    path = Path(path)
-    if not _is_artifact(path) or CATEGORIES not in TensorFile(path / TENSORS).shapes:
+    if not has_categories(path):
         raise VectorsError(
             f"{path} has vectors only, knowledge_content [hidden_and_categories] needs {CATEGORIES} too; give a "
             "knowledge artifact of TSLRec, or set knowledge_content to hidden"
         )
+
+
+def has_categories(path: str | Path) -> bool:
+    """Whether a path is that of a knowledge artifact with category distributions beside its vectors."""
+    path = Path(path)
+    return _is_artifact(path) and CATEGORIES in TensorFile(path / TENSORS).shapes
 
 
 def _is_artifact(path: Path) -> bool:

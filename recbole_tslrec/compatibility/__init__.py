@@ -2,7 +2,7 @@
 
 ``apply()`` runs once, when ``recbole_tslrec`` is imported; plain RecBole models profit as well. Outside this
 package RecBole is patched in two places only, which make it find ours: names and properties in
-:mod:`recbole_tslrec.registry`, datasets and loaders in :mod:`recbole_tslrec.sequential.loading`.
+:mod:`recbole_tslrec.configuration.registration`, datasets and loaders in :mod:`recbole_tslrec.sequential.loading`.
 """
 
 from recbole_tslrec.compatibility import activations, checkpoints, importing, metrics, processes, time_order

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recbole_tslrec.data import Data
+from recbole_tslrec.data.dataset import Data
 
 Integers = NDArray[np.int64]
 PARTS = ("valid", "test")

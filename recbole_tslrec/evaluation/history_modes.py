@@ -10,14 +10,12 @@ The history is every item before the target, also where the model reads the late
 not touched: they always use ``unmasked``.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
-from recbole_tslrec.evaluation.figures import needs_ranks_only
 
 UNMASKED = "unmasked"
 MODES = (UNMASKED, "keep_target", "strict")
@@ -61,30 +59,7 @@ def shown_modes(eval_history: str) -> tuple[str, ...]:
     return MODES if eval_history == ALL else (eval_history,)
 
 
-def check_eval_history(config: Any) -> None:
-    """Refuse an unknown mode, and a mode that the evaluation cannot have.
-
-    Raises:
-        ValueError: ``eval_history`` is none of the modes, or masks the history where only some items are ranked or
-            ``valid_metric`` needs more than ranks.
-    """
-    asked, known = config["eval_history"], (*MODES, ALL)
-    if asked not in known:
-        raise ValueError(f"eval_history [{asked}] does not exist; it is one of {', '.join(known)}")
-    if asked != UNMASKED and not ranks_all_items(config):
-        raise ValueError(
-            f"eval_history [{asked}] needs the rank among all items, and eval_args has mode "
-            f"[{config['eval_args']['mode']}]; set its mode to full, or eval_history to unmasked"
-        )
-    valid_metric = config["valid_metric"]
-    if UNMASKED not in shown_modes(asked) and not needs_ranks_only(valid_metric.partition("@")[0]):
-        raise ValueError(
-            f"eval_history [{asked}] has no figure of valid_metric [{valid_metric}], which needs more than ranks; set "
-            "eval_history to unmasked or all"
-        )
-
-
-def ranks_all_items(config: Any) -> bool:
+def ranks_all_items(eval_args: Mapping[str, Any]) -> bool:
     """Whether RecBole ranks all items on both parts, and not some that it draws."""
-    mode = config["eval_args"]["mode"]
+    mode = eval_args["mode"]
     return all(of_part == "full" for of_part in (mode.values() if isinstance(mode, dict) else [mode]))

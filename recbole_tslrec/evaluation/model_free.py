@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recbole_tslrec.evaluation.held_out import Distinct, HeldOut
-from recbole_tslrec.evaluation.history_modes import Ranks, check_eval_history, ranks_all_items
+from recbole_tslrec.evaluation.history_modes import Ranks, ranks_all_items
 
 Integers = NDArray[np.int64]
 
@@ -64,6 +64,5 @@ def check_model_free(config: Any, row: str) -> None:
     """
     if row not in MODEL_FREE:
         raise ValueError(f"there is no model-free row [{row}]; the rows are {', '.join(MODEL_FREE)}")
-    check_eval_history(config)
-    if not ranks_all_items(config):
+    if not ranks_all_items(config["eval_args"]):
         raise ValueError(f"row [{row}] ranks all items, and eval_args has another mode; set its mode to full")

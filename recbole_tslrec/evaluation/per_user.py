@@ -9,8 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from recbole_tslrec.artifacts import ArtifactError
-from recbole_tslrec.files import beside
+from recbole_tslrec.store.artifacts import ArtifactError
+from recbole_tslrec.store.files import beside
 
 _METADATA = b"recbole_tslrec"
 _SAME = ("dataset", "fingerprint", "part", "items")  # of the results in one table

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from recbole_tslrec.config import ConfigError
 from recbole_tslrec.experiments.command import Command, override
 from recbole_tslrec.experiments.jobs import Job, trials_of
+from recbole_tslrec.settings import ConfigError
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,8 @@ class Variant:
             command,
             rows=tuple(row for row in command.rows if row != "Base"),
             settings=override(command.settings, self.settings),
-            output_dir=command.output_dir / "variants" / f"{self.axis}={folder}",
+            output_dir=command.output_dir / "variants" / self.axis / folder,
+            variant=(self.axis, self.label),
         )
         return [Job(trial, varied) for trial in trials_of(varied)]
 

@@ -41,12 +41,12 @@ def estimates(chain: Sequence[Job]) -> Iterator[tuple[Job, float | None]]:
         if job.outcome() is None:
             yield job, own
         if like:
-            paid.update(like.result["folders"].values())
+            paid.update(stage["folder"] for stage in like.result["stages"])
 
 
 def _seconds(outcome: Outcome, paid: set[str]) -> float:
-    folders, seconds = outcome.result["folders"], outcome.result["built_in_seconds"]
-    return float(sum(seconds[stage] for stage, folder in folders.items() if folder not in paid))
+    stages = outcome.result["stages"]
+    return float(sum(stage["built_in_seconds"] for stage in stages if stage["folder"] not in paid))
 
 
 def _with_other_seeds(job: Job) -> Iterator[Outcome]:

@@ -9,14 +9,15 @@ from typing import Any
 
 import yaml
 
-from recbole_tslrec.config import Config, ConfigError, find_config_file
-from recbole_tslrec.evaluation.controls import TFIDF
+from recbole_tslrec.configuration.config import Config, find_config_file
 from recbole_tslrec.experiments.protocol import quoted
 from recbole_tslrec.experiments.trials import PAPER_ROWS, ROWS
-from recbole_tslrec.registry import split_model_name
+from recbole_tslrec.models.names import parse_model_name
+from recbole_tslrec.settings import ConfigError
 
 DATASETS = ("beauty", "ml-1m", "yelp")
 MODELS = ("GRU4Rec", "Caser", "SASRec", "FMLPRec")
+_WITH_WORDS = [name for name, row in ROWS.items() if row.needs_words]  # few datasets have words
 _DEFAULT_ROWS = {"table2": PAPER_ROWS, "ablation": ("Base", "TSLRec")}  # of the other reports: Base, CI, TSLRec
 
 
@@ -38,6 +39,7 @@ class Command:
         paper: put the paper's figures beside ours (table2).
         axes: what is varied; see ``experiments/axes.py`` (ablation).
         values: values of an axis in the place of its defaults (ablation).
+        variant: the value of an axis that these settings are (ablation); empty for none.
         line: the command line.
     """
 
@@ -53,6 +55,7 @@ class Command:
     paper: bool = False
     axes: tuple[str, ...] = ()
     values: Mapping[str, Sequence[Any]] = field(default_factory=dict, hash=False)
+    variant: tuple[str, ...] = ()
     line: str = ""
 
     @property
@@ -67,7 +70,7 @@ class Command:
             ConfigError: a key, value or file is wrong.
         """
         model, dataset = model or self.models[0], dataset or self.datasets[0]
-        return Config(model, dataset, self.files(dataset, split_model_name(model)[1]), argv=self.settings)
+        return Config(model, dataset, self.files(dataset, parse_model_name(model).backbone), argv=self.settings)
 
     def files(self, dataset: str, backbone: str) -> tuple[str, ...]:
         """The paths of the yaml files of a run.
@@ -89,7 +92,7 @@ def parse(name: str, argv: Sequence[str]) -> Command:
     given, settings = _parser(name).parse_known_args(list(argv))
     models = _list(given.models)
     for model in models:
-        if split_model_name(model)[0] != "Base":
+        if parse_model_name(model).family.table:
             raise ConfigError(f"--models names backbones, not [{model}]; choose its kind with --rows")
     if given.jobs < 1:
         raise ConfigError(f"--jobs must be a whole number above 0, not [{given.jobs}]")
@@ -134,7 +137,7 @@ def _parser(name: str) -> argparse.ArgumentParser:
     parser.add_argument("--datasets", default=",".join(DATASETS), help="folders of data_path, separated by commas")
     parser.add_argument("--models", default=",".join(MODELS), help="backbones, separated by commas")
     parser.add_argument("--seeds", default="2020", help="separated by commas")
-    parser.add_argument("--rows", default="", help=f"all (without {TFIDF}) or some of {', '.join(ROWS)}")
+    parser.add_argument("--rows", default="", help=f"all (without {', '.join(_WITH_WORDS)}) or some of {', '.join(ROWS)}")
     parser.add_argument("--output_dir", default="reports", help="where runs and pages are written")
     parser.add_argument("--config_files", default="", help="yaml files, separated by spaces")
     parser.add_argument("--jobs", type=int, default=1, help="processes that train at once")
@@ -162,7 +165,7 @@ def _seeds(text: str) -> tuple[int, ...]:
 
 
 def _rows(text: str) -> tuple[str, ...]:
-    names = tuple(row for row in ROWS if row != TFIDF) if text == "all" else _list(text)  # few datasets have words
+    names = tuple(row for row in ROWS if row not in _WITH_WORDS) if text == "all" else _list(text)
     for row in names:
         if row not in ROWS:
             raise ConfigError(f"row [{row}] does not exist; the rows are {', '.join(ROWS)}, or all")

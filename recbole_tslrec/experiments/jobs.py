@@ -6,15 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from recbole_tslrec.config import Config, ConfigError
-from recbole_tslrec.data import check_files
-from recbole_tslrec.evaluation.controls import SFT
+from recbole_tslrec.configuration.config import Config
+from recbole_tslrec.data.dataset import check_files
 from recbole_tslrec.evaluation.model_free import MODEL_FREE
 from recbole_tslrec.experiments.command import Command, key_of, override
 from recbole_tslrec.experiments.trials import LLM_BASELINES, ROWS, Outcome, Trial
-from recbole_tslrec.files import hash_file
-from recbole_tslrec.model.backbones import BACKBONES
-from recbole_tslrec.pipeline.checks import check_names
+from recbole_tslrec.models.backbones import BACKBONES
+from recbole_tslrec.pipeline import plan
+from recbole_tslrec.pipeline.knowledge_sources import SFT
+from recbole_tslrec.settings import ConfigError
+from recbole_tslrec.store.files import hash_file
 
 _SHOWN_ONLY = ("eval_history", "show_progress")  # an evaluation holds every history mode
 
@@ -44,9 +45,7 @@ class Job:
     @property
     def name(self) -> str:
         """For progress and errors, e.g. ``beauty SASRec-TSLRec-seed1``."""
-        folder = self.command.output_dir.name
-        variant = f" {folder}" if "=" in folder else ""  # of an ablation
-        return f"{self.trial.dataset} {self.trial.name}{variant}"
+        return " ".join([self.trial.dataset, self.trial.name, *self.command.variant])
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -123,7 +122,7 @@ def check_jobs(jobs: Sequence[Job]) -> None:
         if "seed" in map(key_of, job.command.settings):
             raise ConfigError("a report has --seeds=1,2,3 in the place of --seed")
         config = job.config()
-        check_names(config)
+        plan(config)
         source = config["knowledge_source"]
         if source not in (SFT, job.trial.row):
             raise ConfigError(f"in a report knowledge_source is made by a row: give --rows={source} in its place")

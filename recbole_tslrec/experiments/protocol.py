@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from recbole_tslrec.registry import properties_folder, read_properties
+from recbole_tslrec.configuration.properties import properties_folder, read_properties
 
 if TYPE_CHECKING:
     from recbole_tslrec.experiments.command import Command

@@ -24,7 +24,7 @@ from recbole_tslrec.experiments.budget import list_runs
 from recbole_tslrec.experiments.command import Command
 from recbole_tslrec.experiments.jobs import Job, chains, check_jobs
 from recbole_tslrec.experiments.trials import Outcome, Trial
-from recbole_tslrec.files import beside, write_json
+from recbole_tslrec.store.files import beside, write_json
 
 _POLL_SECONDS = 0.2
 
@@ -111,7 +111,7 @@ def command_line(job: Job) -> list[str]:
     if job.files:
         arguments.append(f"--config_files={' '.join(job.files)}")
     if trial.row in MODEL_FREE:
-        return [sys.executable, "-m", "recbole_tslrec.experiments.model_free", f"--row={trial.row}", *arguments]
+        return [sys.executable, "-m", "recbole_tslrec.experiments.model_free_run", f"--row={trial.row}", *arguments]
     return [sys.executable, "-m", "recbole_tslrec", f"--model={trial.model}", *arguments]
 
 

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from recbole_tslrec.artifacts import ArtifactError
-from recbole_tslrec.evaluation.artifact import METRICS, users_file
-from recbole_tslrec.evaluation.controls import KNOWLEDGE_SOURCES, SFT
 from recbole_tslrec.evaluation.per_user import UserResults, read_users
+from recbole_tslrec.evaluation.result_files import METRICS, users_file
+from recbole_tslrec.models.families import BASE, CI, TSLREC, Family
+from recbole_tslrec.pipeline.knowledge_sources import KNOWLEDGE_SOURCES, SFT
+from recbole_tslrec.store.artifacts import ArtifactError
 
 
 @dataclass(frozen=True)
@@ -17,29 +18,31 @@ class Row:
     """How a row of Table 2 is made.
 
     Attributes:
-        family: ``Base``, ``CI`` or ``TSLRec``, put in front of the backbone's name; ``None`` where no model is trained.
+        family: of its model; ``None`` where no model is trained.
         settings: ``--key=value`` arguments that make it this row.
         about: one phrase for the reader of a report.
+        needs_words: whether its dataset needs words of items, as few have.
     """
 
-    family: str | None
+    family: Family | None
     settings: tuple[str, ...]
     about: str
+    needs_words: bool = False
 
 
 ROWS: dict[str, Row] = {
     **{name: Row(None, (), "no model of it in this package yet") for name in ("POD", "P5", "LlamaRec", "E4SRec")},
     "popularity": Row(None, (), "no model: items by training interactions"),
     "last_items": Row(None, (), "no model: the user's last distinct items"),
-    "Base": Row("Base", (), "the ID backbone"),
-    "CI": Row("CI", (), "the pre-grouping index as an item feature"),
+    "Base": Row(BASE, (), "the ID backbone"),
+    "CI": Row(CI, (), "the pre-grouping index as an item feature"),
     **{
-        name: Row("TSLRec", (f"--knowledge_source={name}",), f"{about}, through the gate")
-        for name, about in KNOWLEDGE_SOURCES.items()
+        name: Row(TSLREC, (f"--knowledge_source={name}",), f"{source.about}, through the gate", source.needs_words)
+        for name, source in KNOWLEDGE_SOURCES.items()
         if name != SFT
     },
-    "scratch": Row("TSLRec", ("--llm_name_or_path=scratch",), "TSLRec with an LLM of random weights, trained in full"),
-    "TSLRec": Row("TSLRec", (), "both stages, with the settings above"),
+    "scratch": Row(TSLREC, ("--llm_name_or_path=scratch",), "TSLRec with an LLM of random weights, trained in full"),
+    "TSLRec": Row(TSLREC, (), "both stages, with the settings above"),
 }
 LLM_BASELINES = ("POD", "P5", "LlamaRec", "E4SRec")
 PAPER_ROWS = (*LLM_BASELINES, "Base", "CI", "TSLRec")
@@ -65,9 +68,7 @@ class Trial:
     def model(self) -> str:
         """The model's name on the command line; RecBole's SASRec stands in where the row has none."""
         family = ROWS[self.row].family
-        if family is None:
-            return "SASRec"
-        return self.backbone if family == "Base" else family + self.backbone
+        return "SASRec" if family is None else family.prefix + self.backbone
 
     @property
     def name(self) -> str:
@@ -97,15 +98,16 @@ class Outcome:
         Raises:
             ArtifactError: the run had no such stage.
         """
-        folders = self.result["folders"]
-        names = [stage]
+        wanted = {""}
         if stage == "evaluation":
-            names = [f"evaluation/{name}" for name in (self.trial.row, ROWS[self.trial.row].family)]
-        for name in names:
-            if name in folders:
-                return Path(folders[name])
+            family = ROWS[self.trial.row].family
+            wanted = {self.trial.row, family.name if family else self.trial.row}
+        stages = {(each["stage"], each["row"]): each for each in self.result["stages"]}
+        for row in sorted(wanted, key=lambda name: name != self.trial.row):
+            if (stage, row) in stages:
+                return Path(stages[stage, row]["folder"])
         raise ArtifactError(
-            f"the run {self.trial.name} on {self.trial.dataset} left no [{stage}], it left {', '.join(folders)}; "
+            f"the run {self.trial.name} on {self.trial.dataset} left no [{stage}], it left {', '.join(each['stage'] for each in self.result['stages'])}; "
             "give a row that has that stage"
         )
 

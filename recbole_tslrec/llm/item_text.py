@@ -12,9 +12,9 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from recbole_tslrec.files import hash_arrays
+from recbole_tslrec.llm.settings import ItemTextSettings
+from recbole_tslrec.store.files import hash_arrays
 
-NO_TEXT = "none"
 MOST_TEXT_TOKENS = 32  # of an item: at 16 a title and categories lose the last of them; more leave room for fewer items
 _TEXT_TYPES = ("token", "token_seq")
 
@@ -87,59 +87,42 @@ def tokenise_item_texts(tokenizer: Any, texts: Sequence[str]) -> ItemText:
     return ItemText.of([[], *(tokens[:MOST_TEXT_TOKENS] for tokens in found)])
 
 
-def text_columns(config: Any) -> list[str]:
-    """The columns that ``prompt_item_text`` names: a name, several with commas between, or a list; none for none."""
-    given = config["prompt_item_text"]
-    names = given.split(",") if isinstance(given, str) else given or []
-    if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) for name in names):
-        raise ValueError(f"prompt_item_text must be none, a column of the .item file or several, not [{given}]")
-    columns = [name.strip() for name in names]
-    return [] if columns == [NO_TEXT] else columns
-
-
-def check_item_text(config: Any) -> None:
+def check_item_text(settings: ItemTextSettings) -> None:
     """Refuse a ``prompt_item_text`` that the dataset does not have, from the head of its ``.item`` file.
 
     Raises:
-        ValueError: there is no ``.item`` file, or it lacks a column; names those that it has. Or the prompt would have
-            neither words nor vectors.
+        ValueError: there is no ``.item`` file, or it lacks a column; names those that it has.
     """
-    _fields(config, text_columns(config))
-    if not (config["prompt_item_vector"] or text_columns(config)):
-        raise ValueError(
-            "prompt_item_vector=False leaves nothing of an item in the prompt; name columns of the .item file with "
-            "prompt_item_text, or set prompt_item_vector to True"
-        )
+    _fields(settings, settings.columns)
 
 
-def item_text_settings(config: Any, tokens: Sequence[str]) -> dict[str, str]:
+def item_text_content(settings: ItemTextSettings, tokens: Sequence[str]) -> dict[str, str]:
     """What a recipe says of the items' texts: a hash of them and of where they are cut; of a prompt without, nothing.
 
     Args:
-        config: with ``prompt_item_text``.
+        settings: which columns.
         tokens: the external tokens of the items.
     """
-    columns = text_columns(config)
-    if not columns:
+    if not settings.columns:
         return {}
-    return {"item_text": hash_arrays(np.array(read_item_texts(config, tokens)), np.array(MOST_TEXT_TOKENS))}
+    return {"item_text": hash_arrays(np.array(read_item_texts(settings, tokens)), np.array(MOST_TEXT_TOKENS))}
 
 
-def read_item_texts(config: Any, tokens: Sequence[str]) -> list[str]:
+def read_item_texts(settings: ItemTextSettings, tokens: Sequence[str]) -> list[str]:
     """The text of each item: its columns one after the other, underscores as blanks (in ``token_seq`` they hold the
     words of a phrase together).
 
     Args:
-        config: with ``prompt_item_text``, and RecBole's keys for its atomic files.
+        settings: which columns, of which file.
         tokens: the external tokens of the items.
 
     Raises:
         ValueError: as :func:`check_item_text`, or no item has a text.
     """
-    columns = text_columns(config)
-    fields = _fields(config, [config["ITEM_ID_FIELD"], *columns])
-    path = _item_file(config)
-    separator, encoding = config["field_separator"], config["encoding"]
+    columns = settings.columns
+    fields = _fields(settings, [settings.ITEM_ID_FIELD, *columns])
+    path = _item_file(settings)
+    separator, encoding = settings.field_separator, settings.encoding
     table = pd.read_csv(path, sep=separator, encoding=encoding, usecols=fields, dtype=str, keep_default_na=False)
     table = table.drop_duplicates(fields[0])  # RecBole keeps the first too
     texts = [_joined(row) for row in zip(*(table[field] for field in fields[1:]), strict=True)]
@@ -166,27 +149,27 @@ def _joined(parts: Iterable[str]) -> str:
     return ", ".join(filter(None, (" ".join(part.replace("_", " ").split()) for part in parts)))
 
 
-def _item_file(config: Any) -> Path:
-    return Path(config["data_path"]) / f"{config['dataset']}.item"
+def _item_file(settings: ItemTextSettings) -> Path:
+    return Path(settings.data_path) / f"{settings.dataset}.item"
 
 
-def _fields(config: Any, columns: Sequence[str]) -> list[str]:
+def _fields(settings: ItemTextSettings, columns: Sequence[str]) -> list[str]:
     """The names of columns in the head of the ``.item`` file, with their types."""
-    path = _item_file(config)
+    path = _item_file(settings)
     if columns and not path.is_file():
         raise ValueError(
-            f"prompt_item_text [{config['prompt_item_text']}] needs {path}, which does not exist; put the items' texts "
+            f"prompt_item_text [{settings.prompt_item_text}] needs {path}, which does not exist; put the items' texts "
             "there, or set prompt_item_text to none"
         )
     if not columns:
         return []
-    with path.open(encoding=config["encoding"]) as file:
-        head = file.readline().rstrip("\r\n").split(config["field_separator"])
+    with path.open(encoding=settings.encoding) as file:
+        head = file.readline().rstrip("\r\n").split(settings.field_separator)
     fields = {field.rpartition(":")[0]: field for field in head if field.rpartition(":")[2] in _TEXT_TYPES}
     lacking = [column for column in columns if column not in fields]
     if lacking:
         raise ValueError(
             f"{path} has no column of text [{lacking[0]}]; set prompt_item_text to none or to some of "
-            f"{', '.join(name for name in fields if name != config['ITEM_ID_FIELD']) or 'nothing: it has none'}"
+            f"{', '.join(name for name in fields if name != settings.ITEM_ID_FIELD) or 'nothing: it has none'}"
         )
     return [fields[column] for column in columns]

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from recbole_tslrec.llm import attention
 from recbole_tslrec.llm.attention import PrefixRow
-from recbole_tslrec.llm.loading import LLMError, base_model
-
-PREFIX_ROW, PADDED = LAYOUTS = ("prefix_row", "padded")
+from recbole_tslrec.llm.identity import LLMError
+from recbole_tslrec.llm.loading import base_model
+from recbole_tslrec.llm.settings import PADDED, PREFIX_ROW
 
 
 class PaddedBatch(NamedTuple):
@@ -29,16 +29,6 @@ class PaddedBatch(NamedTuple):
 
     embeddings: Tensor
     attention_mask: Tensor
-
-
-def check_layout(layout: str) -> None:
-    """Refuse a name that is none of :data:`LAYOUTS`.
-
-    Raises:
-        ValueError: names them.
-    """
-    if layout not in LAYOUTS:
-        raise ValueError(f"sft_layout [{layout}] is not one of {', '.join(LAYOUTS)}")
 
 
 def weave_texts(items: Tensor, words: Tensor, word_counts: Tensor) -> Tensor:
@@ -106,13 +96,12 @@ def choose_layout(encoder: Any, wanted: str, longest_prompt: int = 0) -> str:
 
     Args:
         encoder: a ``PromptEncoder``; its layout and its LLM's attention are set.
-        wanted: of :data:`LAYOUTS`.
+        wanted: of :data:`recbole_tslrec.llm.settings.LAYOUTS`.
         longest_prompt: tokens; a decoder whose sliding window is shorter takes no prefix row.
 
     Raises:
         LLMError: the LLM overflows in its floating-point type.
     """
-    check_layout(wanted)
     encoder.layout = PADDED
     llm = base_model(encoder.llm)
     if llm.config._attn_implementation == attention.NAME:  # it has had a prefix row before

@@ -14,28 +14,23 @@ from safetensors import SafetensorError, safe_open
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from torch import nn
 
-from recbole_tslrec.llm.precision import llm_dtype
-from recbole_tslrec.random_stream import own_random_stream
+from recbole_tslrec.compute.random_state import isolated_random_state
+from recbole_tslrec.llm.identity import LLMError, looks_like_a_folder
+from recbole_tslrec.llm.settings import LLMSettings, LoraSettings
 
-SCRATCH = "scratch"
-QUANTIZATIONS = ("none", "8bit", "4bit")
 # transformers 5.23 has new names for activation checkpointing; peft 0.21 and older versions of it know the former only
 for _name in ("is_gradient_checkpointing", "gradient_checkpointing_enable"):
     warnings.filterwarnings("ignore", message=f"`{_name}` is deprecated", category=FutureWarning)
 
 
-class LLMError(RuntimeError):
-    """The language model cannot be loaded; the message says why and what to do."""
-
-
-def load_tokenizer(config: Any) -> Any:
+def load_tokenizer(settings: LLMSettings) -> Any:
     """The tokenizer of ``llm_name_or_path``; for ``scratch`` one that maps every byte to a token.
 
     Raises:
         LLMError: it cannot be loaded.
     """
-    name = config["llm_name_or_path"]
-    if name == SCRATCH:
+    name = settings.llm_name_or_path
+    if settings.is_scratch:
         return byte_level_tokenizer()
     with _explained(name):
         return transformers.AutoTokenizer.from_pretrained(name)
@@ -51,23 +46,23 @@ def byte_level_tokenizer() -> Any:
     return transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>")
 
 
-def load_llm_config(config: Any) -> Any:
+def load_llm_config(settings: LLMSettings) -> Any:
     """The architecture of ``llm_name_or_path``.
 
     Raises:
         LLMError: it cannot be loaded, or is no decoder.
     """
-    name = config["llm_name_or_path"]
-    if name == SCRATCH:
+    name = settings.llm_name_or_path
+    if settings.is_scratch:
         return transformers.LlamaConfig(
             vocab_size=len(byte_level_tokenizer()),
-            hidden_size=config["scratch_hidden_size"],
-            intermediate_size=config["scratch_intermediate_size"],
-            num_hidden_layers=config["scratch_layers"],
-            num_attention_heads=config["scratch_heads"],
-            max_position_embeddings=config["scratch_context_length"],
+            hidden_size=settings.scratch.scratch_hidden_size,
+            intermediate_size=settings.scratch.scratch_intermediate_size,
+            num_hidden_layers=settings.scratch.scratch_layers,
+            num_attention_heads=settings.scratch.scratch_heads,
+            max_position_embeddings=settings.scratch.scratch_context_length,
         )
-    if _looks_like_a_folder(name) and not (Path(name) / "config.json").is_file():
+    if looks_like_a_folder(name) and not (Path(name) / "config.json").is_file():
         raise LLMError(f"llm_name_or_path [{name}] is no folder with a config.json; check the path, or give a hub name")
     with _explained(name):
         llm_config = transformers.AutoConfig.from_pretrained(name)
@@ -79,26 +74,26 @@ def load_llm_config(config: Any) -> Any:
     return llm_config
 
 
-def check_llm(config: Any) -> None:
+def check_llm(settings: LLMSettings) -> None:
     """Everything that can be known before long work starts: the LLM exists, may be read, and fits into memory.
 
     Raises:
         LLMError: says which of these fails and what to do.
     """
-    llm_config = load_llm_config(config)
-    load_tokenizer(config)
-    _check_quantization(config)
-    _check_weight_files(config["llm_name_or_path"])
-    bytes_needed = count_parameters(llm_config) * bytes_per_weight(config)
-    bytes_free = free_memory(config["device"])
+    llm_config = load_llm_config(settings)
+    load_tokenizer(settings)
+    _check_quantization(settings)
+    _check_weight_files(settings)
+    bytes_needed = count_parameters(llm_config) * bytes_per_weight(settings)
+    bytes_free = free_memory(settings.device)
     if bytes_needed > bytes_free:
         raise LLMError(
-            f"[{config['llm_name_or_path']}] needs {bytes_needed / 2**30:.1f} GiB for its weights, {config['device']} "
+            f"[{settings.llm_name_or_path}] needs {bytes_needed / 2**30:.1f} GiB for its weights, {settings.device} "
             f"has {bytes_free / 2**30:.1f} GiB free; choose a smaller LLM, llm_dtype=bfloat16 or llm_quantization=4bit"
         )
 
 
-def load_llm(config: Any) -> nn.Module:
+def load_llm(settings: LLMSettings) -> nn.Module:
     """The decoder without a language-model head, frozen, in ``llm_dtype`` on the configured device.
 
     ``scratch`` is made from ``seed`` and is not frozen.
@@ -106,54 +101,60 @@ def load_llm(config: Any) -> nn.Module:
     Raises:
         LLMError: it cannot be loaded.
     """
-    llm_config = load_llm_config(config)
-    attention = config["llm_attn_implementation"]
-    if config["llm_name_or_path"] == SCRATCH:
-        with own_random_stream(config["seed"]):
+    llm_config = load_llm_config(settings)
+    attention = settings.llm_attn_implementation
+    if settings.is_scratch:
+        with isolated_random_state(settings.seed):
             llm = transformers.AutoModel.from_config(llm_config, attn_implementation=attention, dtype=torch.float32)
-        scratch: nn.Module = llm.to(config["device"])
+        scratch: nn.Module = llm.to(settings.device)
         return scratch
-    _check_quantization(config)
-    if not config["show_progress"]:
+    _check_quantization(settings)
+    if not settings.show_progress:
         transformers.utils.logging.disable_progress_bar()
-    options: dict[str, Any] = {"dtype": llm_dtype(config), "attn_implementation": attention}
-    quantized = config["llm_quantization"] != "none"
+    options: dict[str, Any] = {"dtype": settings.dtype, "attn_implementation": attention}
+    quantized = settings.llm_quantization != "none"
     if quantized:
         options["quantization_config"] = transformers.BitsAndBytesConfig(
-            load_in_8bit=config["llm_quantization"] == "8bit",
-            load_in_4bit=config["llm_quantization"] == "4bit",
+            load_in_8bit=settings.llm_quantization == "8bit",
+            load_in_4bit=settings.llm_quantization == "4bit",
             bnb_4bit_quant_type="nf4",
-            bnb_4bit_compute_dtype=llm_dtype(config),
+            bnb_4bit_compute_dtype=settings.dtype,
         )
-        options["device_map"] = {"": config["device"]}
-    with _explained(config["llm_name_or_path"]):
-        llm = transformers.AutoModel.from_pretrained(config["llm_name_or_path"], **options)
+        options["device_map"] = {"": settings.device}
+    with _explained(settings.llm_name_or_path):
+        llm = transformers.AutoModel.from_pretrained(settings.llm_name_or_path, **options)
     if quantized:
         prepared: nn.Module = prepare_model_for_kbit_training(llm, use_gradient_checkpointing=False)
         return prepared
-    frozen: nn.Module = llm.requires_grad_(False).to(config["device"])
+    frozen: nn.Module = llm.requires_grad_(False).to(settings.device)
     return frozen
 
 
-def add_adapters(llm: nn.Module, config: Any) -> nn.Module:
+def add_adapters(llm: nn.Module, settings: LoraSettings, seed: int) -> nn.Module:
     """Put fresh LoRA adapters on the LLM; they alone are trained.
 
     Raises:
         LLMError: ``lora_target_modules`` names no module of the LLM.
     """
     lora = LoraConfig(
-        r=config["lora_rank"],
-        lora_alpha=config["lora_alpha"],
-        lora_dropout=config["lora_dropout"],
-        target_modules=config["lora_target_modules"],
+        r=settings.lora_rank,
+        lora_alpha=settings.lora_alpha,
+        lora_dropout=settings.lora_dropout,
+        target_modules=settings.lora_target_modules,
         bias="none",
     )
-    with own_random_stream(config["seed"]):
+    with isolated_random_state(seed):
         try:
             adapted: nn.Module = get_peft_model(llm, lora)
             return adapted
         except ValueError as error:
-            raise LLMError(f"lora_target_modules [{config['lora_target_modules']}] does not fit: {error}") from error
+            raise LLMError(f"lora_target_modules [{settings.lora_target_modules}] does not fit: {error}") from error
+
+
+def merge_adapters(encoder: Any) -> None:
+    """Make the LoRA adapters of an encoder's LLM part of its weights."""
+    if isinstance(encoder.llm, PeftModel):
+        encoder.llm = encoder.llm.merge_and_unload()
 
 
 def base_model(llm: nn.Module) -> Any:
@@ -172,33 +173,27 @@ def count_parameters(llm_config: Any) -> int:
         return sum(weight.numel() for weight in transformers.AutoModel.from_config(llm_config).parameters())
 
 
-def _check_quantization(config: Any) -> None:
-    quantization = config["llm_quantization"]
-    if quantization not in QUANTIZATIONS:
-        raise LLMError(f"llm_quantization [{quantization}] is not one of {', '.join(QUANTIZATIONS)}")
-    if quantization == "none":
-        return
-    if config["llm_name_or_path"] == SCRATCH:
-        raise LLMError("llm_quantization does not apply to scratch, which is trained in full; set it to none")
-    if find_spec("bitsandbytes") is None:
+def _check_quantization(settings: LLMSettings) -> None:
+    if settings.llm_quantization != "none" and find_spec("bitsandbytes") is None:
         raise LLMError(
-            f"llm_quantization={quantization} needs bitsandbytes; install it with: "
+            f"llm_quantization={settings.llm_quantization} needs bitsandbytes; install it with: "
             "pip install 'recbole_tslrec[quantization]'"
         )
 
 
-def _check_weight_files(name: str) -> None:
-    if name != SCRATCH and Path(name).is_dir():
+def _check_weight_files(settings: LLMSettings) -> None:
+    name = settings.llm_name_or_path
+    if not settings.is_scratch and Path(name).is_dir():
         with _explained(name):
             for path in Path(name).glob("*.safetensors"):
                 with safe_open(str(path), "pt"):  # reads the header and compares it with the file's length
                     pass
 
 
-def bytes_per_weight(config: Any) -> float:
+def bytes_per_weight(settings: LLMSettings) -> float:
     """Bytes that a frozen weight takes in ``llm_dtype`` or ``llm_quantization``."""
     quantized = {"8bit": 1.0, "4bit": 0.5}
-    return quantized.get(config["llm_quantization"], float(llm_dtype(config).itemsize))
+    return quantized.get(settings.llm_quantization, float(settings.dtype.itemsize))
 
 
 def free_memory(device: torch.device | str) -> int:
@@ -206,10 +201,6 @@ def free_memory(device: torch.device | str) -> int:
     if torch.device(device).type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     return int(psutil.virtual_memory().available)
-
-
-def _looks_like_a_folder(name: str) -> bool:
-    return Path(name).exists() or name.startswith((".", "/", "~")) or name.count("/") > 1
 
 
 class _explained:
@@ -231,7 +222,7 @@ class _explained:
         while link is not None and link not in chain:
             chain.append(link)
             link = link.__cause__ or link.__context__
-        if _looks_like_a_folder(self.name):
+        if looks_like_a_folder(self.name):
             if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
                 return "not enough memory; choose a smaller LLM, llm_dtype=bfloat16 or llm_quantization=4bit"
             return f"the folder is incomplete or damaged ({_first_line(error)}); download it again"

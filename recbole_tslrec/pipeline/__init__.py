@@ -2,28 +2,40 @@
 
     backbone -> item_embeddings -> groups -> targets -> sft -> knowledge -> recommender -> evaluation
 
-A Base model takes ``backbone`` and ``evaluation``; a CI model leaves ``targets``, ``sft`` and ``knowledge`` out, and a
-control row (``knowledge_source``) what it does not need.
+A model needs its backbone and, if it fuses a table, what that is made from: a CI model the groups, a TSLRec model what
+its ``knowledge_source`` reads.
 """
 
-from collections.abc import Collection, Iterator
+import functools
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
-from recbole_tslrec import distributed
-from recbole_tslrec.artifacts import Store
-from recbole_tslrec.config import backbone_config
-from recbole_tslrec.data import Data
-from recbole_tslrec.evaluation.controls import SFT
-from recbole_tslrec.pipeline.augmentation import augment, augmented_config, control, export
-from recbole_tslrec.pipeline.backbone import embed_items, find_backbone, train_backbone
-from recbole_tslrec.pipeline.checks import check_settings, given_artifacts, needs_llm
-from recbole_tslrec.pipeline.evaluation import evaluate, row_name, run_model_free
-from recbole_tslrec.pipeline.reconstruction import fine_tune, group, target
-from recbole_tslrec.registry import split_model_name
-from recbole_tslrec.stages import STAGES, Run
+from recbole_tslrec.augmentation.vectors import open_vectors
+from recbole_tslrec.compute import distributed
+from recbole_tslrec.data.dataset import Data
+from recbole_tslrec.evaluation.settings import EvaluationSettings
+from recbole_tslrec.models.names import parse_model_name
+from recbole_tslrec.pipeline import stage_0, stage_1, stage_2
+from recbole_tslrec.pipeline.evaluate import evaluation, row_name, run_model_free
+from recbole_tslrec.pipeline.knowledge_sources import SFT, SourceSettings
+from recbole_tslrec.pipeline.run import Run
+from recbole_tslrec.pipeline.stage import KINDS, Stage
+from recbole_tslrec.settings import ConfigError, derive
+from recbole_tslrec.store.artifacts import Artifact, Store, open_artifact
+from recbole_tslrec.store.contents import ContentHashes
 
-__all__ = ["run_model_free", "run_stages"]
+__all__ = ["plan", "run_model_free", "run_stages"]
+
+STAGES: dict[str, Callable[[Any], Stage]] = {
+    "backbone": stage_0.backbone,
+    "item_embeddings": stage_0.item_embeddings,
+    "groups": stage_1.groups,
+    "targets": stage_1.targets,
+    "sft": stage_1.sft,
+    "knowledge": stage_2.knowledge,
+    "recommender": stage_2.recommender,
+}
 
 
 def run_stages(
@@ -33,56 +45,108 @@ def run_stages(
 
     Args:
         config: the configuration.
-        rebuild: names of :data:`STAGES` to build anew.
+        rebuild: kinds of stages to build anew.
         stop_after: the last stage to run; ``None`` runs all.
         data: the dataset, where it is loaded already.
 
     Raises:
-        ValueError: there is no such stage.
+        ConfigError: a key is wrong; raised before the dataset is loaded.
+        ValueError: there is no such stage, or a key does not go with the dataset; raised before anything is built.
         ArtifactError: an artifact is damaged.
-        LLMError: the LLM cannot be loaded; raised before the backbone is trained.
+        LLMError: the LLM cannot be loaded; raised before anything is built.
     """
-    for stage in (*rebuild, *([stop_after] if stop_after else [])):
-        if stage not in STAGES:
-            raise ValueError(f"stage [{stage}] does not exist; the stages are {', '.join(STAGES)}")
-    given = given_artifacts(config)  # before the dataset is loaded: a wrong path is known at once
+    for kind in (*rebuild, *([stop_after] if stop_after else [])):
+        if kind not in KINDS:
+            raise ValueError(f"stage [{kind}] does not exist; the stages are {', '.join(KINDS)}")
+    hashes = ContentHashes(config["artifacts_dir"])
+    given = given_artifacts(config, hashes)  # before the dataset is loaded: a wrong path is known at once
+    stages = plan(config, given)
+    last = KINDS.index(stop_after or KINDS[-1])
+    stages = [stage for stage in stages if KINDS.index(stage.kind) <= last]
     store = Store(Path(config["artifacts_dir"]) / config["dataset"])
     distributed.join(config["device"])
-    run = Run(config, data or Data(config), store, rebuild, artifacts=given)
-    check_settings(run)
-    for finished in _stages(run, stop_after):
-        if finished == stop_after:
-            break
+    run = Run(config, data or Data(stage_0.data_config(config)), store, hashes, rebuild, given)
+    _run(run, stages)
+    if last == len(KINDS) - 1:
+        _evaluate(run)
     return run
 
 
-def _stages(run: Run, stop_after: str | None) -> Iterator[str]:
-    family, _ = split_model_name(run.config["model"])
-    if run.artifacts:
-        find_backbone(run)
-    else:
-        train_backbone(run, needs_llm(run.config, stop_after))
-        yield "backbone"
-        if family != "Base":
-            embed_items(run)
-            yield "item_embeddings"
-            group(run)
-            yield "groups"
-        if family == "TSLRec":
-            source = run.config["knowledge_source"]
-            if source in (SFT, "co_interaction"):
-                target(run)
-                yield "targets"
-            if source == SFT:
-                fine_tune(run)
-                yield "sft"
-            export(run) if source in (SFT, "untuned") else control(run)
-            yield "knowledge"
-    if family != "Base":
-        augment(run, family)
-        yield "recommender"
+def plan(config: Any, given: Collection[str] = ()) -> list[Stage]:
+    """The stages of a model but for its evaluations, in the paper's order, with their settings read and checked.
+
+    Args:
+        config: the configuration.
+        given: kinds of artifacts that are there already.
+
+    Raises:
+        ConfigError: a key is wrong.
+    """
+    EvaluationSettings.of(config)
+    family = parse_model_name(config["model"]).family
+    needed: dict[str, Stage] = {}
+
+    def need(kind: str) -> None:
+        if kind in given or kind in needed:
+            return
+        needed[kind] = STAGES[kind](config)
+        for parent in needed[kind].parents:
+            need(parent)
+
+    if family.table:
+        need("recommender")
+    if not given:
+        need("backbone")  # its evaluation is the row Base
+    return [needed[kind] for kind in STAGES if kind in needed]
+
+
+def _run(run: Run, stages: list[Stage]) -> None:
+    """Find or build the stages; before the first one is built, look for what would make any of them fail."""
+
+    @functools.cache  # once, before the first stage that is built
+    def check() -> None:
+        for stage in stages:
+            stage.check(run.data)
+
+    for stage in stages:
+        run.finish(stage, prepare=check)
+
+
+def _evaluate(run: Run) -> None:
+    """Rank with the models that were trained."""
+    config, name = run.config, parse_model_name(run.config["model"])
+    base = derive(config, model=name.backbone)
+    if run.given:  # no backbone is needed; if this one was trained before, its row joins the result
+        backbone = stage_0.backbone(config)
+        artifact = run.store.find(backbone.kind, run.recipe(backbone))
+        if artifact is not None:
+            run.given["backbone"] = artifact
     if "backbone" in run.artifacts:
-        evaluate(run, "backbone", backbone_config(run.config), "Base")
-    if family != "Base":
-        evaluate(run, "recommender", augmented_config(run, family), row_name(run.config))
-    yield "evaluation"
+        run.finish(evaluation(base, "backbone", "Base"), "Base")
+    if name.family.table:
+        run.finish(evaluation(config, "recommender", row_name(config)), row_name(config))
+
+
+def given_artifacts(config: Any, hashes: ContentHashes) -> dict[str, Artifact]:
+    """The table that the user gives with ``knowledge_path`` or ``groups_path``, if the model fuses one.
+
+    Raises:
+        ArtifactError: the folder holds no whole artifact of that kind.
+        VectorsError: ``knowledge_path`` is no file of item vectors either, or lacks what is to be fused.
+        ConfigError: item vectors are given and asked for from a source as well.
+    """
+    table = parse_model_name(config["model"]).family.table
+    path = config[f"{table}_path"] if table else None
+    if not path:
+        return {}
+    if table != "knowledge":
+        return {table: open_artifact(path, table)}
+    source = SourceSettings.of(config).knowledge_source
+    if source != SFT:
+        raise ConfigError(
+            f"knowledge_source [{source}] makes item vectors, and knowledge_path [{path}] gives others; leave one of "
+            "the two out"
+        )
+    vectors = open_vectors(path, hashes)
+    stage_2.check_given_table(config, vectors)
+    return {table: vectors}

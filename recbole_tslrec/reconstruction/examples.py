@@ -2,91 +2,70 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from recbole.data.interaction import Interaction
 from torch import Tensor
 
-from recbole_tslrec.augmentation.knowledge import Grouping
-from recbole_tslrec.files import hash_arrays
-from recbole_tslrec.reconstruction.batching import plan_steps
-from recbole_tslrec.reconstruction.histories import Histories
-from recbole_tslrec.reconstruction.network import ITEM_SEQ, ITEM_SEQ_LEN, PREFERENCE_TARGET
+from recbole_tslrec.data.groupings import Grouping
+from recbole_tslrec.data.histories import Histories
 from recbole_tslrec.reconstruction.targets import joined_targets
 from recbole_tslrec.reconstruction.views import split_histories
+from recbole_tslrec.sft.examples import Examples
 
 
-@dataclass(frozen=True)
-class UserExamples:
-    """The examples of some of the users, and the steps of an epoch over them.
+def user_examples(
+    histories: Histories,
+    targets: Tensor,
+    max_items: int,
+    batch_size: int,
+    seed: int,
+    item_tokens: NDArray[np.int64] | None = None,
+) -> Examples:
+    """An example for each user, all of them chosen.
 
-    Attributes:
+    Args:
         histories: the training part of every user.
         targets: g-bar, [U, K].
         max_items: how many of the most recent items the prompt takes.
-        users: those that belong to these examples.
         batch_size: users a step.
-        seed: of their order, and of the views.
-        rest_groupings: for ``target_view: rest``, what its targets are made of; ``None`` for ``own``.
-        item_tokens: that each of the item ids 0..N takes in a prompt, int64 [N + 1]; ``None``: one each.
+        seed: of their order.
+        item_tokens: as in :class:`~recbole_tslrec.sft.examples.Examples`.
+    """
+    ends = histories.offsets[1:]
+    starts = ends - np.minimum(histories.lengths, max_items)
+    chosen = np.arange(len(histories))
+    return Examples(histories.items, starts, ends, targets, chosen, batch_size, seed, item_tokens)
+
+
+@dataclass(frozen=True)
+class RestViews:
+    """``target_view: rest``: in each epoch other prompts of the same users, and targets of what they leave.
+
+    Attributes:
+        histories: the training part of every user.
+        groupings: that the targets are made of.
+        max_items: the most items of a prompt.
+        whole: the users' examples with whole histories; their order, steps and users are taken.
     """
 
     histories: Histories
-    targets: Tensor
+    groupings: Sequence[Grouping]
     max_items: int
-    users: NDArray[np.int64]
-    batch_size: int
-    seed: int
-    rest_groupings: Sequence[Grouping] | None = None
-    item_tokens: NDArray[np.int64] | None = None
+    whole: Examples
 
     def __len__(self) -> int:
-        return len(self.users)
+        return len(self.whole)
 
     @property
-    def item_counts(self) -> NDArray[np.int64]:
-        """Items in the prompt of every user, [U]."""
-        return np.minimum(self.histories.lengths, self.max_items)
+    def longest_prompt(self) -> int:
+        """The most tokens that the items of a prompt take: those of a whole history."""
+        return self.whole.longest_prompt
 
-    @cached_property
-    def token_counts(self) -> NDArray[np.int64]:
-        """Tokens of the items in the prompt of every user, [U]."""
-        if self.item_tokens is None:
-            return self.item_counts
-        before = np.concatenate([[0], np.cumsum(self.item_tokens[self.histories.items])])
-        ends = self.histories.offsets[1:]
-        counts: NDArray[np.int64] = before[ends] - before[ends - self.item_counts]
-        return counts
-
-    @property
-    def fingerprint(self) -> str:
-        """A hash of these users' prompts and targets."""
-        flat = np.concatenate([self.histories[user][-self.max_items :] for user in self.users])
-        return hash_arrays(self.users, flat, self.targets[self.users].numpy())
-
-    def in_epoch(self, epoch: int) -> "UserExamples":
-        """What the users' prompts and targets are in an epoch: these, or with ``target_view: rest`` new views."""
-        if self.rest_groupings is None:
-            return self
-        prompts, rests = split_histories(self.histories, self.max_items, self.seed, epoch)
-        targets = joined_targets(rests, self.rest_groupings)
-        return replace(self, histories=prompts, targets=targets, rest_groupings=None)
-
-    def steps(self, epoch: int) -> list[NDArray[np.int64]]:
-        """The users of each step of an epoch."""
-        return plan_steps(self.token_counts, self.users, self.batch_size, self.seed, epoch)
-
-    def interaction(self, users: NDArray[np.int64]) -> Any:
-        """Users -> item_seq [B, L], pads behind, item_seq_len [B] and preference_target [B, K]."""
-        sequences = [torch.from_numpy(self.histories[user][-self.max_items :]) for user in users]
-        return Interaction(
-            {
-                ITEM_SEQ: torch.nn.utils.rnn.pad_sequence(sequences, batch_first=True),
-                ITEM_SEQ_LEN: torch.tensor([len(sequence) for sequence in sequences]),
-                PREFERENCE_TARGET: self.targets[users],
-            }
-        )
+    def in_epoch(self, epoch: int) -> Examples:
+        """The prompts and targets of an epoch."""
+        whole = self.whole
+        prompts, rests = split_histories(self.histories, self.max_items, whole.seed, epoch)
+        targets = joined_targets(rests, self.groupings)
+        of_users = user_examples(prompts, targets, self.max_items, whole.batch_size, whole.seed, whole.item_tokens)
+        return replace(of_users, chosen=whole.chosen)

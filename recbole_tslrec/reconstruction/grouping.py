@@ -27,7 +27,7 @@ def group_items(item_embeddings: Tensor, group_count: int, seed: int) -> tuple[T
         ValueError: K is not between 2 and N.
     """
     rows: NDArray[np.float32] = item_embeddings.numpy()
-    check_group_count(group_count, len(rows))
+    check_group_counts([group_count], len(rows))
     kind = KMeans if len(rows) <= FULL_KMEANS_LIMIT else MiniBatchKMeans
     kmeans = kind(n_clusters=group_count, n_init=10 if kind is KMeans else 3, random_state=seed)
     with threadpool_limits(limits=1):  # several threads add up in any order: not the same centers every time
@@ -35,20 +35,10 @@ def group_items(item_embeddings: Tensor, group_count: int, seed: int) -> tuple[T
     return torch.from_numpy(groups.astype(np.int64)), torch.from_numpy(kmeans.cluster_centers_.astype(np.float32))
 
 
-def group_counts(group_count: int | Sequence[int]) -> list[int]:
-    """K of each grouping: ``group_count`` is one number, or a list for several granularities (our option)."""
-    return [group_count] if isinstance(group_count, int) else list(group_count)
-
-
-def check_group_count(group_count: int | Sequence[int], item_count: int) -> None:
-    """Raise ``ValueError`` if ``item_count`` items cannot fall into ``group_count`` groups, or in one of a list."""
-    if not isinstance(group_count, (int, list, tuple)) or group_count in ([], ()):
-        raise ValueError(f"group_count must be a whole number or a list of such, not [{group_count}]")
-    counts = group_counts(group_count)
+def check_group_counts(counts: Sequence[int], item_count: int) -> None:
+    """Raise ``ValueError`` if ``item_count`` items cannot fall into so many groups."""
     for count in counts:
-        if not isinstance(count, int) or not 2 <= count <= item_count:
+        if not 2 <= count <= item_count:
             raise ValueError(
                 f"group_count [{count}] must lie between 2 and the number of items [{item_count}]; set --group_count"
             )
-    if len(set(counts)) < len(counts):
-        raise ValueError(f"group_count {counts} has a number twice; give each once")

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recbole_tslrec.augmentation.knowledge import Grouping
-from recbole_tslrec.reconstruction.histories import Histories
+from recbole_tslrec.data.groupings import Grouping
+from recbole_tslrec.data.histories import Histories
 
 
 def joined_targets(histories: Histories, groupings: Sequence[Grouping]) -> Tensor:

@@ -7,7 +7,7 @@ the others: of one item, it is what users who have that item have beside it.
 import numpy as np
 from numpy.typing import NDArray
 
-from recbole_tslrec.reconstruction.histories import Histories
+from recbole_tslrec.data.histories import Histories
 
 SINGLE_ITEM_SHARE = 0.5  # of the views, so that the export's one-item prompts are what the LLM was trained on
 _STREAM = 1  # the order of the users is drawn from [seed, epoch] alone

@@ -22,8 +22,8 @@ def main(argv: Sequence[str]) -> None:
     if name not in NAMES:
         raise ValueError(f"report [{name}] does not exist; the reports are {', '.join(NAMES)}")
     command = parse(name, argv[1:])
-    from recbole_tslrec.report.figures import new_figure
     from recbole_tslrec.report.page import write_page
+    from recbole_tslrec.report.plots import new_figure
 
     new_figure(1, 1)  # without matplotlib this says so now, and not behind hours of training
     try:

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from recbole_tslrec.evaluation.figures import label
 from recbole_tslrec.evaluation.history_modes import UNMASKED, shown_modes
+from recbole_tslrec.evaluation.metrics import label
 from recbole_tslrec.experiments.axes import AXES, variants
 from recbole_tslrec.experiments.command import Command
 from recbole_tslrec.experiments.jobs import Job, trials_of
 from recbole_tslrec.experiments.runner import outcomes_of
 from recbole_tslrec.experiments.trials import Outcome
-from recbole_tslrec.report.figures import new_figure, points_with_intervals
 from recbole_tslrec.report.page import Page, Section
+from recbole_tslrec.report.plots import new_figure, points_with_intervals
 from recbole_tslrec.report.scores import Line, Scores
 
 if TYPE_CHECKING:

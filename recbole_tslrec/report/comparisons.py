@@ -5,7 +5,6 @@ from typing import Any
 
 import pandas as pd
 
-from recbole_tslrec.evaluation.controls import TFIDF
 from recbole_tslrec.evaluation.significance import holm
 from recbole_tslrec.report.scores import LEVEL, Scores
 
@@ -13,7 +12,7 @@ OURS = "TSLRec"
 # what a gain of an LLM has to beat: the vectors that it was given, what an ideal Stage 1 could say without it, and with
 # words in the prompt what they say without it
 WITHOUT_LLM = {"stage0": "the stage-0 vectors", "co_interaction": "the co-interaction row"}
-WORDS_WITHOUT_LLM = {TFIDF: "the words' TF-IDF"}
+WORDS_WITHOUT_LLM = {"tfidf": "the words' TF-IDF"}
 UNTUNED = "untuned"  # what a gain of Stage 1 has to beat beside them; itself a gain of the LLM, if it beats them
 
 

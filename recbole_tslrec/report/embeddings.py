@@ -8,15 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 
-from recbole_tslrec.artifacts import open_artifact, rows_of_tokens
 from recbole_tslrec.experiments.command import Command
 from recbole_tslrec.experiments.jobs import trials_of
 from recbole_tslrec.experiments.runner import outcomes
 from recbole_tslrec.experiments.trials import Outcome
 from recbole_tslrec.report.fig4 import by_size
-from recbole_tslrec.report.figures import new_figure
 from recbole_tslrec.report.item_features import item_titles
 from recbole_tslrec.report.page import Page, Section
+from recbole_tslrec.report.plots import new_figure
+from recbole_tslrec.store.artifacts import open_artifact, rows_of_tokens
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

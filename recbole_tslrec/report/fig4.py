@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 from sklearn.metrics import normalized_mutual_info_score
 from sklearn.metrics.cluster import contingency_matrix
 
-from recbole_tslrec.artifacts import open_artifact, rows_of_tokens
 from recbole_tslrec.experiments.command import Command
 from recbole_tslrec.experiments.jobs import trials_of
 from recbole_tslrec.experiments.runner import outcomes
 from recbole_tslrec.experiments.trials import Outcome, Trial
-from recbole_tslrec.report.figures import heat_map, stacked_shares
 from recbole_tslrec.report.item_features import item_labels
 from recbole_tslrec.report.page import Page, Section
+from recbole_tslrec.report.plots import heat_map, stacked_shares
+from recbole_tslrec.store.artifacts import open_artifact, rows_of_tokens
 
 SHARES = ("C1", "C2", "C3")
 

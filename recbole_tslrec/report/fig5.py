@@ -8,16 +8,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from recbole_tslrec.evaluation.figures import label
 from recbole_tslrec.evaluation.history_modes import shown_modes
+from recbole_tslrec.evaluation.metrics import label
 from recbole_tslrec.evaluation.per_user import UserResults, check_comparable
 from recbole_tslrec.evaluation.significance import interval
 from recbole_tslrec.experiments.command import Command
 from recbole_tslrec.experiments.jobs import trials_of
 from recbole_tslrec.experiments.runner import outcomes
 from recbole_tslrec.experiments.trials import Outcome
-from recbole_tslrec.report.figures import new_figure, points_with_intervals
 from recbole_tslrec.report.page import Page, ReportError, Section
+from recbole_tslrec.report.plots import new_figure, points_with_intervals
 from recbole_tslrec.report.table2 import best_and_second
 
 if TYPE_CHECKING:

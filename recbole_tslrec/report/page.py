@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from filelock import FileLock
 
-from recbole_tslrec.files import beside, replace_folder, write_json
 from recbole_tslrec.report.rendering import FRAGMENT, fragment_html, index_html, markdown
+from recbole_tslrec.store.files import beside, replace_folder, write_json
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from recbole_tslrec.evaluation.figures import in_order
+from recbole_tslrec.evaluation.metrics import in_order
 from recbole_tslrec.evaluation.per_user import UserResults, check_comparable
 from recbole_tslrec.evaluation.significance import PairedTest, SeedTest, holm, paired, two_sample
 from recbole_tslrec.experiments.trials import Outcome

@@ -4,8 +4,8 @@ from dataclasses import asdict
 
 import pandas as pd
 
-from recbole_tslrec.datasets.statistics import DatasetStatistics, statistics
-from recbole_tslrec.datasets.table1 import TABLE1, difference
+from recbole_tslrec.data.paper_counts import TABLE1, difference
+from recbole_tslrec.data.statistics import DatasetStatistics, statistics
 from recbole_tslrec.experiments.command import Command
 from recbole_tslrec.report.page import Page, Section
 

@@ -6,14 +6,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from recbole_tslrec.evaluation.figures import label
 from recbole_tslrec.evaluation.history_modes import UNMASKED, shown_modes
+from recbole_tslrec.evaluation.metrics import label
 from recbole_tslrec.evaluation.model_free import MODEL_FREE
 from recbole_tslrec.experiments.command import Command
 from recbole_tslrec.experiments.jobs import trials_of
 from recbole_tslrec.experiments.runner import outcomes
 from recbole_tslrec.experiments.trials import LLM_BASELINES, ROWS, Outcome
-from recbole_tslrec.llm.item_text import text_columns
+from recbole_tslrec.llm.settings import ItemTextSettings
 from recbole_tslrec.report.comparisons import OURS, UNTUNED, comparisons, credit
 from recbole_tslrec.report.page import Page, ReportError, Section
 from recbole_tslrec.report.paper import in_paper, paper_figure
@@ -54,7 +54,7 @@ def page_of(found: Sequence[Outcome], command: Command, failed: Sequence[str] = 
     config = command.config()
     metric = str(config["valid_metric"]).lower()
     subjects = [OURS, *(row for row in command.rows if row == UNTUNED)]
-    words = bool(text_columns(config))
+    words = bool(ItemTextSettings.of(config).columns)
     sections: list[Section] = []
     for mode in shown_modes(config["eval_history"]):
         scores = Scores.of(found, mode)

@@ -1,6 +1,6 @@
 """How RecBole's ``create_dataset`` and ``data_preparation`` come to use the datasets and loaders of this package."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, Literal
 
 from recbole.data import dataset as recbole_datasets
@@ -13,14 +13,6 @@ from recbole_tslrec.sequential.windows import WindowLoader
 
 class KnowledgeGraphPrefixDataset(PrefixDataset, recbole_datasets.KGSeqDataset):  # type: ignore[misc]
     """The prefixes of a dataset with a knowledge graph, as GRU4RecKG needs it."""
-
-
-def register_datasets(names: Iterable[str]) -> None:
-    """Let RecBole build a :class:`PrefixDataset` for the models ``names``; RecBole looks for ``<name>Dataset``."""
-    for name in names:
-        if not name.endswith("FEARec"):  # it looks list columns of the whole dataset up while it trains
-            has_graph = name.endswith("GRU4RecKG")
-            setattr(recbole_datasets, f"{name}Dataset", KnowledgeGraphPrefixDataset if has_graph else PrefixDataset)
 
 
 def register_loader() -> None:

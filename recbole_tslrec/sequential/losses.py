@@ -10,10 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, logsigmoid
 
-from recbole_tslrec.autocast import computing_dtype
+from recbole_tslrec.compute.autocast import computing_dtype
 
 _LEAST = torch.finfo(torch.float32).tiny  # a share of the target that is smaller counts as this: a loss of 87
-OWN_LOSSES = ("sampled_softmax", "gBCE")
 
 
 def full_cross_entropy(query: Tensor, table: Tensor, target: Tensor, memory: float) -> Tensor:
@@ -176,7 +175,7 @@ class GeneralisedBCE(SampledLoss):
 
 
 def sampled_loss(name: str, count: Tensor, negatives: int, calibration: float) -> SampledLoss:
-    """One of :data:`OWN_LOSSES` by its name."""
+    """One of :data:`recbole_tslrec.settings.recommender.SAMPLED_LOSSES` by its name."""
     if name == "gBCE":
         return GeneralisedBCE(count, negatives, calibration)
     return SampledSoftmax(count, negatives)

@@ -14,8 +14,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from recbole_tslrec.model.backbones import backbone_of
-
 _SCORES = 2**24  # held at once: 64 MiB
 _MOST_ITEMS = 2**18  # of a chunk
 _ROWS_TOGETHER = 256  # histories of like length that a causal backbone reads together
@@ -95,7 +93,7 @@ def ranks_and_seen(model: Any, interaction: Any, target: Tensor, seen: Seen) -> 
 
 def score_blocks(model: Any, interaction: Any, target: Tensor) -> Iterator[ScoreBlock]:
     """The scores that RecBole compares, block by block, from one forward pass."""
-    if backbone_of(type(model)).dot:
+    if getattr(model, "scores_are_products", False):
         query = queries(model, interaction[model.ITEM_SEQ], interaction[model.ITEM_SEQ_LEN])  # [B, d]
         yield from _blocks_by_table(query, model.item_embedding.weight, target)
         return
@@ -115,7 +113,7 @@ def queries(model: Any, item_seq: Tensor, item_seq_len: Tensor) -> Tensor:
         item_seq: item ids, pads behind, int64 [B, L].
         item_seq_len: int64 [B].
     """
-    if not backbone_of(type(model)).causal:
+    if not getattr(model, "is_causal", False):
         query: Tensor = model.forward(item_seq, item_seq_len)
         return query
     order = item_seq_len.argsort()

@@ -9,10 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn.utils import parametrize
 
-from recbole_tslrec.model.backbones import BACKBONES, backbone_of
-from recbole_tslrec.sequential.losses import OWN_LOSSES, full_cross_entropy, sampled_loss
-
-TRAIN_MODES = ("prefix", "all_positions")
+from recbole_tslrec.sequential.losses import full_cross_entropy, sampled_loss
+from recbole_tslrec.settings import derive
+from recbole_tslrec.settings.recommender import SAMPLED_LOSSES, TrainingSettings, check_loss
 
 
 class SequenceTraining:
@@ -20,20 +19,29 @@ class SequenceTraining:
 
     Attributes:
         reads_all_positions: whether ``forward`` gives the vectors of all positions now, [B, L, d].
+        scores_are_products: whether scores are ``forward(item_seq, item_seq_len) @ item_embedding.weight.T``, so that
+            ranks can be found in chunks of items.
+        has_plain_loss: whether the loss is that of these scores and nothing more.
+        is_causal: whether position t sees the items up to t only, and is read through ``gather_indexes``.
 
     With RecBole's ``loss_type``, prefixes, and scores that fit into ``loss_memory``, the backbone's own
     ``calculate_loss`` runs.
     """
 
     reads_all_positions = False
+    scores_are_products = False
+    has_plain_loss = False
+    is_causal = False
 
     def __init__(self: Any, config: Any, dataset: Any) -> None:
-        check_training(config, type(self))
-        super().__init__(_settings_of_the_backbone(config), dataset)  # type: ignore[call-arg]
+        check_loss(TrainingSettings.of(config), type(self).__name__, self.has_plain_loss, self.is_causal)
+        # RecBole's constructors know CE and BPR; with another loss the backbone is built as for CE
+        sampled = config["loss_type"] in SAMPLED_LOSSES
+        super().__init__(derive(config, loss_type="CE") if sampled else config, dataset)  # type: ignore[call-arg]
         self._trains_all_positions = config["train_mode"] == "all_positions"
         self._loss_memory = config["loss_memory"]
         self._own_loss = None
-        if config["loss_type"] in OWN_LOSSES:  # a module: it moves with the model; it has no weights
+        if sampled:  # a module: it moves with the model; it has no weights
             count = torch.bincount(dataset.inter_feat[self.ITEM_ID], minlength=self.n_items)
             self._own_loss = sampled_loss(
                 config["loss_type"], count, config["loss_negatives"], config["loss_calibration"]
@@ -98,46 +106,21 @@ class SequenceTraining:
 
     def _exceeds_memory(self: Any, interaction: Any) -> bool:
         """Whether the scores of a batch of prefixes would not fit into ``loss_memory``, where chunks are possible."""
-        if not backbone_of(type(self)).plain_loss or self.loss_type != "CE":
+        if not self.has_plain_loss or self.loss_type != "CE":
             return False
         return bool(4 * len(interaction) * self.n_items > self._loss_memory * 2**20)
 
 
 @functools.cache
-def trained(backbone: type) -> type:
-    """A sequential model class that knows ``train_mode`` and the losses of this package; its name stays."""
-    name, doc = backbone.__name__, backbone.__doc__
-    return type(name, (SequenceTraining, backbone), {"__doc__": doc, "__module__": __name__})
-
-
-def check_training(config: Any, model: type) -> None:
-    """What a backbone cannot be trained with, before anything is.
+def trainable(backbone: type, scores_are_products: bool, plain_loss: bool, causal: bool) -> type:
+    """A sequential model class that knows ``train_mode`` and the losses of this package; its name stays.
 
     Args:
-        config: the configuration.
-        model: the class of the model.
-
-    Raises:
-        ValueError: an unknown ``train_mode``, or one that is not valid for the backbone; a loss that it cannot take.
+        backbone: the class.
+        scores_are_products: as :attr:`SequenceTraining.scores_are_products`, and so on.
+        plain_loss: see there.
+        causal: see there.
     """
-    mode, loss, known = config["train_mode"], config["loss_type"], backbone_of(model)
-    if mode not in TRAIN_MODES:
-        raise ValueError(f"train_mode [{mode}] is not one of {', '.join(TRAIN_MODES)}")
-    if mode == "all_positions" and not known.causal:
-        causal = ", ".join(name for name, backbone in BACKBONES.items() if backbone.causal)
-        raise ValueError(
-            f"train_mode all_positions is not valid for {model.__name__}, whose positions see later items or are not "
-            f"read one by one; train it with train_mode prefix. It is valid for {causal}"
-        )
-    if loss not in (None, "CE", "BPR", *OWN_LOSSES):
-        raise ValueError(f"loss_type [{loss}] is not one of CE, BPR, {', '.join(OWN_LOSSES)}")
-    if loss in OWN_LOSSES and not known.plain_loss:
-        plain = ", ".join(name for name, backbone in BACKBONES.items() if backbone.plain_loss)
-        raise ValueError(f"loss_type [{loss}] cannot replace the loss of {model.__name__}; it can for {plain}")
-
-
-def _settings_of_the_backbone(config: Any) -> Any:
-    """RecBole's constructors know CE and BPR; with a loss of ours the backbone is built as for CE."""
-    from recbole_tslrec.config import derive
-
-    return derive(config, loss_type="CE") if config["loss_type"] in OWN_LOSSES else config
+    traits = {"scores_are_products": scores_are_products, "has_plain_loss": plain_loss, "is_causal": causal}
+    namespace = {"__doc__": backbone.__doc__, "__module__": __name__, **traits}
+    return type(backbone.__name__, (SequenceTraining, backbone), namespace)

@@ -10,7 +10,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from recbole_tslrec.artifacts import (
+from recbole_tslrec.augmentation.projection import KnowledgeProjection
+from recbole_tslrec.augmentation.standardisation import side_by_side
+from recbole_tslrec.augmentation.vectors import CATEGORIES, KNOWLEDGE
+from recbole_tslrec.compute.precision import DTYPES
+from recbole_tslrec.configuration.properties import own_defaults
+from recbole_tslrec.llm.identity import LLMError, llm_content
+from recbole_tslrec.models.names import parse_model_name
+from recbole_tslrec.reconstruction.settings import ReconstructionSettings
+from recbole_tslrec.serving.new_items import LINE, NewItem, NewItems, place_new_items, read_new_items
+from recbole_tslrec.serving.saved_model import DESCRIPTION, ModelFiles, best_device, open_model_folder
+from recbole_tslrec.settings import RecBoleConfig
+from recbole_tslrec.store.artifacts import (
     MANIFEST,
     Artifact,
     ArtifactError,
@@ -20,14 +31,7 @@ from recbole_tslrec.artifacts import (
     rows_of_tokens,
     write_item_table,
 )
-from recbole_tslrec.augmentation.projection import KnowledgeProjection
-from recbole_tslrec.augmentation.standardisation import side_by_side
-from recbole_tslrec.augmentation.vectors import CATEGORIES, KNOWLEDGE
-from recbole_tslrec.llm.precision import DTYPES
-from recbole_tslrec.registry import own_defaults, split_model_name
-from recbole_tslrec.serving.new_items import LINE, NewItem, NewItems, place_new_items, read_new_items
-from recbole_tslrec.serving.saved_dataset import SavedConfig
-from recbole_tslrec.serving.saved_model import DESCRIPTION, ModelFiles, best_device, open_model_folder
+from recbole_tslrec.store.contents import ContentHashes
 
 
 def extend_knowledge(model_folder: str | Path, items: Mapping[str, NewItem]) -> Path:
@@ -56,8 +60,7 @@ def extend_knowledge(model_folder: str | Path, items: Mapping[str, NewItem]) -> 
         LLMError: the LLM cannot be loaded.
     """
     model = open_model_folder(model_folder)
-    family, _ = split_model_name(model.json(DESCRIPTION)["model"])
-    if family != "TSLRec":
+    if parse_model_name(model.json(DESCRIPTION)["model"]).family.table != "knowledge":
         raise ValueError(
             f"{model_folder} holds {model.json(DESCRIPTION)['model']}, which has no knowledge to extend; give the "
             "folder of a TSLRec model"
@@ -93,10 +96,24 @@ def check_takes_vectors(sft: Artifact) -> None:
     Raises:
         ValueError: it does.
     """
-    if not sft.manifest["settings"].get("prompt_item_vector", True):
+    if not sft.manifest["settings"]["prompt_item_vector"]:
         raise ValueError(
             f"the LLM of {sft.folder} reads words of items and no vectors (prompt_item_vector=False), and new items "
             "are given without words; train with prompt_item_vector=True, or again once they have interactions"
+        )
+
+
+def check_same_llm(sft: Artifact, settings: ReconstructionSettings) -> None:
+    """Refuse an LLM whose files are no longer those that were fine-tuned.
+
+    Raises:
+        LLMError: they are not.
+    """
+    now = llm_content(settings.engine.llm, ContentHashes(sft.folder.parents[1]))
+    if now.get("llm") != sft.manifest["contents"].get("llm"):
+        raise LLMError(
+            f"[{settings.engine.llm.llm_name_or_path}] is not the LLM that {sft.folder} was fine-tuned from: its files "
+            "have changed; put the former ones back, or train again"
         )
 
 
@@ -127,18 +144,20 @@ def extend_table(knowledge: Artifact, sft: Artifact, embeddings: Artifact, new: 
 def _through_the_llm(sft: Artifact, new: NewItems, settings: Mapping[str, Any]) -> dict[str, Tensor]:
     """The rows of new items, exported with the settings of the former ones."""
     try:
-        from recbole_tslrec.augmentation.export import encode_items, prepare_for_export
-        from recbole_tslrec.reconstruction.fine_tuning import load_fine_tuned
+        from recbole_tslrec.augmentation.knowledge_export import encode_items, prepare_for_export
+        from recbole_tslrec.reconstruction.task import load_fine_tuned, saved_settings
     except ImportError as error:
         raise ImportError(
             f"new items go through the LLM, which needs {error.name}; install it with: pip install "
             "'recbole_tslrec[llm]'"
         ) from error
-    config = SavedConfig({**own_defaults("", ""), "device": best_device()})
-    network = load_fine_tuned(config, sft.folder)
-    dtype = DTYPES[settings["export_dtype"].removeprefix("torch.")]
-    prepare_for_export(network, dtype, settings.get("export_pooling", "last"))
-    batches = torch.split(new.vectors, config["export_batch_size"])
+    running = {**own_defaults("", ""), "device": best_device(), "show_progress": False, "reproducibility": True}
+    stage_1 = saved_settings(sft, RecBoleConfig(running))
+    check_same_llm(sft, stage_1)
+    network = load_fine_tuned(stage_1, sft.folder)
+    dtype = DTYPES[settings["export_dtype"]]
+    prepare_for_export(network, dtype, settings["export_pooling"])
+    batches = torch.split(new.vectors, running["export_batch_size"])
     encoded = [encode_items(network, rows) for rows in batches]
     knowledge, categories = (torch.cat(parts) for parts in zip(*encoded, strict=True))  # [n, H], [n, K]
     finite = knowledge.isfinite().all(dim=1)
@@ -166,7 +185,7 @@ def _found_or_built(
 ) -> Artifact:
     manifest, store = parent.manifest, Store(parent.folder.parent)
     kind, items = manifest["kind"], len(parent.item_tokens()) + len(new.tokens)
-    recipe = Recipe({**manifest["settings"], "new_items": new.hash}, parents, {**manifest["dataset"], "items": items})
+    recipe = Recipe({**manifest["settings"], "new_items": new.hash}, parents, manifest["contents"], {**manifest["dataset"], "items": items})
     return store.find(kind, recipe) or store.build(kind, recipe, write, manifest["seed"], str(best_device()))
 
 

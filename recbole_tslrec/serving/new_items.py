@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from recbole_tslrec.artifacts import Artifact
 from recbole_tslrec.serving.json_lines import malformed_line, read_json_lines
+from recbole_tslrec.store.artifacts import Artifact
 
 LINE = '{"item": "new", "similar": ["i1", "i2"]} or {"item": "new", "vector": [0.1, ...]}'
 NewItem = Sequence[str] | Sequence[float] | Tensor  # tokens of similar items, or a stage-0 vector

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 from torch.nn.utils import parametrize
 
-from recbole_tslrec.model.backbones import backbone_name, backbone_of
+from recbole_tslrec.models.backbones import backbone_of
 from recbole_tslrec.serving.scoring import (
     ExportError,
     random_histories,
@@ -39,12 +39,6 @@ TOLERANCE = 1e-4  # of the scores that onnxruntime computes, relative to the lar
 TOP = 10
 BATCH_SIZES = (1, 2, 7, 32)
 LARGEST_TABLE = 2**31 - 2**27  # bytes: a graph is one protobuf of at most 2 GiB
-_SESSION_GRAPH = "it builds the graph of each session in numpy"
-_NOT_TRACEABLE = {
-    "FEARec": "it picks frequencies of a Fourier transform one by one",
-    "GCSAN": _SESSION_GRAPH,
-    "SRGNN": _SESSION_GRAPH,
-}
 
 
 class Scorer(nn.Module):
@@ -110,8 +104,9 @@ def check_expressible(model: Any) -> None:
     Raises:
         ExportError: it needs the user, builds something outside of torch, or is too large.
     """
-    reason = _NOT_TRACEABLE.get(backbone_name(type(model)) or "")
-    if backbone_of(type(model)).knows_users:
+    backbone = backbone_of(type(model))
+    reason = backbone.not_traceable
+    if backbone.knows_users:
         reason = "it has an embedding of each user, so that a history alone gives no scores"
     table = scoring_of(model).table(model)
     if table.numel() * 4 > LARGEST_TABLE:

@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from recbole_tslrec.files import beside
-from recbole_tslrec.model.backbones import BACKBONES
-from recbole_tslrec.registry import split_model_name
+from recbole_tslrec.models.backbones import BACKBONES
+from recbole_tslrec.models.names import parse_model_name
 from recbole_tslrec.serving.json_lines import malformed_line, read_json_lines
 from recbole_tslrec.serving.saved_model import SavedModel, best_device, load_model
+from recbole_tslrec.store.files import beside
 
 LINE = '{"user": "u1", "items": ["i1", "i2"]}'
 History = tuple[str, Sequence[Any]]  # a user, and the tokens of the items in time order
@@ -68,7 +68,7 @@ def load_for_new_users(model_folder: str | Path, device: str | torch.device | No
         ValueError: the model has an embedding per user.
     """
     saved = load_model(model_folder, device or best_device())
-    if BACKBONES[split_model_name(saved.name)[1]].knows_users:
+    if BACKBONES[parse_model_name(saved.name).backbone].knows_users:
         raise ValueError(
             f"{saved.name} has an embedding per user, so it has nothing to say about users that it was not trained "
             "on; train a model of items only, such as TSLRecSASRec"

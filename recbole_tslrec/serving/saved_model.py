@@ -14,26 +14,25 @@ from recbole.data.interaction import Interaction
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from recbole_tslrec.artifacts import ITEM_TOKENS, Artifact, ArtifactError, open_artifact
-from recbole_tslrec.augmentation.knowledge import dataset_item_tokens
-from recbole_tslrec.config import settings_of, training_settings
-from recbole_tslrec.files import write_json, write_tensors
-from recbole_tslrec.model.backbones import BACKBONES
-from recbole_tslrec.model.tslrec import model_class
-from recbole_tslrec.random_stream import own_random_stream
-from recbole_tslrec.recommender import MODEL
-from recbole_tslrec.registry import split_model_name
-from recbole_tslrec.sequential.losses import OWN_LOSSES
-from recbole_tslrec.serving.saved_dataset import SavedConfig, SavedDataset
-from recbole_tslrec.version import __version__
+from recbole_tslrec.compute.random_state import isolated_random_state
+from recbole_tslrec.data.item_tokens import dataset_item_tokens
+from recbole_tslrec.models.backbones import BACKBONES
+from recbole_tslrec.models.factory import model_class
+from recbole_tslrec.models.names import parse_model_name
+from recbole_tslrec.serving.saved_dataset import SavedDataset, fused_items
+from recbole_tslrec.settings import RecBoleConfig
+from recbole_tslrec.settings.recommender import SAMPLED_LOSSES, RecommenderSettings
+from recbole_tslrec.store.artifacts import ITEM_TOKENS, Artifact, ArtifactError, open_artifact
+from recbole_tslrec.store.files import write_json, write_tensors
+from recbole_tslrec.training.recommender import MODEL
 
 DESCRIPTION = "model.json"
-DESCRIPTION_FORMAT = 1
 ITEM_FEATURES = "item_features.safetensors"
 KINDS = ("recommender", "backbone")
 # What scoring has no need of, and would make a constructor look for files or counts of the training: windows, S3Rec's
 # pretrained weights, principal components.
 _SCORING = {"train_mode": "prefix", "train_stage": "pretrain", "fusion_input": "knowledge"}
+_LOSS_MEMORY = 0.0  # MiB; a model in use computes no loss
 
 
 @dataclass(frozen=True)
@@ -129,19 +128,19 @@ class ModelFiles:
         """The shapes that the weights of such a model must have."""
         return {name: weight.shape for name, weight in self._untrained("cpu")[1].state_dict().items()}
 
-    def _untrained(self, device: str | torch.device) -> tuple[SavedConfig, nn.Module]:
-        name = self.description["model"]
-        if split_model_name(name)[1] not in BACKBONES:
+    def _untrained(self, device: str | torch.device) -> tuple[RecBoleConfig, nn.Module]:
+        name = parse_model_name(self.description["model"])
+        if name.backbone not in BACKBONES:
             raise ValueError(
                 f"{name} cannot be served: it reads more of its dataset than a saved model keeps; train another, such "
                 "as SASRec"
             )
-        paths = {"knowledge_path": DESCRIPTION, "groups_path": DESCRIPTION}  # never read, see SavedDataset
-        settings = {**self.description["settings"], **paths, "model": name, "device": torch.device(device)}
-        config = SavedConfig(settings)
-        dataset = SavedDataset(config, self.description, self.item_features, self.weights)
-        with own_random_stream(config["seed"]):
-            model: nn.Module = model_class(name)(config, dataset)
+        machine = {"device": torch.device(device), "loss_memory": _LOSS_MEMORY}
+        config = RecBoleConfig({**self.description["settings"], **machine, "model": str(name)})
+        dataset = SavedDataset(config, self.description, self.item_features)
+        fused = fused_items(name.family.table, self.weights)
+        with isolated_random_state(config["seed"]):
+            model: nn.Module = model_class(str(name))(config, dataset, *([] if fused is None else [fused]))
         return config, model
 
 
@@ -174,39 +173,25 @@ def open_model_folder(folder: str | Path) -> Artifact:
     kind = artifact.manifest["kind"]
     if kind not in KINDS:
         raise ArtifactError(f"{folder} holds [{kind}], no trained model; give the folder of a [{KINDS[0]}] artifact")
-    if not (artifact.folder / DESCRIPTION).exists():
-        raise ArtifactError(
-            f"{folder} has no {DESCRIPTION}: it was saved before models could be served; train it again with "
-            f"--rebuild={kind}"
-        )
-    found = artifact.json(DESCRIPTION)["format"]
-    if found != DESCRIPTION_FORMAT:
-        raise ArtifactError(
-            f"{folder} was saved by recbole_tslrec {artifact.manifest['versions']['recbole_tslrec']} in model format "
-            f"{found}, this is {__version__}, which reads format {DESCRIPTION_FORMAT}; train it again with "
-            f"--rebuild={kind}, or install that version"
-        )
     return artifact
 
 
-def save_description(folder: Path, config: Any, dataset: Any) -> None:
+def save_description(folder: Path, settings: RecommenderSettings, dataset: Any) -> None:
     """Write beside the weights what :func:`load_model` builds the model from.
 
     Args:
         folder: of the artifact.
-        config: that the model was built with.
+        settings: that the model was trained with.
         dataset: the RecBole dataset that it was built with.
     """
-    family, backbone = split_model_name(config["model"])
-    settings = {**training_settings(config), **settings_of(config, ["fusion_", "ci_fusion_"]), **_SCORING}
-    if config["loss_type"] in OWN_LOSSES:  # they count interactions
-        settings["loss_type"] = "CE"
+    values = {**settings.recipe(), **_SCORING}
+    if settings.training.loss_type in SAMPLED_LOSSES:  # they count interactions
+        values["loss_type"] = "CE"
     features = {} if dataset.item_feat is None else dataset.get_item_feature().interaction
     fields = {dataset.uid_field, dataset.iid_field, *features}
     description = {
-        "format": DESCRIPTION_FORMAT,
-        "model": backbone if family == "Base" else family + backbone,  # P2Rec is TSLRec
-        "settings": {key: value for key, value in settings.items() if _is_json(value)},
+        "model": settings.model,
+        "settings": {key: value for key, value in values.items() if _is_json(value)},
         "user_field": dataset.uid_field,
         "item_field": dataset.iid_field,
         "counts": {field: int(dataset.num(field)) for field in sorted(fields)},

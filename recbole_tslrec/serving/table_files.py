@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from recbole_tslrec.augmentation.vectors import read_vectors
-from recbole_tslrec.files import write_tensors
+from recbole_tslrec.store.files import write_tensors
 from recbole_tslrec.version import __version__
 
 ITEMEMB_BIAS = "item_bias:float"

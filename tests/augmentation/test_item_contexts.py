@@ -5,7 +5,7 @@ import pytest
 
 from recbole_tslrec.augmentation import item_contexts
 from recbole_tslrec.augmentation.item_contexts import ItemContexts, sample_contexts
-from recbole_tslrec.reconstruction.histories import Histories
+from recbole_tslrec.data.histories import Histories
 
 # user 0: 1 2 3; user 1: 2 1 2 4; user 2: 2; nobody has item 5
 HISTORIES = Histories(["a", "b", "c"], np.array([1, 2, 3, 2, 1, 2, 4, 2]), np.array([0, 3, 7, 8]))

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from recbole_tslrec.artifacts import Recipe, Store, write_item_table
+from recbole_tslrec.store.artifacts import Recipe, Store, write_item_table
 from recbole_tslrec.augmentation.knowledge import (
     check_fusion_input,
     fusion_knowledge,

@@ -11,7 +11,7 @@ import torch
 from pyarrow import parquet
 from safetensors.torch import save_file
 
-from recbole_tslrec.artifacts import ArtifactError
+from recbole_tslrec.store.artifacts import ArtifactError
 from recbole_tslrec.augmentation.vector_files import VectorsError
 from recbole_tslrec.augmentation.vectors import open_vectors, read_vectors
 

@@ -4,11 +4,11 @@ import pandas as pd
 import pytest
 import torch
 
-from recbole_tslrec.config import Config
-from recbole_tslrec.data import Data
+from recbole_tslrec.configuration.config import Config
+from recbole_tslrec.data.dataset import Data
 from recbole_tslrec.evaluation.held_out import held_out
-from recbole_tslrec.model.backbones import BACKBONES
-from recbole_tslrec.recommender import RecommenderTrainer, build_model, rank_held_out
+from recbole_tslrec.models.backbones import BACKBONES
+from recbole_tslrec.training.recommender import RecommenderTrainer, build_model, rank_held_out
 from recbole_tslrec.sequential import ranking
 from tests.contracts.ml_100k_head import NAME, SETTINGS, SMALL, write_head
 

@@ -6,15 +6,16 @@ import pytest
 import torch
 from recbole.utils import get_model
 
-import recbole_tslrec.model as models
-from recbole_tslrec.artifacts import ArtifactError
+import recbole_tslrec.models as models
+from recbole_tslrec.store.artifacts import ArtifactError
 from recbole_tslrec.augmentation.fusion import FUSIONS
 from recbole_tslrec.augmentation.item_table import FusedItemTable
 from recbole_tslrec.augmentation.vector_files import VectorsError
-from recbole_tslrec.config import backbone_config, derive
-from recbole_tslrec.data import Data
-from recbole_tslrec.files import write_tensors
-from recbole_tslrec.recommender import RecommenderTrainer, build_model, load_weights
+from recbole_tslrec.configuration.config import backbone_config
+from recbole_tslrec.settings import derive
+from recbole_tslrec.data.dataset import Data
+from recbole_tslrec.store.files import write_tensors
+from recbole_tslrec.training.recommender import RecommenderTrainer, build_model, load_weights
 
 ID_PART = "item_embedding.parametrizations.weight.original"
 SOURCE = "item_embedding.parametrizations.weight.0.source."

@@ -19,8 +19,8 @@ from recbole.trainer import HyperTuning
 from recbole.utils import get_trainer
 from recbole.utils.case_study import full_sort_scores, full_sort_topk
 
-from recbole_tslrec.data import Data
-from recbole_tslrec.model import TSLRecSASRec
+from recbole_tslrec.data.dataset import Data
+from recbole_tslrec.models import TSLRecSASRec
 from tests.conftest import walks
 
 REPOSITORY = Path(__file__).resolve().parents[2]

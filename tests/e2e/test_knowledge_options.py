@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from recbole_tslrec.augmentation.vector_files import VectorsError
-from recbole_tslrec.config import ConfigError
+from recbole_tslrec.settings import ConfigError
 from recbole_tslrec.pipeline import run_stages
 from recbole_tslrec.serving.extend import extend_knowledge
-from recbole_tslrec.stages import STAGES
+from recbole_tslrec.pipeline.run import STAGES
 from tests.conftest import TINY_SCRATCH, small_config
 
 MakeConfig = Callable[..., Any]

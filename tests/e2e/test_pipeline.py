@@ -10,15 +10,16 @@ from unittest import mock
 import pytest
 import torch
 
-from recbole_tslrec import pipeline, recommender
-from recbole_tslrec.artifacts import ArtifactError, open_artifact
+from recbole_tslrec import pipeline
+from recbole_tslrec.training import recommender
+from recbole_tslrec.store.artifacts import ArtifactError, open_artifact
 from recbole_tslrec.augmentation.vector_files import VectorsError
-from recbole_tslrec.data import DatasetError
+from recbole_tslrec.data.dataset import DatasetError
 from recbole_tslrec.llm.loading import LLMError
 from recbole_tslrec.pipeline import run_stages
 from recbole_tslrec.result import Result
-from recbole_tslrec.stages import STAGES
-from recbole_tslrec.training import TrainingDiverged
+from recbole_tslrec.pipeline.run import STAGES
+from recbole_tslrec.compute.divergence import TrainingDiverged
 from tests.conftest import walks
 
 MakeConfig = Callable[..., Any]

@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 import torch
 
-from recbole_tslrec.augmentation.export import encode_items, prepare_for_export
-from recbole_tslrec.data import Data
-from recbole_tslrec.recommender import evaluate_recommender, load_trainer, train_recommender
+from recbole_tslrec.augmentation.knowledge_export import encode_items, prepare_for_export
+from recbole_tslrec.data.dataset import Data
+from recbole_tslrec.training.recommender import evaluate_recommender, load_trainer, train_recommender
 from recbole_tslrec.reconstruction.examples import UserExamples
 from recbole_tslrec.reconstruction.fine_tuning import loss_of_mean_target, split_users
 from recbole_tslrec.reconstruction.grouping import group_items
-from recbole_tslrec.reconstruction.histories import Histories
+from recbole_tslrec.data.histories import Histories
 from recbole_tslrec.reconstruction.network import build_network
 from recbole_tslrec.reconstruction.targets import preference_targets
-from recbole_tslrec.reconstruction.trainer import SFTTrainer
+from recbole_tslrec.sft.trainer import SFTTrainer
 from tests.planted import plant, separated_rows
 
 USERS, ITEMS, CATEGORIES, LENGTH = 800, 300, 6, 10

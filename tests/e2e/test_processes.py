@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from recbole_tslrec.artifacts import Artifact, open_artifact
+from recbole_tslrec.store.artifacts import Artifact, open_artifact
 from tests.conftest import TINY_SCRATCH, walks, write_dataset
 
 SCRIPT = Path(__file__).parents[2] / "run_recbole_tslrec.py"

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 import recbole_tslrec
-from recbole_tslrec.artifacts import open_artifact
-from recbole_tslrec.stages import STAGES
+from recbole_tslrec.store.artifacts import open_artifact
+from recbole_tslrec.pipeline.run import STAGES
 
 SHARED = Path(recbole_tslrec.__file__).parents[2] / "shared"
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from recbole_tslrec.data import Data
+from recbole_tslrec.data.dataset import Data
 from recbole_tslrec.evaluation import held_out as module
 from recbole_tslrec.evaluation.held_out import held_out
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from recbole_tslrec.data import Data
+from recbole_tslrec.data.dataset import Data
 from recbole_tslrec.evaluation.held_out import held_out
 from recbole_tslrec.evaluation.model_free import last_items, popularity
 from recbole_tslrec.pipeline import run_model_free

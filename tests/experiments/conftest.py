@@ -7,7 +7,7 @@ import pytest
 
 from recbole_tslrec.experiments.command import Command
 from recbole_tslrec.experiments.jobs import Job
-from recbole_tslrec.files import write_json
+from recbole_tslrec.store.files import write_json
 from tests.conftest import SMALL, walks, write_dataset
 
 

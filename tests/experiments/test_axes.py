@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from recbole_tslrec.config import Config, ConfigError
+from recbole_tslrec.configuration.config import Config
+from recbole_tslrec.settings import ConfigError
 from recbole_tslrec.experiments.axes import AXES, variants
 
 

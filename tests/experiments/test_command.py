@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from recbole_tslrec.config import ConfigError
+from recbole_tslrec.settings import ConfigError
 from recbole_tslrec.experiments.command import override, parse
 from recbole_tslrec.experiments.trials import PAPER_ROWS, ROWS
 

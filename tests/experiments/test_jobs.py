@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from recbole_tslrec.config import ConfigError
-from recbole_tslrec.data import DatasetError
-from recbole_tslrec.evaluation.controls import KNOWLEDGE_SOURCES
+from recbole_tslrec.settings import ConfigError
+from recbole_tslrec.data.dataset import DatasetError
+from recbole_tslrec.augmentation.knowledge_sources import KNOWLEDGE_SOURCES
 from recbole_tslrec.experiments.jobs import Job, chains, check_jobs, trials_of
 from recbole_tslrec.experiments.trials import ROWS, Outcome, Trial
 

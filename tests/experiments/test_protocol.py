@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from recbole_tslrec.config import find_config_file
+from recbole_tslrec.configuration.config import find_config_file
 from recbole_tslrec.experiments.protocol import deviations, quoted
 
 FILE = find_config_file("properties/protocol.yaml")

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from recbole_tslrec.reconstruction.examples import UserExamples
-from recbole_tslrec.reconstruction.histories import Histories
+from recbole_tslrec.data.histories import Histories
 
 # the first user has items 1 2 3, the second 3
 HISTORIES = Histories(["a", "b"], np.array([1, 2, 3, 3]), np.array([0, 3, 4]))

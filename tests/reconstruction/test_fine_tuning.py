@@ -10,7 +10,7 @@ import torch
 
 from recbole_tslrec.reconstruction.examples import UserExamples
 from recbole_tslrec.reconstruction.fine_tuning import loss_of_mean_target, split_users
-from recbole_tslrec.reconstruction.histories import Histories
+from recbole_tslrec.data.histories import Histories
 
 LENGTHS = np.array([1, 3, 2, 5, 1, 4, 2, 3, 6, 2])
 HISTORIES = Histories(

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from recbole_tslrec.reconstruction.histories import Histories
+from recbole_tslrec.data.histories import Histories
 from recbole_tslrec.reconstruction.targets import joined_targets, preference_targets
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from recbole_tslrec.reconstruction.examples import UserExamples
-from recbole_tslrec.reconstruction.histories import Histories
+from recbole_tslrec.data.histories import Histories
 from recbole_tslrec.reconstruction.views import split_histories
 
 LENGTHS = np.array([1, 2, 3, 7, 40] * 20)

@@ -8,11 +8,11 @@ import pandas as pd
 import pytest
 import torch
 
-from recbole_tslrec.artifacts import Recipe, Store, write_item_table
+from recbole_tslrec.store.artifacts import Recipe, Store, write_item_table
 from recbole_tslrec.evaluation.per_user import UserResults, write_users
 from recbole_tslrec.experiments.command import Command
 from recbole_tslrec.experiments.trials import Outcome, Trial
-from recbole_tslrec.files import write_json
+from recbole_tslrec.store.files import write_json
 
 
 @pytest.fixture

@@ -9,14 +9,14 @@ import pandas as pd
 import pytest
 import torch
 
-from recbole_tslrec.datasets.statistics import held_out
+from recbole_tslrec.data.statistics import held_out
 from recbole_tslrec.experiments.command import Command, parse
-from recbole_tslrec.llm.cost import Decoder, estimated_seconds
+from recbole_tslrec.sft.cost import Decoder, estimated_seconds
 from recbole_tslrec.llm.prompt import Prompt
 from recbole_tslrec.report import fig3, llm_estimate
-from recbole_tslrec.report.llm_estimate import Estimator
-from recbole_tslrec.report.llm_time import CONTENDERS, E4SREC, E4SREC_ROW, TSLREC, Place, Sample, Taken, training_parts
-from recbole_tslrec.report.prompt_lengths import PromptLengths
+from recbole_tslrec.experiments.llm_estimate import Estimator
+from recbole_tslrec.experiments.llm_time import CONTENDERS, E4SREC, E4SREC_ROW, TSLREC, Place, Sample, Taken, training_parts
+from recbole_tslrec.sft.prompt_lengths import PromptLengths
 from tests.conftest import TINY_SCRATCH, walks, write_dataset
 
 SMALL = Sample(prompts=8, batch_size=4, published_batches=1, published_users=2, items=8, rounds=1, budgets=(200,))

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from recbole_tslrec.artifacts import ArtifactError
+from recbole_tslrec.store.artifacts import ArtifactError
 from recbole_tslrec.experiments.trials import Outcome, Trial
 from recbole_tslrec.report import fig5
 from recbole_tslrec.report.fig5 import by_activity, by_popularity

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from recbole_tslrec.report.figures import new_figure
+from recbole_tslrec.report.plots import new_figure
 from recbole_tslrec.report.page import Page, ReportError, Section, write_page
 from recbole_tslrec.report.rendering import shown
 

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from recbole_tslrec.config import Config
-from recbole_tslrec.data import Data
-from recbole_tslrec.recommender import RecommenderTrainer, build_model
+from recbole_tslrec.configuration.config import Config
+from recbole_tslrec.data.dataset import Data
+from recbole_tslrec.training.recommender import RecommenderTrainer, build_model
 from recbole_tslrec.sequential import ranking
 from recbole_tslrec.sequential.ranking import count_before, hits, ranks_by_table
 

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from recbole_tslrec import recommender
-from recbole_tslrec.data import Data
-from recbole_tslrec.recommender import RecommenderTrainer, build_model
+from recbole_tslrec.training import recommender
+from recbole_tslrec.data.dataset import Data
+from recbole_tslrec.training.recommender import RecommenderTrainer, build_model
 from recbole_tslrec.sequential.sparse_rows import AdamWithSparseRows, use_sparse_rows
 
 

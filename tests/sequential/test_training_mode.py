@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from recbole_tslrec.config import derive
-from recbole_tslrec.data import Data
-from recbole_tslrec.model.backbones import BACKBONES
-from recbole_tslrec.recommender import build_model, train_recommender
+from recbole_tslrec.settings import derive
+from recbole_tslrec.data.dataset import Data
+from recbole_tslrec.models.backbones import BACKBONES
+from recbole_tslrec.training.recommender import build_model, train_recommender
 from tests.conftest import walks
 
 # causal models that need nothing but ids

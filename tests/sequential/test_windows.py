@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from recbole_tslrec.config import Config
-from recbole_tslrec.data import Data
+from recbole_tslrec.configuration.config import Config
+from recbole_tslrec.data.dataset import Data
 from recbole_tslrec.sequential.windows import WindowLoader, batches_of_windows, cut_into_windows, runs_of_targets
 from tests.conftest import walks
 

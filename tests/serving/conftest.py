@@ -8,15 +8,16 @@ from typing import Any
 import pytest
 import torch
 
-from recbole_tslrec.artifacts import Recipe, Store, write_item_table
-from recbole_tslrec.config import Config, derive
-from recbole_tslrec.data import Data
-from recbole_tslrec.files import write_tensors
-from recbole_tslrec.model.backbones import BACKBONES
+from recbole_tslrec.store.artifacts import Recipe, Store, write_item_table
+from recbole_tslrec.configuration.config import Config
+from recbole_tslrec.settings import derive
+from recbole_tslrec.data.dataset import Data
+from recbole_tslrec.store.files import write_tensors
+from recbole_tslrec.models.backbones import BACKBONES
 from recbole_tslrec.pipeline import run_stages
-from recbole_tslrec.recommender import MODEL, build_model
+from recbole_tslrec.training.recommender import MODEL, build_model
 from recbole_tslrec.serving.saved_model import save_description
-from recbole_tslrec.stages import Run
+from recbole_tslrec.pipeline.run import Run
 from tests.conftest import small_config
 from tests.contracts.ml_100k_head import NAME, SETTINGS, SMALL, write_head
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from recbole_tslrec.serving import onnx_export
-from recbole_tslrec.serving.export import ExportError, export, export_model
+from recbole_tslrec.serving.model_export import ExportError, export, export_model
 from recbole_tslrec.serving.onnx_export import check_scores
 from recbole_tslrec.serving.saved_model import load_model
 from recbole_tslrec.serving.scoring import random_histories

@@ -13,7 +13,7 @@ import recbole_tslrec
 from recbole_tslrec.serving import recommend as module
 from recbole_tslrec.serving.recommend import main, recommend
 from recbole_tslrec.serving.saved_model import SavedModel, load_model
-from recbole_tslrec.stages import Run
+from recbole_tslrec.pipeline.run import Run
 
 HISTORIES = {
     "a": ["i3"],

@@ -9,13 +9,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from recbole_tslrec.artifacts import ArtifactError, Recipe, Store
-from recbole_tslrec.files import write_json
-from recbole_tslrec.pipeline.augmentation import augmented_config
-from recbole_tslrec.recommender import MODEL, build_model, load_weights
-from recbole_tslrec.registry import split_model_name
+from recbole_tslrec.store.artifacts import ArtifactError, Recipe, Store
+from recbole_tslrec.store.files import write_json
+from recbole_tslrec.pipeline.stage_2 import augmented_config
+from recbole_tslrec.training.recommender import MODEL, build_model, load_weights
+from recbole_tslrec.configuration.registration import split_model_name
 from recbole_tslrec.serving.saved_model import DESCRIPTION, ModelFiles, load_model
-from recbole_tslrec.stages import Run
+from recbole_tslrec.pipeline.run import Run
 from recbole_tslrec.version import __version__
 from tests.serving.conftest import Fresh
 
@@ -93,7 +93,7 @@ def test_a_folder_without_description_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_folder_of_another_version_says_which(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("recbole_tslrec.artifacts.versions", lambda: {"recbole_tslrec": "0.0.9"})
+    monkeypatch.setattr("recbole_tslrec.store.artifacts.versions", lambda: {"recbole_tslrec": "0.0.9"})
     build = Store(tmp_path).build
     folder = build("recommender", Recipe({}), lambda folder: write_json(folder / DESCRIPTION, {"format": 0})).folder
     with pytest.raises(ArtifactError, match=rf"recbole_tslrec 0\.0\.9 in model format 0, this is {__version__}"):

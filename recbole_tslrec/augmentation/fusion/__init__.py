@@ -33,10 +33,4 @@ FUSIONS: dict[str, type[nn.Module]] = {
 }
 
 
-def check_fusion_type(fusion_type: str) -> None:
-    """Raise ``ValueError`` if no fusion has this name."""
-    if fusion_type not in FUSIONS:
-        raise ValueError(f"fusion type [{fusion_type}] is not one of {', '.join(FUSIONS)}")
-
-
-__all__ = ["FUSIONS", "ConcatFusion", "Fusion", "GateFusion", "ScalarGateFusion", "SumFusion", "check_fusion_type"]
+__all__ = ["FUSIONS", "ConcatFusion", "Fusion", "GateFusion", "ScalarGateFusion", "SumFusion"]

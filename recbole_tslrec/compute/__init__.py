@@ -1,0 +1,1 @@
+"""How this machine computes: processes, floating-point types, random states."""

@@ -1,0 +1,1 @@
+"""Where values come from: RecBole's configuration, yaml files, model names."""

@@ -1,0 +1,178 @@
+"""The configuration: RecBole's, with our defaults, an explicit command line and a check of every key."""
+
+import ast
+import difflib
+import functools
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import recbole
+import recbole.config
+import yaml
+from recbole.data.transform import construct_transform
+from recbole.model import sequential_recommender
+
+from recbole_tslrec.compute import distributed
+from recbole_tslrec.configuration.properties import (
+    merge_own_defaults,
+    properties_folder,
+    read_properties,
+)
+from recbole_tslrec.configuration.settings import SETTINGS
+from recbole_tslrec.models.names import parse_model_name
+from recbole_tslrec.settings import ConfigError
+
+# Keys that RecBole's code reads but no yaml file of it lists.
+_UNLISTED = ("model", "dataset", "config_files", "encoding", "tail_ratio", "contrast", "tau", "sim")
+
+
+class Config(recbole.config.Config):  # type: ignore[misc]  # RecBole is untyped
+    """RecBole's ``Config`` with the defaults of this package for every model.
+
+    Differs from RecBole's: the command line is passed, not taken from ``sys.argv``; values are read as Python literals
+    and never evaluated; a value may contain ``=``; unknown keys are refused.
+
+    Args:
+        model: a model's name.
+        dataset: a dataset's name.
+        config_file_list: yaml files, the later over the earlier; a path below ``properties/`` is also looked up in the
+            properties of the package.
+        config_dict: settings over the files.
+        argv: ``--key=value`` arguments over both.
+
+    Raises:
+        ConfigError: an unknown key, a value that its key cannot have, a malformed argument or number, a missing file.
+        ValueError: an unknown model.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        dataset: str,
+        config_file_list: Sequence[str] = (),
+        config_dict: Mapping[str, Any] | None = None,
+        argv: Sequence[str] = (),
+    ) -> None:
+        self.argv = list(argv)
+        parse_model_name(model)  # refuses unknown names before RecBole looks for them
+        files = [find_config_file(file) for file in config_file_list]
+        super().__init__(model, dataset, files, dict(config_dict or {}))
+        construct_transform(self)  # it names its columns here, where copies of this configuration must find them
+        check_numbers(self.external_config_dict, self.internal_config_dict)
+        for group in SETTINGS:
+            group.of(self)
+        if not sys.stderr.isatty():
+            self.final_config_dict["show_progress"] = False
+
+    def _init_device(self) -> None:
+        if distributed.process_count() == 1:
+            super()._init_device()
+            return
+        # a launcher has started several processes: each takes the GPU of its number, and to RecBole each is alone
+        device = distributed.own_device(self.final_config_dict["use_gpu"])
+        alone = {"single_spec": True, "local_rank": 0, "gpu_id": str(self.final_config_dict["gpu_id"])}
+        self.final_config_dict.update(alone, device=device)
+        if not distributed.is_main():
+            self.final_config_dict.update(state="error", show_progress=False)
+
+    def _load_config_files(self, file_list: Sequence[str]) -> dict[str, Any]:
+        settings: dict[str, Any] = {}
+        for file in file_list:
+            try:
+                read = read_properties(Path(file), self.yaml_loader)
+            except yaml.YAMLError as error:
+                raise ConfigError(f"configuration file [{file}] is no yaml: {' '.join(str(error).split())}") from error
+            if not isinstance(read, dict):
+                raise ConfigError(
+                    f"configuration file [{file}] must hold key: value lines, not a {type(read).__name__}"
+                )
+            settings.update(read)
+        return settings
+
+    def _load_cmd_line(self) -> dict[str, Any]:
+        given: dict[str, Any] = {}
+        for argument in self.argv:
+            key, equals, value = argument.removeprefix("--").partition("=")
+            if not argument.startswith("--") or not equals:
+                raise ConfigError(f"argument [{argument}] is not of the form --key=value")
+            if given.get(key, value) != value:
+                raise ConfigError(f"argument --{key} is given twice, as [{given[key]}] and [{value}]; keep one")
+            given[key] = value
+        return self._convert_config_dict(given)
+
+    def _convert_config_dict(self, config_dict: dict[str, Any]) -> dict[str, Any]:
+        return {key: _literal(value) if isinstance(value, str) else value for key, value in config_dict.items()}
+
+    def _merge_external_config_dict(self) -> None:
+        super()._merge_external_config_dict()
+        check_keys(self.external_config_dict)
+
+    def _load_internal_config_dict(self, model: str, model_class: Any, dataset: str) -> None:
+        super()._load_internal_config_dict(model, model_class, dataset)
+        merge_own_defaults(self, parse_model_name(model).backbone, dataset)
+
+
+def check_keys(given: Mapping[str, Any]) -> None:
+    """Refuse keys that neither RecBole nor this package knows.
+
+    Raises:
+        ConfigError: names the key and the nearest known one.
+    """
+    for key in given:
+        if key not in known_keys():
+            near = difflib.get_close_matches(key, known_keys(), n=1)
+            hint = f"did you mean {near[0]}?" if near else "see properties/overall.yaml for the keys"
+            if key == "nproc":
+                hint = "start several processes with torchrun or accelerate launch"
+            raise ConfigError(f"unknown configuration key [{key}]; {hint}")
+
+
+def check_numbers(given: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
+    """Refuse text where the default is a number.
+
+    Raises:
+        ConfigError: names the key and the value.
+    """
+    for key, value in given.items():
+        default = defaults.get(key)
+        if isinstance(value, str) and isinstance(default, (int, float)) and not isinstance(default, bool):
+            raise ConfigError(f"{key} must be a number such as {default}, not [{value}]")
+
+
+@functools.cache
+def known_keys() -> frozenset[str]:
+    """Every key of this package, of RecBole and of its sequential models."""
+    ours = properties_folder()
+    theirs = Path(recbole.__file__).parent / "properties"
+    files = [*ours.glob("*.yaml"), ours / "llm" / "scratch.yaml", *ours.glob("model/*.yaml")]
+    files += [theirs / "overall.yaml", *theirs.glob("quick_start_config/*.yaml")]
+    files += [theirs / "dataset" / "sample.yaml", theirs / "dataset" / "ml-100k.yaml"]
+    files += [theirs / "model" / f"{name}.yaml" for name in vars(sequential_recommender)]
+    keys = set(_UNLISTED)
+    for file in files:
+        keys.update(read_properties(file))
+    return frozenset(keys)
+
+
+def find_config_file(file: str) -> str:
+    """A yaml file as it is named, or below the properties of the package.
+
+    Raises:
+        ConfigError: it is at neither place.
+    """
+    candidates = [Path(file), properties_folder().parent / file]
+    for candidate in candidates:
+        if candidate.is_file():
+            return str(candidate)
+    raise ConfigError(f"configuration file [{file}] does not exist; presets are in {properties_folder() / 'presets'}")
+
+
+def _literal(text: str) -> Any:
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError, TypeError):
+        return text

@@ -1,0 +1,66 @@
+"""The yaml files of this package: where they lie, and the defaults that they hold."""
+
+import functools
+from pathlib import Path
+from typing import Any
+
+import recbole
+import yaml
+from recbole.model import sequential_recommender
+
+
+def properties_folder() -> Path:
+    """The folder ``properties/``: inside an installed package, or at the top of a checkout.
+
+    Raises:
+        FileNotFoundError: the installation lacks it.
+    """
+    package = Path(__file__).resolve().parents[1]
+    for folder in (package / "properties", package.parent / "properties"):
+        if (folder / "overall.yaml").is_file():
+            return folder
+    raise FileNotFoundError(f"the properties of recbole_tslrec are not beside {package}; install the package again")
+
+
+def read_properties(path: Path, loader: Any = yaml.SafeLoader) -> dict[str, Any]:
+    """One yaml file, or nothing where it does not exist."""
+    return (yaml.load(path.read_text(encoding="utf-8"), Loader=loader) or {}) if path.is_file() else {}
+
+
+def own_defaults(backbone: str, dataset: str, loader: Any = yaml.SafeLoader) -> dict[str, Any]:
+    """The defaults of this package: overall, embedded LLM, backbone, dataset, the later over the earlier."""
+    folder = properties_folder()
+    names = ("overall", "llm/scratch", f"model/{backbone}", f"dataset/{dataset}")
+    defaults: dict[str, Any] = {}
+    for name in names:
+        defaults.update(read_properties(folder / f"{name}.yaml", loader))
+    return defaults
+
+
+def merge_own_defaults(config: Any, backbone: str, dataset: str) -> None:
+    """Put the defaults of this package over RecBole's in ``config``."""
+    defaults = own_defaults(backbone, dataset, config.yaml_loader)
+    loss_type = {**config.internal_config_dict, **defaults, **config.external_config_dict}.get("loss_type")
+    if loss_type in (None, "BPR"):
+        del defaults["train_neg_sample_args"]  # ours is for the others; RecBole's own draws one negative
+    # ours names the interactions' columns; RecBole names those of items and entities for the models that need them
+    defaults["load_col"] = {**(config.internal_config_dict["load_col"] or {}), **defaults["load_col"]}
+    config.internal_config_dict.update(defaults)
+
+
+@functools.cache
+def model_keys(backbone: str) -> frozenset[str]:
+    """The keys of a model itself: those of its own yaml files, of RecBole and of this package.
+
+    Of a user's own model, which has no such file, they are those of all sequential models.
+
+    Args:
+        backbone: the model's name.
+    """
+    theirs = Path(recbole.__file__).parent / "properties" / "model"
+    folders = (theirs, properties_folder() / "model")
+    keys = frozenset(key for folder in folders for key in read_properties(folder / f"{backbone}.yaml"))
+    if keys:
+        return keys
+    others = [name for name in vars(sequential_recommender) if (theirs / f"{name}.yaml").is_file()]
+    return frozenset().union(*map(model_keys, others))

@@ -1,0 +1,93 @@
+"""``python -m recbole_tslrec data import|stats``."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from tabulate import tabulate
+
+from recbole_tslrec.configuration.config import Config
+from recbole_tslrec.data.importing import import_dataset
+from recbole_tslrec.data.paper_counts import TABLE1
+from recbole_tslrec.data.sources import COLUMNS, FORMATS
+from recbole_tslrec.data.statistics import statistics
+
+
+def main(argv: Sequence[str]) -> None:
+    """Import a dataset, or describe one.
+
+    Raises:
+        SourceError: the source is missing, malformed or not the paper's dataset; nothing is written then.
+        ValueError: there is no such dataset, or a key is wrong (``DatasetError``, ``ConfigError``).
+        ImportError: ``stats --output_dir`` without matplotlib.
+    """
+    parser = argparse.ArgumentParser(prog="python -m recbole_tslrec data", allow_abbrev=False)
+    commands = parser.add_subparsers(required=True, metavar="import|stats")
+    _add_import(commands)
+    _add_stats(commands)
+    given, keys = parser.parse_known_args(list(argv))
+    if keys and given.run is not _stats:
+        parser.error(f"unknown arguments: {' '.join(keys)}")
+    given.run(given, keys)
+
+
+def _add_import(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = commands.add_parser(
+        "import",
+        help="write RecBole's atomic files from a file of interactions",
+        description=f"The counts of {', '.join(TABLE1)} are checked against Table 1. See dataset/README.md.",
+        allow_abbrev=False,
+    )
+    parser.set_defaults(run=_import)
+    parser.add_argument("name", help="of the dataset")
+    parser.add_argument("--source", required=True, type=Path, help="the file, packed with gzip or not")
+    parser.add_argument("--format", choices=FORMATS, help="of the source; recognised from the content by default")
+    parser.add_argument("--columns", default="", help=f"of a table, separated by commas (default: {','.join(COLUMNS)})")
+    parser.add_argument("--items", "--attributes", type=Path, help="movies.dat, Amazon's metadata, S3-Rec's attributes")
+    parser.add_argument("--data_path", type=Path, default=Path("dataset"), help="where to put it (default: dataset)")
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing dataset's folder")
+    parser.add_argument("--allow_difference", action="store_true", help="write with other counts than the paper's too")
+
+
+def _import(given: argparse.Namespace, _: Sequence[str]) -> None:
+    counts = import_dataset(
+        given.name,
+        given.source,
+        given.data_path,
+        given.format,
+        given.items,
+        [column for column in given.columns.split(",") if column],
+        given.overwrite,
+        given.allow_difference,
+    )
+    as_paper = ", as in the paper's Table 1" if counts == TABLE1.get(given.name) else ""
+    sys.stdout.write(
+        f"{given.data_path / given.name}: {counts.users:,} users, {counts.items:,} items, "
+        f"{counts.interactions:,} interactions{as_paper}\n"
+    )
+
+
+def _add_stats(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = commands.add_parser(
+        "stats",
+        help="describe a dataset as RecBole loads it",
+        description="Every other --key=value is a configuration key, such as --data_path or a filter.",
+        allow_abbrev=False,
+    )
+    parser.set_defaults(run=_stats)
+    parser.add_argument("--dataset", required=True, help="a folder of data_path")
+    parser.add_argument("--output_dir", help="where to write the table, JSON and plots")
+
+
+def _stats(given: argparse.Namespace, keys: Sequence[str]) -> None:
+    found = statistics(Config("SASRec", given.dataset, argv=keys))
+    rows = [
+        (what, f"{value:,.6g}" if isinstance(value, float) else f"{value:,}") for what, value in found.figures().items()
+    ]
+    sys.stdout.write(f"{found.name}\n{tabulate(rows, colalign=('left', 'right'), disable_numparse=True)}\n")
+    if given.output_dir:
+        from recbole_tslrec.report.page import write_page
+        from recbole_tslrec.report.statistics_page import page  # here, since an import needs none of the reports
+
+        sys.stdout.write(f"{write_page(page(found), given.output_dir)}\n")

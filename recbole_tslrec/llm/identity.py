@@ -1,0 +1,67 @@
+"""Which LLM a name or path means: what its files hold, so that another checkpoint under the same path is another LLM."""
+
+import os
+from pathlib import Path
+
+from recbole_tslrec.llm.settings import LLMSettings
+from recbole_tslrec.store.contents import ContentHashes
+
+# configuration, weights in every format that transformers loads, tokenizer, and code that a checkpoint may bring along
+_SUFFIXES = (
+    *(".json", ".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".gguf"),
+    *(".model", ".txt", ".jinja", ".tiktoken", ".py"),
+)
+
+
+class LLMError(RuntimeError):
+    """The language model cannot be loaded or identified; the message says why and what to do."""
+
+
+def llm_content(settings: LLMSettings, hashes: ContentHashes) -> dict[str, str]:
+    """What a recipe says of the LLM: a hash of its files, or of a hub name the resolved revision.
+
+    ``scratch`` has neither: its settings are all there is.
+
+    Args:
+        settings: which LLM.
+        hashes: of files that were read before.
+
+    Raises:
+        LLMError: the hub cannot be asked, and the model is not in the local cache.
+    """
+    if settings.is_scratch:
+        return {}
+    folder = Path(settings.llm_name_or_path).expanduser()
+    if folder.is_dir():
+        # a top-level file of a checkpoint, not whatever a training has left in folders below
+        files = [file for file in folder.iterdir() if file.suffix in _SUFFIXES and file.is_file()]
+        return {"llm": hashes.of_all(folder, files)}
+    if looks_like_a_folder(settings.llm_name_or_path):
+        raise LLMError(f"llm_name_or_path [{folder}] is no folder with a config.json; check the path, or give a hub name")
+    return {"llm": hub_revision(settings.llm_name_or_path)}
+
+
+def looks_like_a_folder(name: str) -> bool:
+    """Whether a name is taken for a path rather than a hub name."""
+    return Path(name).exists() or name.startswith((".", "/", "~")) or name.count("/") > 1
+
+
+def hub_revision(name: str) -> str:
+    """The commit that a hub name stands for: the one in the local cache, else the newest one on the hub.
+
+    Raises:
+        LLMError: neither can be had.
+    """
+    from httpx import HTTPError
+    from huggingface_hub import HfApi, try_to_load_from_cache
+
+    try:
+        cached = try_to_load_from_cache(name, "config.json")
+        if isinstance(cached, (str, os.PathLike)):
+            return Path(cached).parent.name  # snapshots/<commit>/config.json
+        return str(HfApi().model_info(name).sha)
+    except (OSError, HTTPError, ValueError, RuntimeError) as error:
+        raise LLMError(
+            f"[{name}] is no folder, and its revision on the hub is unknown ({error}); go online, "
+            "give the folder of a downloaded model, or use llm_name_or_path=scratch"
+        ) from error

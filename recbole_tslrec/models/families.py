@@ -1,0 +1,82 @@
+"""What may be fused into the item embeddings of any backbone: nothing (Base), categories (CI) or knowledge (TSLRec)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from recbole_tslrec.augmentation.knowledge import Knowledge, fusion_knowledge
+from recbole_tslrec.augmentation.settings import (
+    HIDDEN_AND_CATEGORIES,
+    CategoryFusionSettings,
+    KnowledgeFusionSettings,
+)
+from recbole_tslrec.augmentation.vectors import has_categories
+from recbole_tslrec.data.groupings import Grouping, load_groups
+from recbole_tslrec.models.mixins import CategoryMixin, FusedItemsMixin, KnowledgeMixin
+from recbole_tslrec.settings import Settings
+from recbole_tslrec.store.artifacts import Artifact
+
+
+@dataclass(frozen=True)
+class Family:
+    """One way to make a model of a backbone.
+
+    Attributes:
+        name: of its row in a table.
+        prefix: in front of the backbone's name.
+        about: what its models are, for their docstrings.
+        mixin: what is put over the backbone's class; ``None`` leaves the backbone as it is.
+        table: the kind of artifact that is fused; empty for none.
+        settings: how it is fused.
+        load: artifact, RecBole dataset, settings and seed -> what the models' constructors take as third argument.
+        aliases: other prefixes.
+    """
+
+    name: str
+    prefix: str
+    about: str = ""
+    mixin: type[FusedItemsMixin] | None = None
+    table: str = ""
+    settings: type[Settings] | None = None
+    load: Callable[[Artifact, Any, Any, int], Any] | None = None
+    aliases: tuple[str, ...] = ()
+
+    @property
+    def path_key(self) -> str:
+        """The key by which users give the table themselves."""
+        return f"{self.table}_path"
+
+
+def _load_groups(table: Artifact, dataset: Any, settings: CategoryFusionSettings, seed: int) -> Grouping:
+    return load_groups(table.folder, dataset)
+
+
+def _load_knowledge(table: Artifact, dataset: Any, settings: KnowledgeFusionSettings, seed: int) -> Knowledge:
+    # control rows without an LLM have no category distributions, and are fused as they are
+    wanted = settings.knowledge_content == HIDDEN_AND_CATEGORIES
+    return fusion_knowledge(table.folder, dataset, settings, seed, wanted and has_categories(table.folder))
+
+
+BASE = Family("Base", "")
+CI = Family(
+    "CI",
+    "CI",
+    "with the pre-grouping index as an item feature",
+    CategoryMixin,
+    "groups",
+    CategoryFusionSettings,
+    _load_groups,
+)
+TSLREC = Family(
+    "TSLRec",
+    "TSLRec",
+    "with a gated item embedding",
+    KnowledgeMixin,
+    "knowledge",
+    KnowledgeFusionSettings,
+    _load_knowledge,
+    aliases=("P2Rec",),  # the paper's name for it in the arXiv version of October 2024
+)
+FAMILIES = (BASE, CI, TSLREC)
+FUSED_FAMILIES = tuple(family for family in FAMILIES if family.mixin)
+PREFIXES = {prefix: family for family in (TSLREC, CI) for prefix in (family.prefix, *family.aliases)}

@@ -1,0 +1,101 @@
+"""The last stage: the rows of a result, with a model or without."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from recbole_tslrec.data.dataset import Data
+from recbole_tslrec.evaluation.model_free import MODEL_FREE, check_model_free
+from recbole_tslrec.evaluation.result_files import write_evaluation
+from recbole_tslrec.evaluation.settings import EvaluationSettings
+from recbole_tslrec.evaluation.trained_model import rank_held_out
+from recbole_tslrec.models.names import parse_model_name
+from recbole_tslrec.pipeline.knowledge_sources import SFT, SourceSettings
+from recbole_tslrec.pipeline.run import Run
+from recbole_tslrec.pipeline.stage import Inputs, Stage
+from recbole_tslrec.pipeline.stage_0 import data_config, recommender_settings
+from recbole_tslrec.pipeline.stage_2 import fused_table
+from recbole_tslrec.settings import derive
+from recbole_tslrec.store.artifacts import Store
+from recbole_tslrec.store.contents import ContentHashes
+from recbole_tslrec.training import recommender
+
+
+@dataclass(frozen=True)
+class RowSettings:
+    """What an evaluation reads.
+
+    Attributes:
+        row: the row's name in a table, such as ``TSLRec``.
+        evaluation: how it ranks.
+    """
+
+    row: str
+    evaluation: EvaluationSettings
+
+    def recipe(self) -> dict[str, Any]:
+        """The keys that decide the figures, and the row, which names them."""
+        return {**self.evaluation.recipe(), "row": self.row}
+
+
+def evaluation(config: Any, trained: str, row: str) -> Stage:
+    """The metrics of a trained model on the validation and test items, full ranking, in each history mode.
+
+    Args:
+        config: of the model that was trained.
+        trained: the kind of its artifact.
+        row: its name in a table.
+    """
+    name = parse_model_name(config["model"])
+    table = name.family.table
+    settings = RowSettings(row, EvaluationSettings.of(config))
+    model_settings = recommender_settings(config, str(name), name.family.settings)
+    model_config = model_settings.config()
+
+    def build(inputs: Inputs, folder: Path) -> None:
+        fused = fused_table(model_settings, inputs) if table else None
+        trained_folder = inputs.parents[trained].folder
+        trainer = recommender.load_trainer(model_config, inputs.data.loaders[0], trained_folder, fused)
+        rank = partial(rank_held_out, trainer)
+        recbole = partial(recommender.evaluate_recommender, trainer)
+        write_evaluation(folder, model_config, inputs.data, row, rank, recbole)
+        trainer.tensorboard.close()
+
+    return Stage("evaluation", f"rank with {name}", settings, (trained, *([table] if table else [])), build)
+
+
+def run_model_free(config: Any, row: str, rebuild: Collection[str] = (), data: Data | None = None) -> Run:
+    """Evaluate a ranking that needs no model, as the row of a table.
+
+    Args:
+        config: of any model; that decides nothing but how the dataset is read.
+        row: one of ``evaluation.model_free.MODEL_FREE``.
+        rebuild: with ``evaluation``, evaluate anew.
+        data: the dataset, where it is loaded already.
+
+    Raises:
+        ValueError: there is no such row, or it cannot be evaluated so.
+    """
+    check_model_free(config, row)
+    data = data or Data(data_config(config))
+    config = derive(config, model=row)
+    store = Store(Path(config["artifacts_dir"]) / config["dataset"])
+    run = Run(config, data, store, ContentHashes(config["artifacts_dir"]), rebuild)
+
+    def build(inputs: Inputs, folder: Path) -> None:
+        write_evaluation(folder, config, inputs.data, row, MODEL_FREE[row])
+
+    settings = RowSettings(row, EvaluationSettings.of(config))
+    run.finish(Stage("evaluation", f"rank by {row}, without a model", settings, (), build), row)
+    return run
+
+
+def row_name(config: Any) -> str:
+    """How a model's row is called in results: its family, or the control that stands in its place."""
+    family = parse_model_name(config["model"]).family
+    if family.table != "knowledge":
+        return family.name
+    source = SourceSettings.of(config).knowledge_source
+    return family.name if source == SFT else source

@@ -1,0 +1,103 @@
+"""A run of stages: what it has found or built so far, and how a stage finds or builds its artifact."""
+
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from logging import getLogger
+from typing import Any
+
+from recbole_tslrec.compute import distributed
+from recbole_tslrec.data.dataset import Data
+from recbole_tslrec.pipeline.stage import KINDS, Inputs, Stage
+from recbole_tslrec.store.artifacts import Artifact, Recipe, Store, open_artifact
+from recbole_tslrec.store.contents import ContentHashes
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A stage that a run has found or built.
+
+    Attributes:
+        kind: of the stage.
+        row: of the table, for an evaluation; empty for other stages.
+        artifact: what it left.
+        seconds: spent in this run; what is reused costs almost nothing.
+        reused: whether the artifact was found.
+    """
+
+    kind: str
+    row: str
+    artifact: Artifact
+    seconds: float
+    reused: bool
+
+
+@dataclass
+class Run:
+    """One run: its configuration and data, and what its stages have left so far.
+
+    Attributes:
+        config: of the model that is asked for; for the result's caption.
+        data: its dataset.
+        store: where artifacts are kept.
+        hashes: of files that are no artifacts.
+        rebuild: kinds of stages to build anew even if nothing changed.
+        given: artifacts that were not made by this run's stages: the user's, or found.
+        finished: in the order of their end.
+        loaded: see :class:`recbole_tslrec.pipeline.stage.Inputs`.
+    """
+
+    config: Any
+    data: Data
+    store: Store
+    hashes: ContentHashes
+    rebuild: Collection[str] = ()
+    given: dict[str, Artifact] = field(default_factory=dict)
+    finished: list[Finished] = field(default_factory=list)
+    loaded: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def artifacts(self) -> dict[str, Artifact]:
+        """What was given and what stages have left, by kind; without evaluations."""
+        return {**self.given, **{each.kind: each.artifact for each in self.finished if not each.row}}
+
+    @property
+    def evaluations(self) -> dict[str, Artifact]:
+        """The evaluations, by the row of the table that they are."""
+        return {each.row: each.artifact for each in self.finished if each.row}
+
+    def recipe(self, stage: Stage) -> Recipe:
+        """What the artifact of a stage depends on."""
+        parents = {kind: self.artifacts[kind].hash for kind in stage.parents}
+        contents = stage.contents(self.data, self.hashes)
+        return Recipe(stage.settings.recipe(), parents, contents, self.data.description)
+
+    def finish(self, stage: Stage, row: str = "", prepare: Callable[[], None] = lambda: None) -> Artifact:
+        """Find or build the artifact of a stage, and say which before it starts; see :meth:`Store.build`.
+
+        Args:
+            stage: whose parents have finished.
+            row: of the table, for an evaluation.
+            prepare: called before anything is built; not where the artifact is found.
+        """
+        started = time.perf_counter()
+        recipe = self.recipe(stage)
+        artifact = None if stage.kind in self.rebuild else self.store.find(stage.kind, recipe)
+        reused = distributed.from_main(artifact is not None)
+        folder = self.store.folder(stage.kind, recipe)
+        label = f"[{KINDS.index(stage.kind) + 1}/{len(KINDS)} {stage.kind}{f' of {row}' if row else ''}]"
+        if reused:
+            artifact = artifact or open_artifact(folder, stage.kind)
+            getLogger().info(f"{label} {stage.about}: reused from {artifact.folder} (took {artifact.seconds:.1f} s)")
+        else:
+            prepare()
+            getLogger().info(f"{label} {stage.about}: building {folder}")
+            inputs = Inputs(self.data, {kind: self.artifacts[kind] for kind in stage.parents}, self.loaded)
+            seed, device = self.config["seed"], str(self.config["device"])
+            artifact = self.store.build(
+                stage.kind, recipe, lambda partial: stage.build(inputs, partial), seed, device, stage.shared
+            )
+        self.finished.append(Finished(stage.kind, row, artifact, time.perf_counter() - started, reused))
+        return artifact
+
+

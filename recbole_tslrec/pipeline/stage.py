@@ -1,0 +1,70 @@
+"""A stage as data: its settings, its parents and the function that builds its artifact from them and from nothing else."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from recbole_tslrec.data.dataset import Data
+from recbole_tslrec.store.artifacts import Artifact
+from recbole_tslrec.store.contents import ContentHashes
+
+# in the paper's order
+KINDS = ("backbone", "item_embeddings", "groups", "targets", "sft", "knowledge", "recommender", "evaluation")
+
+
+class HasRecipe(Protocol):
+    """Settings of any kind."""
+
+    def recipe(self) -> dict[str, Any]:
+        """The keys that decide the result, and their values."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a stage may read beside its settings.
+
+    Attributes:
+        data: the dataset.
+        parents: the artifacts of its parents, by kind.
+        loaded: what stages of the run have loaded of artifacts, by the hash of the artifact.
+    """
+
+    data: Data
+    parents: Mapping[str, Artifact]
+    loaded: dict[str, Any] = field(default_factory=dict)
+
+    def load_once(self, artifact: Artifact, load: Callable[[], Any]) -> Any:
+        """What ``load`` gives of an artifact; called once in a run."""
+        if artifact.hash not in self.loaded:
+            self.loaded[artifact.hash] = load()
+        return self.loaded[artifact.hash]
+
+
+def _no_contents(data: Data, hashes: ContentHashes) -> dict[str, str]:
+    return {}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of a run.
+
+    Attributes:
+        kind: of its artifact, one of :data:`KINDS`.
+        about: what it does, for the line that says that it starts.
+        settings: what it reads of the configuration; :func:`build` has them from here.
+        parents: the kinds of the artifacts that it reads.
+        build: writes the artifact's files into a folder; what it returns goes into the manifest as ``report``.
+        contents: hashes of other files that it reads.
+        check: what would make it fail, found before any stage is built.
+        shared: whether all processes take part, and go on with what an interrupted attempt has left.
+    """
+
+    kind: str
+    about: str
+    settings: HasRecipe
+    parents: tuple[str, ...]
+    build: Callable[[Inputs, Path], Mapping[str, Any] | None]
+    contents: Callable[[Data, ContentHashes], Mapping[str, str]] = _no_contents
+    check: Callable[[Data], None] = field(default=lambda data: None)
+    shared: bool = False

@@ -1,0 +1,57 @@
+"""Stage 2, information augmentation (Section 4.2): knowledge embeddings and the training that fuses them."""
+
+from pathlib import Path
+from typing import Any
+
+from recbole_tslrec.augmentation.settings import HIDDEN_AND_CATEGORIES, KnowledgeFusionSettings
+from recbole_tslrec.augmentation.vectors import check_categories
+from recbole_tslrec.data.dataset import Data
+from recbole_tslrec.models.names import parse_model_name
+from recbole_tslrec.pipeline.knowledge_sources import KNOWLEDGE_SOURCES, SourceSettings
+from recbole_tslrec.pipeline.stage import Inputs, Stage
+from recbole_tslrec.pipeline.stage_0 import describe, recommender_settings, train
+from recbole_tslrec.settings.recommender import RecommenderSettings
+from recbole_tslrec.store.artifacts import Artifact
+
+
+def knowledge(config: Any) -> Stage:
+    """The vectors that are fused, from the source that ``knowledge_source`` names."""
+    name = SourceSettings.of(config).knowledge_source
+    return KNOWLEDGE_SOURCES[name].stage(config, name)
+
+
+def recommender(config: Any) -> Stage:
+    """Train the backbone anew with fused item embeddings."""
+    name = parse_model_name(config["model"])
+    settings = recommender_settings(config, str(name), name.family.settings)
+
+    def build(inputs: Inputs, folder: Path) -> dict[str, Any]:
+        return train(settings, inputs.data, folder, fused_table(settings, inputs))
+
+    return Stage("recommender", describe(settings), settings, (name.family.table,), build, Data.feature_contents)
+
+
+def fused_table(settings: RecommenderSettings, inputs: Inputs) -> Any:
+    """What a model fuses into the items of a dataset, loaded once for the training and the evaluation of a run.
+
+    Args:
+        settings: of the model's training.
+        inputs: with the artifact of its family's table.
+    """
+    family = parse_model_name(settings.model).family
+    load, table = family.load, inputs.parents[family.table]
+    assert load is not None
+    dataset, seed = inputs.data.dataset, settings.training.seed
+    return inputs.load_once(table, lambda: load(table, dataset, settings.fusion, seed))
+
+
+def check_given_table(config: Any, table: Artifact) -> None:
+    """Refuse given vectors that lack what is to be fused.
+
+    Raises:
+        VectorsError: they have no category distributions beside them.
+    """
+    settings = parse_model_name(config["model"]).family.settings
+    fusion = settings.of(config) if settings else None
+    if isinstance(fusion, KnowledgeFusionSettings) and fusion.knowledge_content == HIDDEN_AND_CATEGORIES:
+        check_categories(table.folder)

@@ -1,0 +1,1 @@
+"""Supervised fine-tuning of an LLM: one engine for many tasks."""

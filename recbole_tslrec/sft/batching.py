@@ -1,0 +1,108 @@
+"""Which users make a step, and how a step is cut into micro-batches that fit a budget of tokens.
+
+A step is always ``sft_batch_size`` users, whatever the budget and the number of processes: they only decide in which
+portions the step's gradient is summed up.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recbole_tslrec.llm.settings import PADDED
+
+_WINDOW = 8  # steps whose users are sorted by length together: enough to even out lengths, few enough to stay random
+
+
+class MicroBatch(NamedTuple):
+    """Users whose prompts go through the LLM together.
+
+    Attributes:
+        examples: their numbers, [B].
+        weights: of each user's error in the loss, [B]; over all micro-batches and processes they sum to 1. A user who
+            only fills up a process without users of its own weighs 0.
+    """
+
+    examples: NDArray[np.int64]
+    weights: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class TokenBudget:
+    """What a micro-batch may hold.
+
+    Attributes:
+        tokens: that the LLM computes in one pass; a single user may have more.
+        prefix: tokens of d_inst.
+        layout: of :data:`recbole_tslrec.llm.layout.LAYOUTS`.
+    """
+
+    tokens: int
+    prefix: int
+    layout: str
+
+    def cut(self, lengths: NDArray[np.int64]) -> list[int]:
+        """Where to cut segments, sorted by length, into micro-batches: the ends of the pieces."""
+        ends: list[int] = []
+        start = total = 0
+        for place, length in enumerate(lengths.tolist()):
+            count = place - start + 1
+            # the lengths rise, so the newest is what all are padded to
+            total = count * (self.prefix + length) if self.layout == PADDED else total + length
+            shared = 0 if self.layout == PADDED else self.prefix
+            if count > 1 and total + shared > self.tokens:
+                ends.append(place)
+                start, total = place, length + (self.prefix if self.layout == PADDED else 0)
+        return [*ends, len(lengths)] if len(lengths) else []
+
+
+def plan_steps(
+    lengths: NDArray[np.int64], users: NDArray[np.int64], batch_size: int, seed: int, epoch: int
+) -> list[NDArray[np.int64]]:
+    """The users of each step of an epoch.
+
+    The users are shuffled and cut into windows; in a window they are sorted by length, so that a step's users are of
+    about one length, and the steps of a window are shuffled.
+
+    Args:
+        lengths: tokens of every user's segment, [U].
+        users: those to train on.
+        batch_size: users a step; the last one may have fewer.
+        seed: and
+        epoch: decide the order.
+    """
+    random = np.random.default_rng([seed, epoch])
+    order = random.permutation(users)
+    steps: list[NDArray[np.int64]] = []
+    for start in range(0, len(order), _WINDOW * batch_size):
+        window = order[start : start + _WINDOW * batch_size]
+        window = window[np.argsort(lengths[window], kind="stable")]
+        cut = np.split(window, np.arange(batch_size, len(window), batch_size))
+        steps += [cut[place] for place in random.permutation(len(cut))]
+    return steps
+
+
+def split_step(
+    users: NDArray[np.int64], lengths: NDArray[np.int64], budget: TokenBudget, processes: int = 1, rank: int = 0
+) -> list[MicroBatch]:
+    """The micro-batches of one process; every process gets equally many.
+
+    Args:
+        users: of the step.
+        lengths: tokens of every user's segment, [U].
+        budget: what a micro-batch may hold.
+        processes: how many share the step.
+        rank: the process.
+    """
+    users = users[np.argsort(lengths[users], kind="stable")]
+    shares = [users[process::processes] for process in range(processes)]  # about equal in users and in tokens
+    count = max(len(budget.cut(lengths[share])) for share in shares)
+    share = shares[rank]
+    ends = budget.cut(lengths[share])
+    micro_batches = [
+        MicroBatch(share[start:end], np.full(end - start, 1 / len(users)))
+        for start, end in zip([0, *ends], ends, strict=False)
+    ]
+    filler = MicroBatch(users[:1], np.zeros(1))
+    return micro_batches + [filler] * (count - len(micro_batches))

@@ -1,0 +1,70 @@
+"""A task from its examples to a fine-tuned LLM on the disk."""
+
+import shutil
+from logging import getLogger
+from pathlib import Path
+from typing import Any
+
+from recbole.utils import init_seed
+
+from recbole_tslrec.compute import distributed
+from recbole_tslrec.llm.loading import load_llm_config
+from recbole_tslrec.sft.cost import plan_memory
+from recbole_tslrec.sft.estimate import estimate_epoch
+from recbole_tslrec.sft.network import PromptNetwork, build_network
+from recbole_tslrec.sft.resume import STEP_CHECKPOINTS, latest_step_checkpoint
+from recbole_tslrec.sft.settings import FineTuningSettings
+from recbole_tslrec.sft.task import Task
+from recbole_tslrec.sft.trainer import SFTTrainer
+
+
+def fine_tune(settings: FineTuningSettings, task: Task, folder: Path) -> dict[str, Any]:
+    """Train the network of a task and leave the best epoch in ``folder/checkpoint``.
+
+    What an interrupted call has left in the folder is gone on with, to the same weights bit by bit on a CPU.
+
+    Args:
+        settings: of the LLM and its training.
+        task: what is trained.
+        folder: an existing folder.
+
+    Returns:
+        For the manifest: the best validation result, the estimate of the cost, counts, and the report of the task.
+
+    Raises:
+        LLMError: the LLM cannot be loaded.
+        TrainingDiverged: the loss is not finite.
+        ResumeError: a step checkpoint in the folder was made with other settings or examples.
+    """
+    llm_config = load_llm_config(settings.llm)
+    prompt = task.prompt
+    longest = len(prompt.instruction) + len(prompt.response) + task.train.longest_prompt
+    plan = plan_memory(settings, llm_config, longest)
+    estimate = estimate_epoch(settings, llm_config, task, plan)
+    init_seed(settings.llm.seed, settings.reproducibility)
+    network = network_of(settings, task)
+    if plan.checkpoint_activations:
+        network.encoder.checkpoint_activations()
+    trainer = SFTTrainer(settings, task, network, folder, plan.tokens_per_batch)
+    interrupted = latest_step_checkpoint(folder)
+    if interrupted is not None:
+        trainer.resume_checkpoint(str(interrupted))
+    best_loss, best_result = trainer.fit(task.train, task.valid, show_progress=settings.llm.show_progress)
+    trainer.tensorboard.close()
+    if distributed.is_main():
+        shutil.rmtree(folder / STEP_CHECKPOINTS, ignore_errors=True)
+    getLogger().info(f"{task.name}: best validation loss {best_loss:.4f}")
+    return {
+        "valid": best_result,
+        "estimate": estimate,
+        "epochs": len(trainer.train_loss_dict),
+        "train_examples": len(task.train),
+        "valid_examples": len(task.valid),
+        **task.report(),
+    }
+
+
+def network_of(settings: FineTuningSettings, task: Task) -> PromptNetwork:
+    """The untrained network of a task; see :func:`recbole_tslrec.sft.network.build_network`."""
+    head, rows = task.objective.head, task.item_embeddings
+    return build_network(settings, task.prompt, head, rows, task.item_text, task.max_items, task.takes_vectors)

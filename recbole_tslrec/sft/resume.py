@@ -1,0 +1,169 @@
+"""Step checkpoints: an interrupted SFT goes on from the last one and ends with the weights of an undisturbed run."""
+
+import json
+import os
+import shutil
+import time
+from dataclasses import asdict, dataclass
+from logging import getLogger
+from pathlib import Path
+from typing import Any
+
+from accelerate.utils import DistributedType
+
+from recbole_tslrec.compute import distributed
+from recbole_tslrec.sft.checkpoint import load_trained_weights, save_trained_weights
+from recbole_tslrec.store.files import restore_folder, write_json
+
+STEP_CHECKPOINTS = "steps"
+_PROGRESS = "progress.json"
+_KEPT = 2
+_SECONDS_BETWEEN = 300.0  # half of what an interruption may cost, which leaves room for a slow disk
+
+
+class ResumeError(ValueError):
+    """A step checkpoint does not belong to this training."""
+
+
+@dataclass
+class Position:
+    """How far training is.
+
+    Attributes:
+        epoch: the epoch under way; -1 before the first.
+        step: steps of it that are done.
+        examples: examples of it that are done.
+        loss_sum: the sum of their losses.
+    """
+
+    epoch: int = -1
+    step: int = 0
+    examples: int = 0
+    loss_sum: float = 0.0
+
+    def advance(self, loss: float, examples: int) -> None:
+        """Count a step: its mean loss and its examples."""
+        self.step += 1
+        self.examples += examples
+        self.loss_sum += loss * examples
+
+
+def latest_step_checkpoint(folder: Path) -> Path | None:
+    """The newest step checkpoint below a trainer's ``checkpoint_dir``; ``None`` where there is none."""
+    found = _step_checkpoints(folder)
+    return found[-1] if found else None
+
+
+class StepCheckpoints:
+    """Writes and reads step checkpoints: accelerate's state (optimizer, schedule, random numbers), the trained weights
+    and where in the epoch training is. A checkpoint is renamed into place when whole; two are kept.
+
+    Args:
+        trainer: an ``SFTTrainer`` that is prepared.
+        data_fingerprint: of its training examples.
+    """
+
+    def __init__(self, trainer: Any, data_fingerprint: str) -> None:
+        self.trainer = trainer
+        self.folder = Path(trainer.checkpoint_dir)
+        self.every = trainer.settings.sft_save_steps
+        settings = {**trainer.task.recipe(), "training examples": data_fingerprint}
+        self.settings = json.loads(json.dumps(settings, default=str))  # as it will be read
+        self.saved_at, self.saved_step = time.monotonic(), trainer.steps_done
+        accelerator = trainer.accelerator
+        if accelerator.distributed_type not in (DistributedType.FSDP, DistributedType.DEEPSPEED):
+            # accelerate would write the frozen LLM each time; sharded models are its own business
+            accelerator.register_save_state_pre_hook(self._save_trained_only)
+            accelerator.register_load_state_pre_hook(self._load_trained_only)
+
+    def save_if_due(self) -> None:
+        """Save every ``sft_save_steps`` steps; without that number, when five minutes have passed."""
+        steps = self.trainer.steps_done
+        waited = time.monotonic() - self.saved_at
+        due = steps > self.saved_step and (steps % self.every == 0 if self.every else waited > _SECONDS_BETWEEN)
+        if self.every or distributed.process_count() == 1:
+            if due:
+                self.save()
+        elif distributed.from_main(due):
+            self.save()
+
+    def save(self) -> None:
+        """Write a checkpoint of the present state."""
+        target = self.folder / STEP_CHECKPOINTS / f"{self.trainer.steps_done:09d}"
+        partial = target.with_suffix(".partial")
+        if distributed.is_main():
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(parents=True)
+        distributed.wait_for_everyone()
+        self.trainer.accelerator.save_state(str(partial))
+        distributed.wait_for_everyone()
+        if distributed.is_main():
+            write_json(partial / _PROGRESS, self._progress())
+            shutil.rmtree(target, ignore_errors=True)
+            os.replace(partial, target)
+            for old in _step_checkpoints(self.folder)[:-_KEPT]:
+                shutil.rmtree(old)
+        distributed.wait_for_everyone()
+        self.saved_at, self.saved_step = time.monotonic(), self.trainer.steps_done
+
+    def load(self, checkpoint: Path) -> None:
+        """Put a checkpoint's state into the trainer.
+
+        Raises:
+            ResumeError: it was made with other settings or users, or is none.
+        """
+        try:
+            progress = json.loads((checkpoint / _PROGRESS).read_text(encoding="utf-8"))
+            settings = progress["settings"]
+        except (OSError, KeyError, ValueError) as error:
+            raise ResumeError(f"{checkpoint} is no whole step checkpoint ({error}); delete it to start anew") from error
+        names = sorted(settings.keys() | self.settings.keys())
+        differing = [name for name in names if settings.get(name) != self.settings.get(name)]
+        if differing:
+            changes = ", ".join(f"{name} {settings.get(name)} -> {self.settings.get(name)}" for name in differing)
+            raise ResumeError(
+                f"{checkpoint} was made with other settings: {changes}; give the former ones, or delete it to start "
+                "anew"
+            )
+        trainer = self.trainer
+        if distributed.is_main():
+            restore_folder(Path(trainer.saved_model_file))  # the best epoch's, if it was being replaced
+        trainer.accelerator.load_state(str(checkpoint))
+        trainer.position = Position(**progress["position"])
+        trainer.start_epoch = trainer.position.epoch
+        trainer.steps_done = self.saved_step = progress["steps_done"]
+        trainer.cur_step = progress["epochs_without_improvement"]
+        if progress["best_valid_score"] is not None:
+            trainer.best_valid_score = progress["best_valid_score"]
+            trainer.best_valid_result = progress["best_valid_result"]
+        trainer.train_loss_dict = {int(epoch): loss for epoch, loss in progress["train_loss"].items()}
+        if trainer.settings.sft_tokens_per_batch is None:
+            trainer.tokens_per_batch = progress["tokens_per_batch"]
+        getLogger().info(f"SFT goes on from {checkpoint}: epoch {trainer.position.epoch}, step {trainer.position.step}")
+
+    def _progress(self) -> dict[str, Any]:
+        trainer = self.trainer
+        validated = trainer.best_valid_result is not None
+        return {
+            "settings": self.settings,
+            "position": asdict(trainer.position),
+            "steps_done": trainer.steps_done,
+            "epochs_without_improvement": trainer.cur_step,
+            "best_valid_score": trainer.best_valid_score if validated else None,  # infinity is no JSON
+            "best_valid_result": trainer.best_valid_result,
+            "train_loss": trainer.train_loss_dict,
+            "tokens_per_batch": trainer.tokens_per_batch,
+        }
+
+    def _save_trained_only(self, models: list[Any], weights: list[Any], folder: str) -> None:
+        weights.clear()
+        if distributed.is_main():
+            save_trained_weights(self.trainer.model, Path(folder))
+
+    def _load_trained_only(self, models: list[Any], folder: str) -> None:
+        models.clear()
+        load_trained_weights(self.trainer.model, Path(folder))
+
+
+def _step_checkpoints(folder: Path) -> list[Path]:
+    return sorted(path for path in (folder / STEP_CHECKPOINTS).glob("*") if path.name.isdigit())

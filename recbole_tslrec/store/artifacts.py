@@ -1,0 +1,267 @@
+"""What a stage leaves behind: a folder with safetensors, JSON and a manifest, found again by what it was made from.
+
+A folder is written under another name and renamed when it is whole, so a reader never sees half of one. Nothing in it
+is ever unpickled. Rows of items or users are matched by their external tokens, never by position.
+"""
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock
+from safetensors.torch import load_file
+from torch import Tensor
+
+from recbole_tslrec.compute import distributed
+from recbole_tslrec.store.files import (
+    beside,
+    hash_file,
+    hash_text,
+    replace_folder,
+    restore_folder,
+    write_json,
+    write_tensors,
+)
+from recbole_tslrec.store.provenance import git_commit, peak_memory, versions
+from recbole_tslrec.version import __version__
+
+FORMAT_VERSION = 2  # of everything in an artifact's folder; one in another format is made anew
+MANIFEST = "manifest.json"
+ITEM_TOKENS = "item_tokens.json"
+TENSORS = "data.safetensors"
+
+
+class ArtifactError(RuntimeError):
+    """An artifact is missing, damaged, of another kind or version, or lacks items."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that an artifact depends on; equal recipes make equal artifacts.
+
+    Attributes:
+        settings: the configuration keys that the stage reads and that can change its result.
+        parents: content hash of every artifact that the stage reads, by its role.
+        contents: hash of every other file that the stage reads, by its role.
+        dataset: name, counts and fingerprint of the data.
+    """
+
+    settings: Mapping[str, Any]
+    parents: Mapping[str, str] = field(default_factory=dict)
+    contents: Mapping[str, str] = field(default_factory=dict)
+    dataset: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """The hash under which the artifact is stored."""
+        data = {"fingerprint": self.dataset.get("fingerprint")}
+        inputs = {"settings": self.settings, "parents": self.parents, "contents": self.contents, "data": data}
+        return _hash_json({**inputs, "format": FORMAT_VERSION})
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A verified artifact folder.
+
+    Attributes:
+        folder: where it lies.
+        manifest: what ``manifest.json`` says.
+    """
+
+    folder: Path
+    manifest: Mapping[str, Any]
+
+    @property
+    def hash(self) -> str:
+        """The hash of the contents: two artifacts with equal hashes are bit-equal, however they were made."""
+        return _hash_json(self.manifest["files"])
+
+    @property
+    def seconds(self) -> float:
+        """The wall-clock seconds that building it took."""
+        return float(self.manifest["seconds"])
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The tensors of ``data.safetensors``."""
+        return load_file(str(self.folder / TENSORS))
+
+    def json(self, name: str) -> Any:
+        """The contents of one of its JSON files."""
+        return json.loads((self.folder / name).read_text(encoding="utf-8"))
+
+    def item_tokens(self) -> list[str]:
+        """The external item tokens, one for each row of an item tensor."""
+        return [str(token) for token in self.json(ITEM_TOKENS)]
+
+
+def open_artifact(folder: str | Path, kind: str | None = None) -> Artifact:
+    """Read and verify an artifact folder.
+
+    Args:
+        folder: the folder.
+        kind: what it has to be, e.g. ``knowledge``; ``None`` takes any.
+
+    Raises:
+        ArtifactError: no such folder, no or unreadable manifest, another kind or format version, or a file that is
+            missing or differs from its hash.
+    """
+    folder = Path(folder)
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        files, found_kind, version = manifest["files"], manifest["kind"], manifest["format_version"]
+        digest = manifest.pop("hash")
+    except (FileNotFoundError, NotADirectoryError):
+        raise ArtifactError(f"{folder} is no artifact folder: it has no {MANIFEST}; check the path") from None
+    except (json.JSONDecodeError, KeyError, TypeError, UnicodeDecodeError):
+        raise ArtifactError(f"{folder / MANIFEST} is damaged; delete the folder or rebuild it with --rebuild") from None
+    if version != FORMAT_VERSION:
+        raise ArtifactError(
+            f"{folder} has artifact format {version} of recbole_tslrec "
+            f"{manifest.get('versions', {}).get('recbole_tslrec')}, this is {__version__} and reads {FORMAT_VERSION}; "
+            "rebuild it with --rebuild"
+        )
+    if kind is not None and found_kind != kind:
+        raise ArtifactError(f"{folder} holds [{found_kind}], not [{kind}]; give the folder of a [{kind}] artifact")
+    if digest != _hash_json(manifest):
+        raise ArtifactError(
+            f"{folder / MANIFEST} was edited; delete {folder} or rebuild it with --rebuild={found_kind}"
+        )
+    for name, digest in files.items():
+        path = folder / name
+        if not path.is_file() or hash_file(path) != digest:
+            state = "differs from its hash in the manifest" if path.is_file() else "is missing"
+            raise ArtifactError(f"{path} {state}; delete {folder} or rebuild it with --rebuild={found_kind}")
+    return Artifact(folder, manifest)
+
+
+class Store:
+    """The artifacts of one dataset, one folder each, named by kind and recipe."""
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = Path(root)
+
+    def folder(self, kind: str, recipe: Recipe) -> Path:
+        """Where an artifact of this kind and recipe lies or will lie."""
+        return self.root / f"{kind}-{recipe.key[:12]}"
+
+    def find(self, kind: str, recipe: Recipe) -> Artifact | None:
+        """The artifact of this kind and recipe, verified, or ``None`` where it was never finished."""
+        folder = self.folder(kind, recipe)
+        if beside(folder, "previous").exists():
+            with FileLock(beside(folder, "lock")):  # not while another process is between its two renames
+                restore_folder(folder)
+        return open_artifact(folder, kind) if folder.exists() else None
+
+    def build(
+        self,
+        kind: str,
+        recipe: Recipe,
+        write: Callable[[Path], Mapping[str, Any] | None],
+        seed: int = 0,
+        device: str = "cpu",
+        shared: bool = False,
+    ) -> Artifact:
+        """Make an artifact and put it into place when it is whole; a former one stays intact until then.
+
+        Args:
+            kind: what it is, e.g. ``knowledge``.
+            recipe: what it is made from.
+            write: writes the files into the folder that it is given; what it returns goes into the manifest as
+                ``report``. If it fails, that folder stays for a look.
+            seed: for the manifest.
+            device: for the manifest.
+            shared: whether ``write`` goes on with what an interrupted attempt has left in the folder, and all processes
+                take part in it; otherwise the main process writes anew and the others wait.
+        """
+        folder = self.folder(kind, recipe)
+        partial = beside(folder, "partial")
+        self.root.mkdir(parents=True, exist_ok=True)
+        existed = folder.exists()
+        with FileLock(beside(folder, "lock")) if distributed.is_main() else nullcontext():
+            if distributed.from_main(folder.exists() and not existed):
+                return open_artifact(folder, kind)  # somebody else made it while this process waited
+            if distributed.is_main():
+                if not shared:
+                    shutil.rmtree(partial, ignore_errors=True)
+                partial.mkdir(exist_ok=True)
+            distributed.wait_for_everyone()
+            started = time.perf_counter()
+            report = write(partial) if shared or distributed.is_main() else None
+            distributed.wait_for_everyone()
+            if distributed.is_main():
+                self._finish(folder, kind, recipe, started, {"seed": seed, "device": device, "report": report or {}})
+            distributed.wait_for_everyone()
+        return open_artifact(folder, kind)
+
+    def _finish(self, folder: Path, kind: str, recipe: Recipe, started: float, facts: Mapping[str, Any]) -> None:
+        """Write the manifest into the partial folder and put it into place."""
+        partial = beside(folder, "partial")
+        manifest = {
+            "kind": kind,
+            "format_version": FORMAT_VERSION,
+            "key": recipe.key,
+            "settings": dict(recipe.settings),
+            "parents": dict(recipe.parents),
+            "contents": dict(recipe.contents),
+            "dataset": dict(recipe.dataset),
+            "versions": versions(),
+            "git_commit": git_commit(),
+            "seconds": round(time.perf_counter() - started, 3),
+            "peak_memory_bytes": peak_memory(str(facts["device"])),
+            "processes": distributed.process_count(),
+            **facts,
+            "files": {
+                path.relative_to(partial).as_posix(): hash_file(path)
+                for path in sorted(partial.rglob("*"))
+                if path.is_file()
+            },
+        }
+        manifest = json.loads(json.dumps(manifest, default=str))  # as it will be read
+        write_json(partial / MANIFEST, {**manifest, "hash": _hash_json(manifest)})
+        replace_folder(partial, folder)
+
+
+def write_item_table(folder: Path, tokens: Sequence[str], tensors: Mapping[str, Tensor]) -> None:
+    """Write tensors whose rows stand for items, with the items' external tokens.
+
+    Args:
+        folder: the artifact's folder.
+        tokens: N external item tokens.
+        tensors: by name; those with N rows belong to the items.
+    """
+    write_json(folder / ITEM_TOKENS, list(tokens))
+    write_tensors(folder / TENSORS, tensors)
+
+
+def rows_of_tokens(table_tokens: Sequence[str], tokens: Sequence[str], source: str | Path) -> Tensor:
+    """For each token its row in a table.
+
+    Args:
+        table_tokens: the token of each row of the table.
+        tokens: the N tokens that are wanted.
+        source: where the table comes from, for the error.
+
+    Returns:
+        Row numbers, int64 [N].
+
+    Raises:
+        ArtifactError: tokens are missing: the table was made from another dataset or with other filters.
+    """
+    rows = {token: row for row, token in enumerate(table_tokens)}
+    missing = [token for token in tokens if token not in rows]
+    if missing:
+        raise ArtifactError(
+            f"{source} lacks {len(missing)} of the dataset's {len(tokens)} items, the first is {missing[0]!r}: it was "
+            "made from another dataset or with other filters; export it again from this dataset"
+        )
+    return torch.tensor([rows[token] for token in tokens], dtype=torch.int64)
+
+
+def _hash_json(value: Any) -> str:
+    return hash_text(json.dumps(value, sort_keys=True, default=str))

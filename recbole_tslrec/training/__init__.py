@@ -1,0 +1,1 @@
+"""Training of recommenders, and what all trainers of this package share."""

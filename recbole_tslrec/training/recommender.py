@@ -1,0 +1,152 @@
+"""Train and evaluate a RecBole sequential model: stage 0 (the backbone, "+Base") and the augmented training."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from recbole.data.dataloader import FullSortEvalDataLoader
+from recbole.trainer import Trainer
+from recbole.utils import init_seed
+from safetensors.torch import load_file
+from tqdm import tqdm
+
+from recbole_tslrec.compute.divergence import StepwiseNanCheck, log_under
+from recbole_tslrec.models.factory import model_class
+from recbole_tslrec.sequential.ranking import hits, target_ranks
+from recbole_tslrec.sequential.sparse_rows import SPARSE_FROM, AdamWithSparseRows, use_sparse_rows
+from recbole_tslrec.settings import derive
+from recbole_tslrec.store.files import write_tensors
+
+MODEL = "model.safetensors"
+
+
+class RecommenderTrainer(StepwiseNanCheck, Trainer):  # type: ignore[misc]  # RecBole is untyped
+    """RecBole's ``Trainer`` with safetensors checkpoints: the best weights, renamed into place when whole."""
+
+    def __init__(self, config: Any, model: torch.nn.Module) -> None:
+        super().__init__(config, model)
+        self.saved_model_file = os.path.join(self.checkpoint_dir, MODEL)
+        log_under(self, config["model"])
+
+    def _build_optimizer(self, **kwargs: Any) -> Any:
+        model, config = self.model, self.config
+        plain_adam = self.learner.lower() == "adam" and not (self.weight_decay or self.clip_grad_norm)
+        large = getattr(model, "samples_items", False) and model.n_items >= SPARSE_FROM
+        if not (large and plain_adam and config["single_spec"] and not self.enable_scaler):
+            return super()._build_optimizer(**kwargs)
+        self.logger.info(f"{model.n_items - 1} items, of which a step draws some: sparse gradients, SparseAdam")
+        sparse = use_sparse_rows([model.item_embedding])
+        dense = [parameter for parameter in model.parameters() if all(parameter is not row for row in sparse)]
+        return AdamWithSparseRows(dense, sparse, self.learning_rate)
+
+    def _valid_epoch(self, valid_data: Any, show_progress: bool = False) -> Any:
+        # RecBole compares the epochs without a better one with stopping_step right after this, and stops when they are
+        # more; train_loss_dict has an entry for each epoch that is done
+        may_stop = len(self.train_loss_dict) >= self.config["minimum_epochs"]
+        self.stopping_step = self.config["stopping_step"] if may_stop else self.epochs
+        return super()._valid_epoch(valid_data, show_progress=show_progress)
+
+    def _save_checkpoint(self, epoch: int, verbose: bool = True, **kwargs: Any) -> None:
+        write_tensors(Path(self.saved_model_file), self.model.state_dict())
+
+    def resume_checkpoint(self, resume_file: str) -> None:
+        """Load the weights of a checkpoint; training starts at epoch 0 with a fresh optimizer."""
+        load_weights(self.model, Path(resume_file))
+
+    def evaluate(
+        self,
+        eval_data: Any,
+        load_best_model: bool = True,
+        model_file: str | None = None,
+        show_progress: bool = False,
+    ) -> Any:
+        """RecBole's metrics; ``load_best_model`` and ``model_file`` read safetensors."""
+        if load_best_model:
+            load_weights(self.model, Path(model_file or self.saved_model_file))
+        if not eval_data or not self._needs_ranks_only(eval_data):
+            return super().evaluate(eval_data, load_best_model=False, show_progress=show_progress)
+        self.model.eval()
+        for interaction, _, _, target in tqdm(eval_data, desc="Evaluate", disable=not show_progress):
+            ranks = target_ranks(self.model, interaction.to(self.device), target.to(self.device))
+            self.eval_collector.data_struct.update_tensor("rec.topk", hits(ranks, max(self.config["topk"])))
+        return self.evaluator.evaluate(self.eval_collector.get_data_struct())
+
+    def _needs_ranks_only(self, eval_data: Any) -> bool:
+        """Whether RecBole's metrics can be had from the targets' ranks: full ranking, and nothing but top-k hits."""
+        needed = {part for metric in self.evaluator.metric_class.values() for part in metric.metric_need}
+        full = isinstance(eval_data, FullSortEvalDataLoader) and eval_data.is_sequential
+        return full and all(part == "rec.topk" or part.startswith("data.") for part in needed)
+
+
+def build_model(config: Any, train_data: Any, fused: Any = None) -> torch.nn.Module:
+    """A freshly initialised model, with the random streams set as ``run_recbole`` sets them before it builds one.
+
+    Args:
+        config: with the model's name.
+        train_data: RecBole's loader.
+        fused: what is fused into its item embeddings; ``None`` leaves it to the model, which reads a path.
+    """
+    init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
+    given = () if fused is None else (fused,)
+    model: torch.nn.Module = model_class(config["model"])(config, train_data._dataset, *given).to(config["device"])
+    return model
+
+
+def train_recommender(
+    config: Any, train_data: Any, valid_data: Any, folder: Path, fused: Any = None
+) -> dict[str, Any]:
+    """Train a model as RecBole does and leave the best epoch's weights in ``folder``.
+
+    Args:
+        config: with the model's name.
+        train_data: RecBole's loader.
+        valid_data: RecBole's loader; chooses the best epoch.
+        folder: an existing folder.
+        fused: what is fused into the item embeddings, as in :func:`build_model`.
+
+    Returns:
+        The best validation result, its history mode (RecBole's only one), and the number of epochs trained.
+
+    Raises:
+        TrainingDiverged: the loss is not finite.
+    """
+    train_data.generator.manual_seed(config["seed"])  # a loader that has served before would go on with its stream
+    model = build_model(config, train_data, fused)
+    trainer = RecommenderTrainer(derive(config, checkpoint_dir=str(folder)), model)
+    _, best_valid_result = trainer.fit(train_data, valid_data, show_progress=config["show_progress"])
+    trainer.tensorboard.close()
+    valid = dict(best_valid_result or {})
+    return {"valid": valid, "eval_history": "unmasked", "epochs": len(trainer.train_loss_dict)}
+
+
+def load_trainer(config: Any, train_data: Any, folder: Path, fused: Any = None) -> RecommenderTrainer:
+    """The trainer of the model in ``folder``, ready to evaluate it.
+
+    Args:
+        config: with the model's name.
+        train_data: RecBole's loader; some metrics count its items.
+        folder: where :func:`train_recommender` left the weights.
+        fused: what is fused into the item embeddings, as in :func:`build_model`.
+    """
+    model = build_model(config, train_data, fused)
+    trainer = RecommenderTrainer(derive(config, checkpoint_dir=str(folder)), model)
+    load_weights(trainer.model, folder / MODEL)
+    trainer.eval_collector.data_collect(train_data)
+    return trainer
+
+
+def evaluate_recommender(trainer: RecommenderTrainer, eval_data: Any) -> dict[str, float]:
+    """RecBole's metrics of a loaded model on ``eval_data``, history unmasked; none where the split left no rows."""
+    result = trainer.evaluate(eval_data, load_best_model=False, show_progress=trainer.config["show_progress"])
+    return {name: float(value) for name, value in (result or {}).items()}
+
+
+def load_weights(model: torch.nn.Module, path: Path) -> None:
+    """Put the weights of a safetensors file into a model."""
+    model.load_state_dict(load_file(str(path)))
+
+
+def item_embeddings(folder: Path, table: str, items: int) -> torch.Tensor:
+    """The stage-0 item embeddings of a trained backbone: the first N rows of ``table`` behind the pad's, [N, d]."""
+    return load_file(str(folder / MODEL))[f"{table}.weight"][1 : items + 1]

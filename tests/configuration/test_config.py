@@ -1,0 +1,357 @@
+"""The configuration: layers, the command line, the check of keys, and what counts as one training."""
+
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import recbole.config
+import yaml
+
+from recbole_tslrec.configuration.config import (
+    Config,
+    ConfigError,
+    backbone_config,
+    check_keys,
+    derive,
+    fine_tuning_settings,
+    training_settings,
+)
+from recbole_tslrec.configuration.properties import properties_folder
+
+PROPERTIES = properties_folder()
+YAML_FILES = sorted(str(path.relative_to(PROPERTIES)) for path in PROPERTIES.rglob("*.yaml"))
+DOCUMENTED = ("overall.yaml", "llm/scratch.yaml")
+UNIFORM = {"distribution": "uniform", "sample_num": 1, "alpha": 1.0, "dynamic": False, "candidate_num": 0}
+
+
+def configure(*argv: str, model: str = "SASRec", files: tuple[str, ...] = (), **settings: Any) -> Config:
+    return Config(model, "toy", files, settings, argv)
+
+
+def yaml_file(text: str) -> str:
+    Path("given.yaml").write_text(text)
+    return "given.yaml"
+
+
+def backbone_settings(model: str, **settings: Any) -> dict[str, Any]:
+    return training_settings(backbone_config(configure(model=model, **settings)))
+
+
+# layers
+
+
+def test_recbole_default_is_the_lowest_layer() -> None:
+    assert configure()["epochs"] == 300  # recbole/properties/overall.yaml; ours say nothing
+
+
+def test_default_of_the_recbole_model_holds() -> None:
+    assert configure(model="TSLRecCaser")["nv"] == 4  # recbole/properties/model/Caser.yaml
+
+
+def test_properties_are_over_recbole_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["x"])
+    stock = recbole.config.Config("SASRec", "toy", config_dict={"train_neg_sample_args": None})
+    assert (stock["topk"], configure()["topk"]) == ([10], [5, 10])
+
+
+def test_config_file_is_over_properties() -> None:
+    assert configure(files=(yaml_file("topk: [1]"),))["topk"] == [1]
+
+
+def test_config_dict_is_over_config_file() -> None:
+    assert configure(files=(yaml_file("topk: [1]"),), topk=[2])["topk"] == [2]
+
+
+def test_argv_is_over_config_dict() -> None:
+    assert configure("--topk=[3]", files=(yaml_file("topk: [1]"),), topk=[2])["topk"] == [3]
+
+
+def test_later_config_file_is_over_the_earlier() -> None:
+    Path("first.yaml").write_text("topk: [1]")
+    Path("second.yaml").write_text("topk: [2]")
+    assert configure(files=("first.yaml", "second.yaml"))["topk"] == [2]
+
+
+def test_config_file_may_hold_nothing_but_comments() -> None:
+    assert configure(files=(yaml_file("# epochs: 3\n"),))["epochs"] == 300
+
+
+# the command line
+
+
+def test_sys_argv_is_never_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["x", "--epochs=7", "no_key"])
+    assert configure()["epochs"] == 300
+
+
+def test_value_may_hold_an_equals_sign() -> None:
+    assert configure("--prompt_response=a=b = c")["prompt_response"] == "a=b = c"
+
+
+@pytest.mark.parametrize("argument", ["epochs=3", "--epochs", "-epochs=3", "3", "--"])
+def test_argument_of_another_form_is_refused(argument: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(f"[{argument}] is not of the form --key=value")):
+        configure(argument)
+
+
+def test_key_given_twice_with_different_values_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"--epochs is given twice, as \[3\] and \[4\]"):
+        configure("--epochs=3", "--seed=1", "--epochs=4")
+
+
+def test_key_given_twice_with_the_same_value_is_taken() -> None:
+    assert configure("--epochs=3", "--epochs=3")["epochs"] == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1e-4", 0.0001),
+        ("true", True),
+        ("False", False),
+        ("None", None),
+        ("[1, 20]", [1, 20]),
+        ("{'a': 1}", {"a": 1}),
+        ("'7'", "7"),
+        ("[3,inf)", "[3,inf)"),
+        ("a word", "a word"),
+        ("", ""),
+        ("{[1]: 2}", "{[1]: 2}"),  # a list is no key of a dict, so this is no literal
+    ],
+)
+def test_values_are_python_literals_or_text(text: str, value: object) -> None:
+    read = configure(f"--prompt_response={text}")["prompt_response"]
+    assert (type(read), read) == (type(value), value)
+
+
+def test_argument_is_not_evaluated() -> None:
+    code = '__import__("os").getpid()'
+    assert configure(f"--prompt_response={code}")["prompt_response"] == code
+
+
+def test_text_in_config_dict_is_not_evaluated() -> None:
+    code = '__import__("pathlib").Path("touched").touch() or 3'
+    assert configure(prompt_response=code)["prompt_response"] == code
+    assert not Path("touched").exists()
+
+
+# the check of keys, files and models
+
+
+@pytest.mark.parametrize(("wrong", "near"), [("sft_epoch", "sft_epochs"), ("learning_rat", "learning_rate")])
+@pytest.mark.parametrize("source", ["argv", "dict", "yaml"])
+def test_unknown_key_is_refused_with_the_nearest(source: str, wrong: str, near: str) -> None:
+    argv = (f"--{wrong}=1",) if source == "argv" else ()
+    settings = {wrong: 1} if source == "dict" else {}
+    files = (yaml_file(f"{wrong}: 1"),) if source == "yaml" else ()
+    message = f"unknown configuration key [{wrong}]; did you mean {near}?"
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        configure(*argv, files=files, **settings)
+
+
+def test_unknown_key_like_no_other_points_to_the_list_of_keys() -> None:
+    with pytest.raises(ConfigError, match=r"\[qqqqqqqq\]; see properties/overall.yaml"):
+        configure("--qqqqqqqq=1")
+
+
+@pytest.mark.parametrize("key", ["n_heads", "nv", "benchmark_filename", "user_inter_num_interval", "checkpoint_dir"])
+def test_keys_of_recbole_and_its_models_are_known(key: str) -> None:
+    check_keys({key: 1})
+
+
+@pytest.mark.parametrize("key", ["contrast", "tau", "sim"])
+def test_keys_that_recbole_reads_but_lists_nowhere_are_known(key: str) -> None:
+    check_keys({key: 1})  # recbole/model/sequential_recommender/fearec.py
+
+
+def test_the_preset_for_words_differs_from_the_paper_where_it_says_so() -> None:
+    files = ("properties/protocol.yaml", "properties/presets/words.yaml")
+    config = configure("--prompt_item_text=title,categories", model="TSLRecSASRec", files=files)
+    assert (config["prompt_instruction"], config["prompt_response"]) == ("[CLS]", "[SEP]")
+    assert config["prompt_item_vector"] is False
+    assert config["learning_rate"] == 3e-3
+
+
+def test_missing_config_file_is_refused_with_its_name_and_the_presets() -> None:
+    with pytest.raises(ConfigError, match=r"\[nowhere.yaml\] does not exist; presets are in .*presets"):
+        configure(files=("nowhere.yaml",))
+
+
+@pytest.mark.parametrize("text", ["topk: [1\n", "- topk\n"], ids=["broken", "list"])
+def test_config_file_that_holds_no_keys_is_refused_by_name(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"given\.yaml"):
+        configure(files=(yaml_file(text),))
+
+
+def test_preset_is_found_from_any_working_directory() -> None:
+    assert not Path("properties").exists()
+    assert configure(files=("properties/presets/quick.yaml",))["MAX_ITEM_LIST_LENGTH"] == 10
+
+
+@pytest.mark.parametrize(("wrong", "near"), [("TSLRecSASRek", "TSLRecSASRec"), ("SASRek", "SASRec")])
+def test_unknown_model_is_refused_with_the_nearest(wrong: str, near: str) -> None:
+    with pytest.raises(ValueError, match=rf"model \[{wrong}\] does not exist; did you mean {near}\b"):
+        configure(model=wrong)
+
+
+# negative sampling
+
+
+def test_cross_entropy_samples_no_negatives() -> None:
+    assert configure(model="TSLRecSASRec")["train_neg_sample_args"]["distribution"] == "none"
+
+
+@pytest.mark.parametrize("model", ["SASRec", "TSLRecSASRec"])
+def test_bpr_gets_recbole_negative_sampling(model: str) -> None:
+    assert configure("--loss_type=BPR", model=model)["train_neg_sample_args"] == UNIFORM
+
+
+def test_bpr_keeps_the_negative_sampling_that_is_given() -> None:
+    config = configure("--loss_type=BPR", "--train_neg_sample_args={'distribution': 'popularity', 'sample_num': 2}")
+    assert config["train_neg_sample_args"] == {**UNIFORM, "distribution": "popularity", "sample_num": 2}
+
+
+@pytest.mark.parametrize("model", ["FPMC", "TransRec", "DIN", "DIEN"])
+def test_recbole_model_that_needs_negatives_keeps_them(model: str) -> None:
+    assert configure(model=model)["train_neg_sample_args"] == UNIFORM
+
+
+# the configuration of the backbone
+
+
+def test_backbone_config_names_the_backbone() -> None:
+    assert backbone_config(configure(model="TSLRecGRU4Rec"))["model"] == "GRU4Rec"
+
+
+def test_backbone_keys_override_its_epochs_and_learning_rate() -> None:
+    config = configure("--epochs=9", "--backbone_epochs=3", "--backbone_learning_rate=0.5", model="TSLRecSASRec")
+    backbone = backbone_config(config)
+    assert (backbone["epochs"], backbone["learning_rate"]) == (3, 0.5)
+
+
+def test_backbone_without_keys_of_its_own_trains_like_the_model() -> None:
+    backbone = backbone_config(configure("--epochs=9", "--learning_rate=0.25", model="TSLRecSASRec"))
+    assert (backbone["epochs"], backbone["learning_rate"]) == (9, 0.25)
+
+
+def test_derive_changes_the_copy_only() -> None:
+    config = configure()
+    derived = derive(config, epochs=1, device="elsewhere")
+    assert (derived["epochs"], derived["device"], derived["seed"]) == (1, "elsewhere", 2020)
+    assert (config["epochs"], str(config["device"])) == (300, str(configure()["device"]))
+
+
+def test_setting_a_key_of_the_copy_leaves_the_original_alone() -> None:
+    config = configure()
+    derive(config)["epochs"] = 1
+    assert config["epochs"] == 300
+
+
+@pytest.mark.parametrize("model", ["CISASRec", "P2RecSASRec", "SASRec"])
+def test_all_families_share_the_training_of_a_backbone(model: str) -> None:
+    assert backbone_settings(model) == backbone_settings("TSLRecSASRec")
+
+
+@pytest.mark.parametrize("option", ["target_view", "sft_loss"])
+def test_an_option_is_named_in_a_recipe_only_where_it_is_not_the_papers(option: str) -> None:
+    """So that an artifact that was made before there were any is found again."""
+    ours = {"target_view": "rest", "sft_loss": "kl"}[option]
+    paper = fine_tuning_settings(configure(model="TSLRecSASRec"))
+    assert option not in paper
+    assert fine_tuning_settings(configure(f"--{option}={ours}", model="TSLRecSASRec")) == {**paper, option: ours}
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("--target_view=others", r"target_view \[others\] is not one of own, rest"),
+        ("--sft_loss=ce", r"sft_loss \[ce\] is not one of mse, kl"),
+        ("--group_count=many", r"group_count must be a number such as 32, not \[many\]"),
+    ],
+)
+def test_an_option_that_does_not_exist_is_refused(argument: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        configure(argument)
+
+
+def test_a_list_of_group_counts_comes_through_the_command_line() -> None:
+    assert configure("--group_count=[32,128,512]")["group_count"] == [32, 128, 512]
+
+
+def test_backbones_differ_in_training() -> None:
+    assert backbone_settings("TSLRecGRU4Rec") != backbone_settings("TSLRecSASRec")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"show_progress": True}, {"gpu_id": "3"}, {"artifacts_dir": "elsewhere"}, {"sft_epochs": 99}, {"topk": [1]}],
+    ids=lambda change: next(iter(change)),
+)
+def test_training_settings_do_not_depend_on(change: dict[str, Any]) -> None:
+    config = configure(show_progress=False)
+    assert config[next(iter(change))] != next(iter(change.values()))
+    assert training_settings(derive(config, **change)) == training_settings(config)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"learning_rate": 0.5},
+        {"seed": 1},
+        {"MAX_ITEM_LIST_LENGTH": 7},
+        {"epochs": 2},
+        {"minimum_epochs": 2},
+        {"n_layers": 1},
+        {"valid_metric": "NDCG@5"},
+        {"train_neg_sample_args": UNIFORM},
+        {"eval_args": {"split": {"LS": "test_only"}}},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_training_settings_depend_on(change: dict[str, Any]) -> None:
+    config = configure()
+    assert training_settings(derive(config, **change)) != training_settings(config)
+
+
+# properties/
+
+
+@pytest.mark.parametrize("file", YAML_FILES)
+def test_every_yaml_loads_and_has_known_keys_only(file: str) -> None:
+    config = configure(model="TSLRecSASRec", files=(f"properties/{file}",))
+    given = yaml.safe_load((PROPERTIES / file).read_text(encoding="utf-8"))
+    assert given
+    assert set(given) <= set(config.final_config_dict)
+
+
+@pytest.mark.parametrize("file", DOCUMENTED)
+def test_every_key_has_a_comment_with_its_type_and_meaning(file: str) -> None:
+    types = {"str": str, "int": int, "float": (int, float), "bool": bool, "list": list, "dict": dict}
+    text = (PROPERTIES / file).read_text(encoding="utf-8")
+    for key, default in yaml.safe_load(text).items():
+        line = next(line for line in text.splitlines() if line.startswith(f"{key}:"))
+        comment = re.search(r"# \((\w+(?: or \w+)*)\) \w", line)
+        assert comment, line
+        documented = [types[name] for name in comment[1].split(" or ")]
+        assert default is None or any(isinstance(default, kind) for kind in documented), line
+
+
+def test_paper_preset_holds_the_printed_settings() -> None:
+    config = configure(model="TSLRecSASRec", files=("properties/presets/paper.yaml",))
+    assert (config["hidden_size"], config["embedding_size"]) == (256, 256)
+    assert config["train_batch_size"] == 1024
+    assert isinstance(config["learning_rate"], float)
+    assert config["learning_rate"] == 0.0001
+    assert config["stopping_step"] == 10
+    assert config["valid_metric"] == "NDCG@10"
+
+
+def test_quick_preset_has_a_learning_rate_that_is_a_number() -> None:
+    assert configure(files=("properties/presets/quick.yaml",))["sft_learning_rate"] == 0.001
+
+
+def test_text_where_a_number_belongs_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"epochs must be a number such as 300, not \[x\]"):
+        Config("SASRec", "ml-100k", argv=["--epochs=x"])

@@ -1,0 +1,57 @@
+"""What a file says of items, for those that have interactions and no others."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from recbole_tslrec.data.item_information import read_items
+from recbole_tslrec.data.sources import SourceError
+
+
+def write(tmp_path: Path, text: str, encoding: str = "utf-8") -> Path:
+    (tmp_path / "items").write_text(text, encoding=encoding)
+    return tmp_path / "items"
+
+
+def test_movies(tmp_path: Path) -> None:
+    text = "1::Misérables, Les (1995)::Drama|Children's Film\n2::Casino (1995)::Drama\n"
+    found = read_items(write(tmp_path, text, "latin-1"), ["2", "1"]).to_dict("records")
+    assert found == [
+        {"item_id:token": "2", "title:token_seq": "Casino (1995)", "categories:token_seq": "Drama"},
+        {
+            "item_id:token": "1",
+            "title:token_seq": "Misérables, Les (1995)",
+            "categories:token_seq": "Drama Children's_Film",
+        },
+    ]
+
+
+def test_amazons_metadata_are_python_literals_or_json(tmp_path: Path) -> None:
+    of_2014 = {
+        "asin": "a",
+        "title": 'A "red"  shatter &amp; glue\tset',
+        "brand": "O'Pi",
+        "categories": [["Beauty", "Nail Polish"], ["Beauty"]],
+    }
+    of_2018 = {"asin": "b", "title": "B", "category": ["Beauty", "Hair Care"]}
+    found = read_items(write(tmp_path, f"{of_2014!r}\n{json.dumps(of_2018)}\n"), ["a", "b", "c"])
+    assert found["title:token_seq"].tolist() == ["A 'red' shatter & glue set", "B", ""]
+    assert found["brand:token"].tolist() == ["O'Pi", "", ""]
+    assert found["categories:token_seq"].tolist() == ["Beauty Nail_Polish", "Beauty Hair_Care", ""]
+
+
+def test_attributes_of_s3rec(tmp_path: Path) -> None:
+    found = read_items(write(tmp_path, json.dumps({"1": [7, 3], "2": [3], "9": [1]})), ["1", "2"])
+    assert found.to_dict("list") == {"item_id:token": ["1", "2"], "categories:token_seq": ["7 3", "3"]}
+
+
+def test_a_file_of_other_items_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="knows none of the 1 items, such as b1"):
+        read_items(write(tmp_path, json.dumps({"1": [7]})), ["b1"])
+
+
+@pytest.mark.parametrize("text", ["a title\n", "{not json\n"])
+def test_an_unknown_file_is_refused(tmp_path: Path, text: str) -> None:
+    with pytest.raises(SourceError, match="neither"):
+        read_items(write(tmp_path, text), ["1"])

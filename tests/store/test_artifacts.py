@@ -1,0 +1,287 @@
+"""The store: found by what it was made from, whole or not at all, damage named, rows matched by tokens."""
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from recbole_tslrec.store.artifacts import (
+    FORMAT_VERSION,
+    Artifact,
+    ArtifactError,
+    Recipe,
+    Store,
+    open_artifact,
+    rows_of_tokens,
+    write_item_table,
+)
+from recbole_tslrec.store.files import write_json
+from recbole_tslrec.pipeline import run_stages
+
+RECIPE = Recipe({"epochs": 3}, {"groups": "abc"}, {"name": "toy", "fingerprint": "f1"})
+ROWS = torch.arange(6.0).reshape(3, 2)
+
+
+def table(rows: torch.Tensor = ROWS) -> Callable[[Path], None]:
+    return lambda folder: write_item_table(folder, ["a", "b", "c"], {"knowledge": rows})
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "artifacts" / "toy")
+
+
+@pytest.fixture
+def built(store: Store) -> Artifact:
+    return store.build("knowledge", RECIPE, table(), seed=7, device="cpu")
+
+
+def edit_manifest(folder: Path, **changes: Any) -> None:
+    path = folder / "manifest.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+# build, find, open
+
+
+def test_what_is_built_is_found_with_its_contents(store: Store, built: Artifact) -> None:
+    found = store.find("knowledge", Recipe({"epochs": 3}, {"groups": "abc"}, {"name": "toy", "fingerprint": "f1"}))
+    assert found is not None
+    assert found.folder == built.folder
+    assert found.item_tokens() == ["a", "b", "c"]
+    assert torch.equal(found.tensors()["knowledge"], ROWS)
+
+
+def test_what_was_never_built_is_not_found(store: Store, built: Artifact) -> None:
+    assert store.find("groups", RECIPE) is None
+
+
+def test_opened_by_its_folder_it_is_the_same_artifact(built: Artifact) -> None:
+    opened = open_artifact(str(built.folder), "knowledge")
+    assert (opened.hash, opened.manifest) == (built.hash, built.manifest)
+
+
+def test_building_again_replaces_the_contents(store: Store, built: Artifact) -> None:
+    store.build("knowledge", RECIPE, table(ROWS + 1))
+    found = store.find("knowledge", RECIPE)
+    assert found is not None
+    assert torch.equal(found.tensors()["knowledge"], ROWS + 1)
+
+
+def test_building_leaves_one_folder_and_its_lock(store: Store, built: Artifact) -> None:
+    store.build("knowledge", RECIPE, table())
+    assert {path.name for path in store.root.iterdir()} == {built.folder.name, f"{built.folder.name}.lock"}
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        Recipe({"epochs": 4}, {"groups": "abc"}, {"fingerprint": "f1"}),
+        Recipe({"epochs": 3, "seed": 1}, {"groups": "abc"}, {"fingerprint": "f1"}),
+        Recipe({"epochs": 3}, {"groups": "abd"}, {"fingerprint": "f1"}),
+        Recipe({"epochs": 3}, {}, {"fingerprint": "f1"}),
+        Recipe({"epochs": 3}, {"groups": "abc"}, {"fingerprint": "f2"}),
+    ],
+    ids=["setting", "new setting", "parent", "no parent", "fingerprint"],
+)
+def test_another_recipe_has_another_folder(store: Store, other: Recipe) -> None:
+    assert store.folder("knowledge", other) != store.folder("knowledge", RECIPE)
+
+
+def test_order_of_settings_does_not_change_the_folder(store: Store) -> None:
+    one, two = Recipe({"a": 1, "b": 2}), Recipe({"b": 2, "a": 1})
+    assert store.folder("sft", one) == store.folder("sft", two)
+
+
+def test_hash_is_of_the_contents_not_of_the_recipe(store: Store, built: Artifact) -> None:
+    same = store.build("knowledge", Recipe({"epochs": 4}), table(), seed=8)
+    other = store.build("knowledge", Recipe({"epochs": 5}), table(ROWS + 1), seed=7)
+    assert same.folder != built.folder
+    assert same.hash == built.hash
+    assert other.hash != built.hash
+
+
+# the manifest
+
+
+def test_manifest_says_what_when_with_what_and_how(built: Artifact) -> None:
+    manifest = json.loads((built.folder / "manifest.json").read_text())
+    assert manifest["kind"] == "knowledge"
+    assert manifest["format_version"] == FORMAT_VERSION
+    assert manifest["settings"] == {"epochs": 3}
+    assert manifest["parents"] == {"groups": "abc"}
+    assert manifest["dataset"] == {"name": "toy", "fingerprint": "f1"}
+    assert (manifest["seed"], manifest["device"]) == (7, "cpu")
+    assert {"python", "recbole_tslrec", "recbole", "torch", "numpy"} <= set(manifest["versions"])
+    assert manifest["git_commit"] is None or re.fullmatch("[0-9a-f]{40}", manifest["git_commit"])
+    assert manifest["seconds"] >= 0
+    assert manifest["peak_memory_bytes"] > 1 << 20
+
+
+def test_what_writing_reports_stands_in_the_manifest_and_decides_no_hash(store: Store, built: Artifact) -> None:
+    def write(folder: Path) -> dict[str, float]:
+        table()(folder)
+        return {"loss": 0.5}
+
+    reported = store.build("knowledge", RECIPE, write)
+    assert built.manifest["report"] == {}
+    assert reported.manifest["report"] == {"loss": 0.5}
+    assert reported.hash == built.hash
+
+
+def test_manifest_lists_every_file_with_its_sha256(built: Artifact) -> None:
+    names = {"item_tokens.json", "data.safetensors"}
+    assert {path.name for path in built.folder.iterdir()} == names | {"manifest.json"}
+    expected = {name: hashlib.sha256((built.folder / name).read_bytes()).hexdigest() for name in names}
+    assert built.manifest["files"] == expected
+
+
+# damage
+
+
+def cut_short(folder: Path) -> None:
+    path = folder / "data.safetensors"
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def edit_a_file(folder: Path) -> None:
+    path = folder / "item_tokens.json"
+    path.write_text(path.read_text().replace("a", "x"))
+
+
+DAMAGES: Mapping[str, tuple[Callable[[Path], None], str]] = {
+    "cut short": (cut_short, r"data\.safetensors differs from its hash"),
+    "edited": (edit_a_file, r"item_tokens\.json differs from its hash"),
+    "removed": (lambda folder: (folder / "data.safetensors").unlink(), r"data\.safetensors is missing"),
+    "edited manifest": (lambda folder: edit_manifest(folder, settings={"epochs": 9}), r"manifest\.json was edited"),
+    "cut manifest": (lambda folder: (folder / "manifest.json").write_text('{"kind":'), r"manifest\.json is damaged"),
+    "foreign manifest": (lambda folder: (folder / "manifest.json").write_text("[1]"), r"manifest\.json is damaged"),
+    "missing manifest": (lambda folder: (folder / "manifest.json").unlink(), r"has no manifest\.json"),
+    "another format": (lambda folder: edit_manifest(folder, format_version=99), "has artifact format 99"),
+}
+
+
+@pytest.mark.parametrize(("damage", "message"), DAMAGES.values(), ids=list(DAMAGES))
+def test_damage_is_one_error_that_names_the_place(
+    store: Store, built: Artifact, damage: Callable[[Path], None], message: str
+) -> None:
+    damage(built.folder)
+    with pytest.raises(ArtifactError, match=message) as opened:
+        open_artifact(built.folder)
+    assert str(built.folder) in str(opened.value)
+    assert "\n" not in str(opened.value)
+    with pytest.raises(ArtifactError, match=message):
+        store.find("knowledge", RECIPE)
+
+
+def test_another_kind_is_refused(built: Artifact) -> None:
+    with pytest.raises(ArtifactError, match=rf"{re.escape(str(built.folder))} holds \[knowledge\], not \[groups\]"):
+        open_artifact(built.folder, "groups")
+
+
+def test_folder_that_is_not_there_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match=r"nowhere is no artifact folder"):
+        open_artifact(tmp_path / "nowhere")
+
+
+def test_a_file_in_place_of_the_folder_is_refused_by_name(built: Artifact) -> None:
+    with pytest.raises(ArtifactError, match=r"data\.safetensors is no artifact folder"):
+        open_artifact(built.folder / "data.safetensors")
+
+
+def test_damaged_artifact_can_be_built_anew(store: Store, built: Artifact) -> None:
+    cut_short(built.folder)
+    store.build("knowledge", RECIPE, table())
+    assert open_artifact(built.folder).hash == built.hash
+
+
+# interruptions
+
+
+@pytest.mark.parametrize("failure", [ValueError, KeyboardInterrupt])
+def test_failed_rebuild_leaves_the_former_artifact(store: Store, built: Artifact, failure: type[BaseException]) -> None:
+    def write(folder: Path) -> None:
+        table(ROWS + 1)(folder)
+        raise failure
+
+    with pytest.raises(failure):
+        store.build("knowledge", RECIPE, write)
+    found = store.find("knowledge", RECIPE)
+    assert found is not None
+    assert torch.equal(found.tensors()["knowledge"], ROWS)
+
+
+def test_failed_first_build_is_not_found_and_can_be_repeated(store: Store) -> None:
+    def write(folder: Path) -> None:
+        write_json(folder / "half.json", 1)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        store.build("knowledge", RECIPE, write)
+    assert store.find("knowledge", RECIPE) is None
+    artifact = store.build("knowledge", RECIPE, table())
+    assert set(artifact.manifest["files"]) == {"item_tokens.json", "data.safetensors"}
+
+
+@pytest.mark.parametrize(("shared", "left"), [(True, ["half.json"]), (False, [])])
+def test_only_a_shared_build_goes_on_with_what_an_interrupted_one_left(
+    store: Store, shared: bool, left: list[str]
+) -> None:
+    found = []
+
+    def write(folder: Path) -> None:
+        found.append([path.name for path in folder.iterdir()])
+        write_json(folder / "half.json", 1)
+        if len(found) == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        store.build("sft", RECIPE, write, shared=shared)
+    store.build("sft", RECIPE, write, shared=shared)
+    assert found == [[], left]
+
+
+def test_replace_that_stopped_between_its_renames_is_recovered(store: Store, built: Artifact) -> None:
+    built.folder.rename(f"{built.folder}.previous")
+    found = store.find("knowledge", RECIPE)
+    assert found is not None
+    assert (found.folder, found.hash) == (built.folder, built.hash)
+
+
+def test_replace_that_stopped_after_its_renames_keeps_the_new_artifact(store: Store, built: Artifact) -> None:
+    former = Path(f"{built.folder}.previous")
+    former.mkdir()
+    (former / "manifest.json").write_text("{}")
+    found = store.find("knowledge", RECIPE)
+    assert found is not None
+    assert found.hash == built.hash
+
+
+# rows by tokens
+
+
+def test_rows_are_matched_by_token() -> None:
+    assert rows_of_tokens(["a", "b", "c"], ["c", "a"], "table").tolist() == [2, 0]
+
+
+def test_missing_tokens_are_counted_and_the_first_is_named() -> None:
+    with pytest.raises(ArtifactError, match=r"table lacks 2 of the dataset's 3 items, the first is 'x'"):
+        rows_of_tokens(["a", "b"], ["x", "a", "y"], "table")
+
+
+# a whole build
+
+
+def test_whole_build_leaves_nothing_to_unpickle(make_config: Callable[..., Any]) -> None:
+    interactions = [(f"u{user}", f"i{(user + step) % 12}", float(step)) for user in range(12) for step in range(5)]
+    run = run_stages(make_config("TSLRecSASRec", interactions))
+    folders = {name: artifact.folder for name, artifact in run.artifacts.items()}
+    assert {"backbone", "sft", "knowledge", "recommender", "evaluation/TSLRec"} <= set(folders)
+    for folder in folders.values():
+        suffixes = {path.suffix for path in folder.rglob("*") if path.is_file()}
+        assert suffixes <= {".safetensors", ".json", ".parquet"}, folder

@@ -1,0 +1,27 @@
+"""Files are whole or not there."""
+
+import errno
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from recbole_tslrec.store.files import write_tensors
+
+ROWS = torch.arange(6.0).reshape(3, 2)
+
+
+def test_full_disk_is_one_error_and_keeps_the_existing_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_space(tensors: object, filename: str, metadata: object) -> None:
+        Path(filename).write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    path = tmp_path / "disk" / "model.safetensors"
+    path.parent.mkdir()
+    write_tensors(path, {"rows": ROWS})
+    monkeypatch.setattr("recbole_tslrec.store.files.save_file", no_space)
+    with pytest.raises(OSError, match=r"model\.safetensors could not be written .*No space left"):
+        write_tensors(path, {"rows": ROWS + 1})
+    assert torch.equal(load_file(path)["rows"], ROWS)
+    assert [file.name for file in path.parent.iterdir()] == ["model.safetensors"]
