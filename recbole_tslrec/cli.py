@@ -14,7 +14,7 @@ from recbole_tslrec.result import Result
 
 # what `python -m recbole_tslrec <command> ...` runs: the `main(argv)` of a module
 COMMANDS = {
-    "data": "recbole_tslrec.experiments.data_command",
+    "data": "recbole_tslrec.data_command",
     "export": "recbole_tslrec.serving.model_export",
     "extend": "recbole_tslrec.serving.extend",
     "recommend": "recbole_tslrec.serving.recommend",

@@ -157,7 +157,7 @@ def _settings(run: Run) -> dict[str, Any]:
             settings.update({key: config[key] for key in keys})
     fusion = parse_model_name(config["model"]).family.settings
     if fusion:
-        key, *_ = fusion.keys()  # fusion_type or ci_fusion_type
+        key, *_ = fusion.key_names()  # fusion_type or ci_fusion_type
         settings[key] = config[key]
     return settings
 

@@ -46,9 +46,7 @@ def prepare_for_export(network: PromptNetwork, dtype: torch.dtype, pooling: str 
     encoder.compute_prefix_once()
 
 
-def encode_items(
-    network: PromptNetwork, rows: Tensor, item_text: ItemText | None = None
-) -> tuple[Tensor, Tensor]:
+def encode_items(network: PromptNetwork, rows: Tensor, item_text: ItemText | None = None) -> tuple[Tensor, Tensor]:
     """The prompt with d_ids = one item, for several items.
 
     Args:

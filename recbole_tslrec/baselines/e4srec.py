@@ -5,9 +5,7 @@ user's first is an example, and that the hidden state scores all items. Ours whe
 in a prefix row, histories are cut to the prompt's most items, and a share of the users chooses the epoch.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,11 +18,12 @@ from recbole_tslrec.data.histories import Histories, hold_out_users
 from recbole_tslrec.llm.encoder import PromptEncoder
 from recbole_tslrec.llm.item_text import ItemText
 from recbole_tslrec.llm.loading import context_length, load_llm_config, load_tokenizer
-from recbole_tslrec.llm.prompt import Prompt, build_prompt
+from recbole_tslrec.llm.prompt import build_prompt
 from recbole_tslrec.llm.settings import PromptSettings
 from recbole_tslrec.settings import Settings, setting
 from recbole_tslrec.sft.examples import Examples
 from recbole_tslrec.sft.settings import FineTuningSettings
+from recbole_tslrec.sft.task import Task
 
 INSTRUCTION = (
     "Below is an instruction that describes a task, with an input that gives its context. Write a fitting response.\n\n"
@@ -61,53 +60,15 @@ class NextItemObjective:
 class E4SRecSettings(Settings):
     """What decides the task."""
 
-    engine: FineTuningSettings
+    engine: FineTuningSettings = setting()
     """The LLM and its training."""
-    prompt: PromptSettings
+    prompt: PromptSettings = setting()
     """How much of a history the prompt takes; its words are :data:`INSTRUCTION` and :data:`RESPONSE`."""
     sft_valid_ratio: float = setting()
     """(float) Share of the users held out to choose the best epoch."""
 
 
-@dataclass(frozen=True)
-class NextItemTask:
-    """The task; see :class:`recbole_tslrec.sft.task.Task` for what an attribute means.
-
-    Attributes:
-        settings: of the task.
-        prompt: the text parts.
-        item_embeddings: the frozen stage-0 rows, [N + 1, d]; row 0 is the pad.
-        train: interactions of the users to train on.
-        valid: interactions of the users to choose the epoch by.
-        max_items: the most items of a prompt.
-    """
-
-    settings: E4SRecSettings
-    prompt: Prompt
-    item_embeddings: Tensor
-    train: Examples
-    valid: Examples
-    max_items: int
-    item_text: ItemText | None = None
-    takes_vectors: bool = True
-    history_lengths: NDArray[np.int64] | None = None
-    name: str = "E4SRec"
-
-    @property
-    def objective(self) -> NextItemObjective:
-        """The next item."""
-        return NextItemObjective(len(self.item_embeddings) - 1)
-
-    def recipe(self) -> dict[str, Any]:
-        """All settings, and the words of the prompt."""
-        return {**self.settings.recipe(), "prompt_instruction": INSTRUCTION, "prompt_response": RESPONSE}
-
-    def report(self) -> Mapping[str, Any]:
-        """Nothing beside the engine's."""
-        return {}
-
-
-def next_item_task(settings: E4SRecSettings, histories: Histories, item_embeddings: Tensor) -> NextItemTask:
+def next_item_task(settings: E4SRecSettings, histories: Histories, item_embeddings: Tensor) -> Task:
     """The task on some users.
 
     Args:
@@ -133,7 +94,9 @@ def next_item_task(settings: E4SRecSettings, histories: Histories, item_embeddin
             f"E4SRec needs users with two training interactions: {len(train)} examples to train on and {len(valid)} to "
             "choose the epoch by are left; set --sft_valid_ratio, or take a dataset with longer histories"
         )
-    return NextItemTask(settings, prompt, item_embeddings, train, valid, max_items)
+    objective = NextItemObjective(len(item_embeddings) - 1)
+    recipe = {**settings.recipe(), "prompt_instruction": INSTRUCTION, "prompt_response": RESPONSE}
+    return Task("E4SRec", objective, prompt, item_embeddings, train, valid, max_items, recipe)
 
 
 def interaction_examples(

@@ -15,15 +15,15 @@ class Grouping(NamedTuple):
 
     Attributes:
         groups: of the item ids 1..N, int64 [N]; with a row for the pad [N + 1].
-        count: K, the number of groups.
+        group_count: K.
     """
 
     groups: Tensor
-    count: int
+    group_count: int
 
     def with_pad(self) -> "Grouping":
         """The same with a row 0 for the pad, which is 0."""
-        return Grouping(torch.cat([self.groups.new_zeros(1), self.groups]), self.count)
+        return Grouping(torch.cat([self.groups.new_zeros(1), self.groups]), self.group_count)
 
 
 def load_groups(folder: str | Path, dataset: Any) -> Grouping:

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from recbole_tslrec.compatibility import sort_by_time
-from recbole_tslrec.configuration.config import Config
 from recbole_tslrec.data.dataset import Data
 from recbole_tslrec.data.paper_counts import Counts
 
@@ -76,24 +74,21 @@ class DatasetStatistics:
         }
 
 
-def statistics(source: Any) -> DatasetStatistics:
+def statistics(config: Any) -> DatasetStatistics:
     """Count a dataset as RecBole loads it, filters included.
 
     Args:
-        source: a configuration, or the folder ``<data_path>/<name>`` of a dataset with this package's columns.
+        config: RecBole's configuration, of any sequential model.
 
     Raises:
         DatasetError: there is no such dataset, or it lacks a column.
     """
-    if isinstance(source, (str, Path)):
-        folder = Path(source)
-        source = Config("SASRec", folder.name, [], {"data_path": str(folder.parent)})
-    data = Data(source)
+    data = Data(config)
     dataset = data.dataset
     ordered = sort_by_time(dataset)
     columns = (dataset.uid_field, dataset.iid_field, dataset.time_field)
     user, item, time = (ordered[column].to_numpy() for column in columns)
-    return count(str(source["dataset"]), user, item, time, len(data.item_tokens))
+    return count(str(config["dataset"]), user, item, time, len(data.item_tokens))
 
 
 def count(

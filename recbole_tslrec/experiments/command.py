@@ -10,7 +10,6 @@ from typing import Any
 import yaml
 
 from recbole_tslrec.configuration.config import Config, find_config_file
-from recbole_tslrec.experiments.protocol import quoted
 from recbole_tslrec.experiments.trials import PAPER_ROWS, ROWS
 from recbole_tslrec.models.names import parse_model_name
 from recbole_tslrec.settings import ConfigError
@@ -57,11 +56,6 @@ class Command:
     values: Mapping[str, Sequence[Any]] = field(default_factory=dict, hash=False)
     variant: tuple[str, ...] = ()
     line: str = ""
-
-    @property
-    def protocol(self) -> str:
-        """What a report quotes: the command line, the protocol, and where it deviates from that."""
-        return quoted(self)
 
     def config(self, model: str | None = None, dataset: str | None = None) -> Config:
         """The configuration of a run; of the first model and dataset where none is named.
@@ -137,7 +131,9 @@ def _parser(name: str) -> argparse.ArgumentParser:
     parser.add_argument("--datasets", default=",".join(DATASETS), help="folders of data_path, separated by commas")
     parser.add_argument("--models", default=",".join(MODELS), help="backbones, separated by commas")
     parser.add_argument("--seeds", default="2020", help="separated by commas")
-    parser.add_argument("--rows", default="", help=f"all (without {', '.join(_WITH_WORDS)}) or some of {', '.join(ROWS)}")
+    parser.add_argument(
+        "--rows", default="", help=f"all (without {', '.join(_WITH_WORDS)}) or some of {', '.join(ROWS)}"
+    )
     parser.add_argument("--output_dir", default="reports", help="where runs and pages are written")
     parser.add_argument("--config_files", default="", help="yaml files, separated by spaces")
     parser.add_argument("--jobs", type=int, default=1, help="processes that train at once")

@@ -1,18 +1,14 @@
 """The protocol of the comparisons, ``properties/protocol.yaml``, and how a command keeps to it."""
 
-from typing import TYPE_CHECKING
-
 from recbole_tslrec.configuration.properties import properties_folder, read_properties
-
-if TYPE_CHECKING:
-    from recbole_tslrec.experiments.command import Command
+from recbole_tslrec.experiments.command import Command
 
 SEEDS_ON_BEAUTY = 10
 # where the protocol leaves something to the backbone, or what does not change a result
 _FREE = ("train_mode", "eval_batch_size", "loss_memory")
 
 
-def deviations(command: "Command") -> list[str]:
+def deviations(command: Command) -> list[str]:
     """What a command does otherwise than the protocol, e.g. ``epochs 3 (protocol: 200)``."""
     config = command.config()
     protocol = read_properties(properties_folder() / "protocol.yaml", config.yaml_loader)
@@ -26,7 +22,7 @@ def deviations(command: "Command") -> list[str]:
     return found
 
 
-def quoted(command: "Command") -> str:
+def quoted_protocol(command: Command) -> str:
     """The command, how it deviates from the protocol, and the protocol itself, for the reader of a report."""
     differences = deviations(command)
     keeps = f"Deviates from the protocol: {'; '.join(differences)}." if differences else "Keeps to the protocol."

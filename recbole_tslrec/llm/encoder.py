@@ -8,8 +8,9 @@ from torch import Tensor, nn
 
 from recbole_tslrec.llm.attention import PrefixRow, default_kernel
 from recbole_tslrec.llm.item_text import ItemText
-from recbole_tslrec.llm.layout import PADDED, lay_segments, pad_prompts, weave_texts
+from recbole_tslrec.llm.layout import lay_segments, pad_prompts, weave_texts
 from recbole_tslrec.llm.prompt import Prompt
+from recbole_tslrec.llm.settings import PADDED
 
 LAST, MEAN = "last", "mean"  # of export_pooling
 

@@ -47,7 +47,7 @@ class LLMSettings(Settings):
     """(str) none, 8bit or 4bit."""
     llm_attn_implementation: str | None = setting(neutral="kernels of the same attention: equal but for rounding")
     """(str) Attention of transformers for padded prompts; ``None`` lets it choose."""
-    scratch: ScratchSettings
+    scratch: ScratchSettings = setting()
     """The embedded LLM."""
     seed: int = setting()
     """(int) Of scratch's weights and of fresh adapters."""

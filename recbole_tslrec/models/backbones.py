@@ -152,9 +152,7 @@ BACKBONES: dict[str, Backbone] = {
         "input; scores come from the copied items and a layer of its own",
         ("item_matrix",),
     ),
-    "S3Rec": Backbone(
-        S3Rec, "input and output in both phases; the mask row is the ID's own", scoring=S3REC_SCORES
-    ),
+    "S3Rec": Backbone(S3Rec, "input and output in both phases; the mask row is the ID's own", scoring=S3REC_SCORES),
     "SASRec": Backbone(SASRec, **_PRODUCT, causal=True),
     "SASRecCPR": Backbone(SASRecCPR, "input, output, reranked and copied items"),
     "SASRecF": Backbone(

@@ -66,6 +66,7 @@ def fused_class(family: Family, model: type, tables: Sequence[str] = ()) -> type
 
 @functools.cache
 def _make(family: Family, backbone: type, tables: tuple[str, ...], module: str) -> type:
+    assert family.mixin is not None
     doc = f"{backbone.__name__} {family.about}."
     namespace = {"__module__": module, "__doc__": doc, "fused_tables": tables}
     return type(family.prefix + backbone.__name__, (family.mixin, backbone), namespace)

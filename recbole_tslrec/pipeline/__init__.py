@@ -19,7 +19,7 @@ from recbole_tslrec.models.names import parse_model_name
 from recbole_tslrec.pipeline import stage_0, stage_1, stage_2
 from recbole_tslrec.pipeline.evaluate import evaluation, row_name, run_model_free
 from recbole_tslrec.pipeline.knowledge_sources import SFT, SourceSettings
-from recbole_tslrec.pipeline.run import Run
+from recbole_tslrec.pipeline.run import ArtifactSettings, Run
 from recbole_tslrec.pipeline.stage import KINDS, Stage
 from recbole_tslrec.settings import ConfigError, derive
 from recbole_tslrec.store.artifacts import Artifact, Store, open_artifact
@@ -58,12 +58,13 @@ def run_stages(
     for kind in (*rebuild, *([stop_after] if stop_after else [])):
         if kind not in KINDS:
             raise ValueError(f"stage [{kind}] does not exist; the stages are {', '.join(KINDS)}")
-    hashes = ContentHashes(config["artifacts_dir"])
+    settings = ArtifactSettings.of(config)
+    hashes = ContentHashes(settings.artifacts_dir)
     given = given_artifacts(config, hashes)  # before the dataset is loaded: a wrong path is known at once
     stages = plan(config, given)
     last = KINDS.index(stop_after or KINDS[-1])
     stages = [stage for stage in stages if KINDS.index(stage.kind) <= last]
-    store = Store(Path(config["artifacts_dir"]) / config["dataset"])
+    store = Store(Path(settings.artifacts_dir) / config["dataset"])
     distributed.join(config["device"])
     run = Run(config, data or Data(stage_0.data_config(config)), store, hashes, rebuild, given)
     _run(run, stages)

@@ -13,7 +13,7 @@ from recbole_tslrec.evaluation.settings import EvaluationSettings
 from recbole_tslrec.evaluation.trained_model import rank_held_out
 from recbole_tslrec.models.names import parse_model_name
 from recbole_tslrec.pipeline.knowledge_sources import SFT, SourceSettings
-from recbole_tslrec.pipeline.run import Run
+from recbole_tslrec.pipeline.run import ArtifactSettings, Run
 from recbole_tslrec.pipeline.stage import Inputs, Stage
 from recbole_tslrec.pipeline.stage_0 import data_config, recommender_settings
 from recbole_tslrec.pipeline.stage_2 import fused_table
@@ -81,8 +81,8 @@ def run_model_free(config: Any, row: str, rebuild: Collection[str] = (), data: D
     check_model_free(config, row)
     data = data or Data(data_config(config))
     config = derive(config, model=row)
-    store = Store(Path(config["artifacts_dir"]) / config["dataset"])
-    run = Run(config, data, store, ContentHashes(config["artifacts_dir"]), rebuild)
+    folder = ArtifactSettings.of(config).artifacts_dir
+    run = Run(config, data, Store(Path(folder) / config["dataset"]), ContentHashes(folder), rebuild)
 
     def build(inputs: Inputs, folder: Path) -> None:
         write_evaluation(folder, config, inputs.data, row, MODEL_FREE[row])

@@ -93,9 +93,9 @@ class SourceSettings(Settings):
 class LLMExportSettings(SourceSettings):
     """What the export of an LLM's states reads."""
 
-    export: ExportSettings
+    export: ExportSettings = setting()
     """How."""
-    stage_1: ReconstructionSettings
+    stage_1: ReconstructionSettings = setting()
     """Of which LLM, with which prompt."""
     eval_args: Any = setting()
     """(dict) How interactions are split, for ``export_context: users``."""
@@ -105,7 +105,7 @@ class LLMExportSettings(SourceSettings):
 class RandomSettings(SourceSettings):
     """What random vectors read."""
 
-    llm: LLMSettings
+    llm: LLMSettings = setting()
     """The LLM whose width they have."""
 
 
@@ -113,7 +113,7 @@ class RandomSettings(SourceSettings):
 class WordSettings(SourceSettings):
     """What vectors of words read."""
 
-    text: ItemTextSettings
+    text: ItemTextSettings = setting()
     """Which words."""
 
     def check(self) -> None:

@@ -9,8 +9,21 @@ from typing import Any
 from recbole_tslrec.compute import distributed
 from recbole_tslrec.data.dataset import Data
 from recbole_tslrec.pipeline.stage import KINDS, Inputs, Stage
+from recbole_tslrec.settings import Settings, setting
 from recbole_tslrec.store.artifacts import Artifact, Recipe, Store, open_artifact
 from recbole_tslrec.store.contents import ContentHashes
+
+
+@dataclass(frozen=True)
+class ArtifactSettings(Settings):
+    """Where artifacts lie, and which are given."""
+
+    artifacts_dir: str = setting(neutral="where artifacts lie")
+    """(str) The folder of the stages' results, one sub-folder per dataset."""
+    knowledge_path: str | None = setting(neutral="what is given enters as a parent, by its content")
+    """(str) A knowledge artifact, or item vectors from any source."""
+    groups_path: str | None = setting(neutral="what is given enters as a parent, by its content")
+    """(str) A groups artifact for a CI model to start from."""
 
 
 @dataclass(frozen=True)
@@ -99,5 +112,3 @@ class Run:
             )
         self.finished.append(Finished(stage.kind, row, artifact, time.perf_counter() - started, reused))
         return artifact
-
-

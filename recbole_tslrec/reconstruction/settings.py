@@ -37,13 +37,13 @@ class GroupSettings(Settings):
 class ReconstructionSettings(Settings):
     """The paper's task: each user's distribution over the groups is reconstructed from the history."""
 
-    engine: FineTuningSettings
+    engine: FineTuningSettings = setting()
     """The LLM and its training."""
-    groups: GroupSettings
+    groups: GroupSettings = setting()
     """What is predicted."""
-    prompt: PromptSettings
+    prompt: PromptSettings = setting()
     """From which prompt."""
-    text: ItemTextSettings
+    text: ItemTextSettings = setting()
     """Which words of items stand in it."""
     target_view: str = setting(choices=("own", "rest"))
     """(str) The target is of the prompt's own items (the paper's), or of the rest of the history."""

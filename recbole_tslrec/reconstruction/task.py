@@ -1,7 +1,7 @@
 """Section 4.1 as a task of the fine-tuning engine: reconstruct each user's distribution over the groups."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from logging import getLogger
 from pathlib import Path
@@ -25,55 +25,9 @@ from recbole_tslrec.settings import RecBoleConfig
 from recbole_tslrec.sft.checkpoint import embedding_size, load_trained_weights
 from recbole_tslrec.sft.examples import Examples
 from recbole_tslrec.sft.network import PromptNetwork, build_network
-from recbole_tslrec.sft.task import EpochExamples
+from recbole_tslrec.sft.task import EpochExamples, Task
 from recbole_tslrec.sft.trainer import CHECKPOINT
 from recbole_tslrec.store.artifacts import Artifact, open_artifact, rows_of_tokens
-
-
-@dataclass(frozen=True)
-class Reconstruction:
-    """The paper's task; see :class:`recbole_tslrec.sft.task.Task` for what an attribute means.
-
-    Attributes:
-        settings: of the task.
-        prompt: d_inst and d_res.
-        item_embeddings: the frozen stage-0 rows, [N + 1, d]; row 0 is the pad.
-        item_text: the words of the same rows, if the prompt has words.
-        train: the users to train on.
-        valid: the users to choose the epoch by.
-        max_items: the most recent items of a user in the prompt.
-        history_lengths: training interactions of the users to train on.
-    """
-
-    settings: ReconstructionSettings
-    prompt: Prompt
-    item_embeddings: Tensor
-    item_text: ItemText | None
-    train: EpochExamples
-    valid: Examples
-    max_items: int
-    history_lengths: NDArray[np.int64]
-    name: str = "reconstruction"
-
-    @property
-    def takes_vectors(self) -> bool:
-        """Whether an item's place holds its vector."""
-        return self.settings.text.prompt_item_vector
-
-    @property
-    def objective(self) -> PreferenceObjective:
-        """Eq. 2 and Eq. 3."""
-        return objective_of(self.settings)
-
-    def recipe(self) -> dict[str, Any]:
-        """All settings of Stage 1."""
-        return self.settings.recipe()
-
-    def report(self) -> Mapping[str, Any]:
-        """The validation loss of the mean target, which ignores the user."""
-        loss = loss_of_mean_target(self.train.in_epoch(0), self.valid, self.objective)
-        getLogger().info(f"reconstruction: the mean target has the validation loss {loss:.4f}")
-        return {"mean_target_loss": loss}
 
 
 def reconstruction_task(
@@ -83,7 +37,7 @@ def reconstruction_task(
     groupings: Sequence[Grouping],
     item_embeddings: Tensor,
     item_text: ItemText | None = None,
-) -> Reconstruction:
+) -> Task:
     """The task on some users.
 
     Args:
@@ -98,7 +52,6 @@ def reconstruction_task(
         ValueError: the context has no room for an item, or no user is left to train on or to choose the epoch by.
         LLMError: the LLM's configuration or tokenizer cannot be loaded.
     """
-    prompt = load_prompt(settings)
     max_items = prompt_items(settings, histories, item_text)
     item_tokens = None if item_text is None else item_text.counts.numpy() + 1
     engine = settings.engine
@@ -112,8 +65,27 @@ def reconstruction_task(
         valid = views(replace(examples, chosen=valid_users)).in_epoch(0)  # the same views in every epoch
     else:
         train, valid = replace(examples, chosen=train_users), replace(examples, chosen=valid_users)
-    lengths = histories.lengths[train_users]
-    return Reconstruction(settings, prompt, item_embeddings, item_text, train, valid, max_items, lengths)
+    objective = objective_of(settings)
+
+    def report() -> dict[str, float]:
+        loss = loss_of_mean_target(train.in_epoch(0), valid, objective)
+        getLogger().info(f"reconstruction: the mean target, which ignores the user, has the validation loss {loss:.4f}")
+        return {"mean_target_loss": loss}
+
+    return Task(
+        "reconstruction",
+        objective,
+        load_prompt(settings),
+        item_embeddings,
+        train,
+        valid,
+        max_items,
+        settings.recipe(),
+        item_text,
+        settings.text.prompt_item_vector,
+        histories.lengths[train_users],
+        report,
+    )
 
 
 def _with_a_rest(
@@ -230,7 +202,7 @@ def saved_settings(sft: Artifact, running: Mapping[str, Any]) -> ReconstructionS
         sft: the artifact.
         running: the configuration of the program.
     """
-    values = {key: running[key] for key in ReconstructionSettings.keys()}
+    values = {key: running[key] for key in ReconstructionSettings.key_names()}
     return ReconstructionSettings.of(RecBoleConfig({**values, **sft.manifest["settings"]}))
 
 

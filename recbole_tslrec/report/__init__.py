@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 from recbole_tslrec.experiments.command import parse
 from recbole_tslrec.experiments.runner import OnlyListed
-
-NAMES = ("table1", "table2", "fig3", "fig4", "fig5", "ablation", "embeddings")
+from recbole_tslrec.report.page import NAMES
 
 
 def main(argv: Sequence[str]) -> None:
@@ -22,8 +21,8 @@ def main(argv: Sequence[str]) -> None:
     if name not in NAMES:
         raise ValueError(f"report [{name}] does not exist; the reports are {', '.join(NAMES)}")
     command = parse(name, argv[1:])
-    from recbole_tslrec.report.page import write_page
     from recbole_tslrec.report.plots import new_figure
+    from recbole_tslrec.report.writing import write_page
 
     new_figure(1, 1)  # without matplotlib this says so now, and not behind hours of training
     try:

@@ -12,6 +12,7 @@ from recbole_tslrec.evaluation.metrics import label
 from recbole_tslrec.experiments.axes import AXES, variants
 from recbole_tslrec.experiments.command import Command
 from recbole_tslrec.experiments.jobs import Job, trials_of
+from recbole_tslrec.experiments.protocol import quoted_protocol
 from recbole_tslrec.experiments.runner import outcomes_of
 from recbole_tslrec.experiments.trials import Outcome
 from recbole_tslrec.report.page import Page, Section
@@ -43,7 +44,7 @@ def build(command: Command) -> Page:
         for measured in [{BASE: _finished(base), **{value.label: _finished(jobs[value]) for value in values}}]
         for mode in shown_modes(config["eval_history"])
     ]
-    return Page("ablation", "Ablations", command.protocol, sections)
+    return Page("ablation", "Ablations", quoted_protocol(command), sections)
 
 
 def axis_section(axis: str, measured: Measured, mode: str, metric: str) -> Section:

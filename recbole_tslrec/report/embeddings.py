@@ -10,6 +10,7 @@ from sklearn.decomposition import PCA
 
 from recbole_tslrec.experiments.command import Command
 from recbole_tslrec.experiments.jobs import trials_of
+from recbole_tslrec.experiments.protocol import quoted_protocol
 from recbole_tslrec.experiments.runner import outcomes
 from recbole_tslrec.experiments.trials import Outcome
 from recbole_tslrec.report.fig4 import by_size
@@ -64,7 +65,7 @@ def build(command: Command) -> Page:
     """
     trials = trials_of(replace(command, rows=("TSLRec",), seeds=command.seeds[:1]))
     sections = [maps_section(outcome, command) for outcome in outcomes(trials, command)]
-    return Page("embeddings", "Maps of stage-0 and knowledge vectors", command.protocol, sections)
+    return Page("embeddings", "Maps of stage-0 and knowledge vectors", quoted_protocol(command), sections)
 
 
 def maps_section(outcome: Outcome, command: Command) -> Section:

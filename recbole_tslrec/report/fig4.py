@@ -15,6 +15,7 @@ from sklearn.metrics.cluster import contingency_matrix
 
 from recbole_tslrec.experiments.command import Command
 from recbole_tslrec.experiments.jobs import trials_of
+from recbole_tslrec.experiments.protocol import quoted_protocol
 from recbole_tslrec.experiments.runner import outcomes
 from recbole_tslrec.experiments.trials import Outcome, Trial
 from recbole_tslrec.report.item_features import item_labels
@@ -58,7 +59,7 @@ def build(command: Command) -> Page:
     found = [read_categories(outcome, command) for outcome in outcomes(trials, command)]
     first = [categories for categories in found if categories.trial.seed == command.seeds[0]]
     sections = [shares_section(found), labels_section(found), *map(confusion_section, first)] if found else []
-    return Page("fig4", "Fig. 4: inferred categories and k-means groups", command.protocol, sections)
+    return Page("fig4", "Fig. 4: inferred categories and k-means groups", quoted_protocol(command), sections)
 
 
 def read_categories(outcome: Outcome, command: Command) -> Categories:

@@ -14,6 +14,7 @@ from recbole_tslrec.evaluation.per_user import UserResults, check_comparable
 from recbole_tslrec.evaluation.significance import interval
 from recbole_tslrec.experiments.command import Command
 from recbole_tslrec.experiments.jobs import trials_of
+from recbole_tslrec.experiments.protocol import quoted_protocol
 from recbole_tslrec.experiments.runner import outcomes
 from recbole_tslrec.experiments.trials import Outcome
 from recbole_tslrec.report.page import Page, ReportError, Section
@@ -63,7 +64,7 @@ def build(command: Command) -> Page:
         for results in [by_row(found, rows)]
         for mode in shown_modes(asked)
     ]
-    return Page("fig5", "Fig. 5: metrics by user activity and by target popularity", command.protocol, sections)
+    return Page("fig5", "Fig. 5: metrics by user activity and by target popularity", quoted_protocol(command), sections)
 
 
 def by_row(found: Sequence[Outcome], rows: Sequence[str]) -> dict[str, list[UserResults]]:

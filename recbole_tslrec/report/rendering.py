@@ -4,14 +4,11 @@ from collections.abc import Callable, Iterator, Mapping
 from html import escape
 from numbers import Integral, Real
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
-from recbole_tslrec.report import NAMES
-
-if TYPE_CHECKING:
-    from recbole_tslrec.report.page import Page, Section
+from recbole_tslrec.report.page import NAMES, Page, Section
 
 FRAGMENT = "fragment.html"  # a report's part of index.html
 _MARKDOWN_MARKS = {"best": "**{}**", "second": "<u>{}</u>"}
@@ -48,7 +45,7 @@ def shown(value: Any) -> str:
     return str(value)
 
 
-def _cells(section: "Section", quote: Callable[[str], str], marks: Mapping[str, str]) -> Iterator[list[str]]:
+def _cells(section: Section, quote: Callable[[str], str], marks: Mapping[str, str]) -> Iterator[list[str]]:
     """The rows of a section's table as text, best and second marked."""
     assert section.table is not None
     for row, values in enumerate(section.table.itertuples(index=False, name=None)):
@@ -61,7 +58,7 @@ def _is_number(table: pd.DataFrame) -> list[bool]:
     return [pd.api.types.is_numeric_dtype(kind) and kind.kind != "b" for kind in table.dtypes]
 
 
-def markdown(page: "Page") -> str:
+def markdown(page: Page) -> str:
     """The whole report; figures are linked by their files."""
     parts = [f"# {page.title}"]
     for section in page.sections:
@@ -75,7 +72,7 @@ def markdown(page: "Page") -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _markdown_table(section: "Section") -> str:
+def _markdown_table(section: Section) -> str:
     assert section.table is not None
     names = [str(name) for name in section.table.columns]
     rules = ["---:" if number else "---" for number in _is_number(section.table)]
@@ -83,7 +80,7 @@ def _markdown_table(section: "Section") -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in (names, rules, *rows))
 
 
-def fragment_html(page: "Page", drawings: Mapping[str, str]) -> str:
+def fragment_html(page: Page, drawings: Mapping[str, str]) -> str:
     """The report as a part of ``index.html``.
 
     Args:
@@ -98,7 +95,7 @@ def fragment_html(page: "Page", drawings: Mapping[str, str]) -> str:
     return "\n".join([*parts, "</section>"]) + "\n"
 
 
-def _section_html(section: "Section", drawing: str | None) -> Iterator[str]:
+def _section_html(section: Section, drawing: str | None) -> Iterator[str]:
     yield f"<h2>{escape(section.title)}</h2>"
     yield from (f"<p>{escape(text)}</p>" for text in section.text.split("\n\n") if text.strip())
     if section.table is not None:
@@ -112,7 +109,7 @@ def _section_html(section: "Section", drawing: str | None) -> Iterator[str]:
         yield f'<p class="note">{escape(section.note)}</p>'
 
 
-def _table_html(section: "Section") -> str:
+def _table_html(section: Section) -> str:
     assert section.table is not None
     kinds = [' class="number"' if number else "" for number in _is_number(section.table)]
     head = "".join(f"<th{kind}>{escape(str(name))}</th>" for kind, name in zip(kinds, section.table, strict=True))

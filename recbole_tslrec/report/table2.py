@@ -11,6 +11,7 @@ from recbole_tslrec.evaluation.metrics import label
 from recbole_tslrec.evaluation.model_free import MODEL_FREE
 from recbole_tslrec.experiments.command import Command
 from recbole_tslrec.experiments.jobs import trials_of
+from recbole_tslrec.experiments.protocol import quoted_protocol
 from recbole_tslrec.experiments.runner import outcomes
 from recbole_tslrec.experiments.trials import LLM_BASELINES, ROWS, Outcome
 from recbole_tslrec.llm.settings import ItemTextSettings
@@ -67,7 +68,7 @@ def page_of(found: Sequence[Outcome], command: Command, failed: Sequence[str] = 
             *(tests_section(table, metric, mode, subject) for subject, table in tests.items()),
             Section(f"Table 2, {mode}: every figure", "", figures(command, scores)),
         ]
-    return Page("table2", "Table 2: recommendation", command.protocol, sections)
+    return Page("table2", "Table 2: recommendation", quoted_protocol(command), sections)
 
 
 def table_section(command: Command, scores: Scores, remarks: Sequence[str]) -> Section:

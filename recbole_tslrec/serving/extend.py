@@ -185,7 +185,12 @@ def _found_or_built(
 ) -> Artifact:
     manifest, store = parent.manifest, Store(parent.folder.parent)
     kind, items = manifest["kind"], len(parent.item_tokens()) + len(new.tokens)
-    recipe = Recipe({**manifest["settings"], "new_items": new.hash}, parents, manifest["contents"], {**manifest["dataset"], "items": items})
+    recipe = Recipe(
+        {**manifest["settings"], "new_items": new.hash},
+        parents,
+        manifest["contents"],
+        {**manifest["dataset"], "items": items},
+    )
     return store.find(kind, recipe) or store.build(kind, recipe, write, manifest["seed"], str(best_device()))
 
 

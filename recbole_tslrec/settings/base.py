@@ -3,7 +3,6 @@
 A stage receives its settings and nothing else of the configuration, so what it can read is what enters its recipe.
 """
 
-import functools
 import typing
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, fields
@@ -75,10 +74,10 @@ class Settings:
         return found
 
     @classmethod
-    def keys(cls) -> list[str]:
+    def key_names(cls) -> list[str]:
         """Every key, those of groups within too."""
         groups = _groups(cls)
-        return [key for f in fields(cls) for key in (groups[f.name].keys() if f.name in groups else [f.name])]
+        return [key for f in fields(cls) for key in (groups[f.name].key_names() if f.name in groups else [f.name])]
 
     @classmethod
     def neutral(cls) -> dict[str, str]:
@@ -86,7 +85,6 @@ class Settings:
         return dict(_neutral(cls))
 
 
-@functools.cache
 def _groups(cls: type[Settings]) -> dict[str, type[Settings]]:
     """The fields that are settings themselves, and their classes."""
     hints = typing.get_type_hints(cls)

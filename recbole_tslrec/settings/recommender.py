@@ -4,6 +4,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from recbole.data.transform import construct_transform
+
 from recbole_tslrec.settings.base import ConfigError, Settings, setting
 from recbole_tslrec.settings.recbole_config import RecBoleConfig
 
@@ -260,11 +262,15 @@ class RecommenderSettings:
         Raises:
             ConfigError: a value is wrong.
         """
-        machine, dataset, training = (
-            group.of(config) for group in (MachineSettings, DatasetSettings, TrainingSettings)
-        )
         own = {key: config[key] for key in sorted(own_keys)}
-        return cls(model, machine, dataset, training, own, fusion.of(config) if fusion else None)
+        return cls(
+            model,
+            MachineSettings.of(config),
+            DatasetSettings.of(config),
+            TrainingSettings.of(config),
+            own,
+            fusion.of(config) if fusion else None,
+        )
 
     def recipe(self) -> dict[str, Any]:
         """The keys that decide the trained model."""
@@ -275,7 +281,9 @@ class RecommenderSettings:
         """RecBole's configuration with these settings and no other key: what RecBole's own classes are given."""
         fused = self.fusion.values() if self.fusion else {}
         groups = {**self.machine.values(), **self.dataset.values(), **self.training.values()}
-        return RecBoleConfig({**self.own, **groups, **fused, "model": self.model, **changes})
+        config = RecBoleConfig({**self.own, **groups, **fused, "model": self.model, **changes})
+        construct_transform(config)  # it names the columns that it adds here, where copies must find them
+        return config
 
 
 def check_loss(settings: TrainingSettings, model: str, plain_loss: bool, causal: bool) -> None:

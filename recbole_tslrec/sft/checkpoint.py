@@ -1,5 +1,6 @@
-"""What fine-tuning trains, on disk: peft's own adapter folder (or the scratch LLM), projection and head. Never a frozen LLM."""
+"""What fine-tuning trains, on disk: peft's adapter folder (or the scratch LLM), projection and head; no frozen LLM."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -9,15 +10,13 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from recbole_tslrec.sft.network import PromptNetwork
-from recbole_tslrec.store.files import write_tensors
+from recbole_tslrec.store.files import write_json, write_tensors
 
 ADAPTER, SCRATCH_LLM, PROJECTION_AND_HEAD = "adapter", "llm.safetensors", "projection_and_head.safetensors"
 _LLM, _OWN = "encoder.llm.", {"linear_proj.": "encoder.linear_proj.", "head.": "head."}
 
 
-def save_trained_weights(
-    network: PromptNetwork, folder: Path, state: Mapping[str, Tensor] | None = None
-) -> None:
+def save_trained_weights(network: PromptNetwork, folder: Path, state: Mapping[str, Tensor] | None = None) -> None:
     """Write the trained weights into an existing folder.
 
     ``adapter/`` loads with plain peft (``PeftModel.from_pretrained``); a scratch LLM, which has no other home, goes
@@ -33,10 +32,19 @@ def save_trained_weights(
     llm_state = _below(state, _LLM)
     if isinstance(llm, PeftModel):
         llm.save_pretrained(str(folder / ADAPTER), state_dict=llm_state)
+        _sort_target_modules(folder / ADAPTER / "adapter_config.json")
     else:
         write_tensors(folder / SCRATCH_LLM, llm_state)
     own = {f"{ours}{name}": weight for ours, long in _OWN.items() for name, weight in _below(state, long).items()}
     write_tensors(folder / PROJECTION_AND_HEAD, own)
+
+
+def _sort_target_modules(path: Path) -> None:
+    """peft writes a set, in another order in each process; equal weights shall make equal artifacts."""
+    config = json.loads(path.read_text(encoding="utf-8"))
+    if isinstance(config["target_modules"], list):
+        config["target_modules"] = sorted(config["target_modules"])
+    write_json(path, config)
 
 
 def load_trained_weights(network: PromptNetwork, folder: Path) -> None:

@@ -67,7 +67,7 @@ class StepCheckpoints:
         self.trainer = trainer
         self.folder = Path(trainer.checkpoint_dir)
         self.every = trainer.settings.sft_save_steps
-        settings = {**trainer.task.recipe(), "training examples": data_fingerprint}
+        settings = {**trainer.task.recipe, "training examples": data_fingerprint}
         self.settings = json.loads(json.dumps(settings, default=str))  # as it will be read
         self.saved_at, self.saved_step = time.monotonic(), trainer.steps_done
         accelerator = trainer.accelerator

@@ -11,9 +11,9 @@ from recbole_tslrec.settings.base import optional_positive_integer, positive_int
 class FineTuningSettings(Settings):
     """The LLM, its adapters and how they are trained."""
 
-    llm: LLMSettings
+    llm: LLMSettings = setting()
     """Which LLM."""
-    lora: LoraSettings
+    lora: LoraSettings = setting()
     """What is trained of it."""
     sft_epochs: int = setting(check=positive_integer)
     """(int) Passes over the examples, at most."""

@@ -1,6 +1,7 @@
-"""What the engine asks of a task: examples, prompt, head, errors and metrics. All else is the engine's."""
+"""What the engine asks of a task: examples, prompt, head, errors and metrics."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -39,36 +40,35 @@ class Objective(Protocol):
         """What is reported beside the error at a validation, of each example: [B] each."""
 
 
-class Task(Protocol):
-    """What an LLM is fine-tuned for.
+@dataclass(frozen=True)
+class Task:
+    """What an LLM is fine-tuned for. All else is the engine's.
 
     Attributes:
         name: for messages.
         objective: what is predicted.
         prompt: the text parts.
         item_embeddings: the frozen rows that stand for items in the prompt, [N + 1, d]; row 0 is the pad.
-        item_text: the words of the same rows, if the prompt has words.
-        takes_vectors: whether an item's place holds its vector, or what all items have.
         train: what is trained on.
         valid: what the best epoch is chosen by.
         max_items: the most items of a prompt.
+        recipe: the settings that decide the result: a step checkpoint made under others is refused.
+        item_text: the words of the same rows, if the prompt has words.
+        takes_vectors: whether an item's place holds its vector, or what all items have.
         history_lengths: training interactions of each user, to compare the cost with that of one prompt for each
             interaction; ``None`` leaves the comparison out.
+        report: gives what the manifest says beside what the engine reports.
     """
 
     name: str
     objective: Objective
     prompt: Prompt
     item_embeddings: Tensor
-    item_text: ItemText | None
-    takes_vectors: bool
     train: EpochExamples
     valid: Examples
     max_items: int
-    history_lengths: NDArray[np.int64] | None
-
-    def recipe(self) -> Mapping[str, Any]:
-        """The settings that decide the result: a step checkpoint made under others is refused."""
-
-    def report(self) -> Mapping[str, Any]:
-        """What the manifest says beside what the engine reports."""
+    recipe: Mapping[str, Any]
+    item_text: ItemText | None = None
+    takes_vectors: bool = True
+    history_lengths: NDArray[np.int64] | None = None
+    report: Callable[[], Mapping[str, Any]] = dict

@@ -92,9 +92,7 @@ class Inference:
             self.network(interaction[ITEM_SEQ], interaction[ITEM_SEQ_LEN])
 
 
-def budget_steps(
-    examples: Examples, tokens: int, layout: str, prefix: int, response: int
-) -> list[list[MicroBatch]]:
+def budget_steps(examples: Examples, tokens: int, layout: str, prefix: int, response: int) -> list[list[MicroBatch]]:
     """The steps and micro-batches that the package plans: users of about one length, cut to a budget of tokens.
 
     Args:

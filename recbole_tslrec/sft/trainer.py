@@ -181,13 +181,13 @@ class SFTTrainer(StepwiseNanCheck, Trainer):  # type: ignore[misc]  # RecBole is
 
     def _errors(self, data: Examples, micro_batch: MicroBatch) -> tuple[Tensor, dict[str, Tensor]]:
         """The weighted sums of the examples' errors, and of their metrics."""
-        interaction = data.interaction(micro_batch.examples).to(self.device)
+        objective, interaction = self.task.objective, data.interaction(micro_batch.examples).to(self.device)
         target = interaction[TARGET]
         _, scores = self.prepared(interaction[ITEM_SEQ], interaction[ITEM_SEQ_LEN])
         weights = torch.from_numpy(micro_batch.weights).to(scores)
         with torch.no_grad():
-            metrics = {name: (weights * each).sum() for name, each in self.task.objective.metrics(scores, target).items()}
-        return (weights * self.task.objective.errors(scores, target)).sum(), metrics
+            metrics = {name: (weights * each).sum() for name, each in objective.metrics(scores, target).items()}
+        return (weights * objective.errors(scores, target)).sum(), metrics
 
     def _split(self, data: Examples, chosen: NDArray[np.int64]) -> list[MicroBatch]:
         lengths = data.token_counts + len(self.model.encoder.response)

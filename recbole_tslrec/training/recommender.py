@@ -93,9 +93,7 @@ def build_model(config: Any, train_data: Any, fused: Any = None) -> torch.nn.Mod
     return model
 
 
-def train_recommender(
-    config: Any, train_data: Any, valid_data: Any, folder: Path, fused: Any = None
-) -> dict[str, Any]:
+def train_recommender(config: Any, train_data: Any, valid_data: Any, folder: Path, fused: Any = None) -> dict[str, Any]:
     """Train a model as RecBole does and leave the best epoch's weights in ``folder``.
 
     Args:

@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 from recbole_tslrec.report.plots import new_figure
-from recbole_tslrec.report.page import Page, ReportError, Section, write_page
+from recbole_tslrec.report.page import Page, ReportError, Section
+from recbole_tslrec.report.writing import write_page
 from recbole_tslrec.report.rendering import shown
 
 

@@ -87,7 +87,7 @@ def _stats(given: argparse.Namespace, keys: Sequence[str]) -> None:
     ]
     sys.stdout.write(f"{found.name}\n{tabulate(rows, colalign=('left', 'right'), disable_numparse=True)}\n")
     if given.output_dir:
-        from recbole_tslrec.report.page import write_page
         from recbole_tslrec.report.statistics_page import page  # here, since an import needs none of the reports
+        from recbole_tslrec.report.writing import write_page
 
         sys.stdout.write(f"{write_page(page(found), given.output_dir)}\n")
