@@ -26,7 +26,7 @@ def run(*args: Any, **kwargs: Any) -> Any:
 
 
 def with_knowledge(model: type, tables: Sequence[str] = ()) -> type:
-    """Fuse the item tables of a model class with knowledge; see :func:`recbole_tslrec.configuration.registration.with_knowledge`."""
+    """Fuse a model class with knowledge; see :func:`recbole_tslrec.configuration.registration.with_knowledge`."""
     from recbole_tslrec.configuration.registration import with_knowledge
 
     return with_knowledge(model, tables)

@@ -1,8 +1,8 @@
 """E4SRec (Li et al., 2023) as a task of the fine-tuning engine: one prompt an interaction, scores of all items.
 
-The same frozen stage-0 rows, projection and encoder as TSLRec's; what differs is that every training interaction but a
-user's first is an example, and that the hidden state scores all items. Ours where the published one differs: prompts lie
-in a prefix row, histories are cut to the prompt's most items, and a share of the users chooses the epoch.
+The frozen stage-0 rows, the projection and the encoder are TSLRec's; but every training interaction except a user's
+first is an example, and the hidden state scores all items. Unlike the published one: prompts lie in a prefix row,
+histories are cut to the most items of a prompt, and a share of the users chooses the epoch.
 """
 
 from dataclasses import dataclass, replace

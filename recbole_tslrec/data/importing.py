@@ -10,7 +10,7 @@ import pandas as pd
 
 from recbole_tslrec.data.item_information import read_items
 from recbole_tslrec.data.paper_counts import Counts, difference
-from recbole_tslrec.data.sources import RAW, SourceError, read_source
+from recbole_tslrec.data.sources import FORMATS, SourceError, read_source
 from recbole_tslrec.store.files import beside, replace_folder
 
 CORE = 5  # interactions that a user and an item must have, where the source is raw
@@ -51,7 +51,7 @@ def import_dataset(
     folder = data_path / name
     _check_folder(folder, [source, *([items] if items else [])], overwrite)
     form, frame = read_source(source, form, columns)
-    if form in RAW:
+    if FORMATS[form].is_raw:
         frame = five_core(frame)
     if frame.empty:
         raise SourceError(f"{source} has no {CORE}-core: no users and items with {CORE} interactions among themselves")

@@ -15,6 +15,7 @@ import ast
 import gzip
 import json
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO
@@ -22,8 +23,6 @@ from typing import Any, TextIO
 import numpy as np
 import pandas as pd
 
-FORMATS = ("s3rec", "sasrec", "movielens", "amazon", "table")
-RAW = frozenset({"movielens", "amazon"})  # as collected; the others were filtered by whoever made them
 COLUMNS = ("user_id", "item_id", "timestamp")  # of a table, where none are named
 _GZIP = b"\x1f\x8b"
 _LOOKED_AT = 200  # lines by which a format is recognised
@@ -31,6 +30,21 @@ _LOOKED_AT = 200  # lines by which a format is recognised
 
 class SourceError(ValueError):
     """A source cannot be read, or is not what it was taken for."""
+
+
+@dataclass(frozen=True)
+class Format:
+    """A form in which interactions are published.
+
+    Attributes:
+        read: path and column names -> a frame with text ``user`` and ``item`` and a number ``time``.
+        is_it: whether the first lines of a file, none of them blank, look like it.
+        is_raw: whether interactions are as collected; otherwise whoever made the file has filtered them.
+    """
+
+    read: Callable[[Path, Sequence[str]], pd.DataFrame]
+    is_it: Callable[[Sequence[str]], bool]
+    is_raw: bool = False
 
 
 def read_source(path: Path, form: str | None = None, columns: Sequence[str] = ()) -> tuple[str, pd.DataFrame]:
@@ -52,7 +66,7 @@ def read_source(path: Path, form: str | None = None, columns: Sequence[str] = ()
     form = form or ("table" if columns else recognise(path))
     if form not in FORMATS:
         raise SourceError(f"format [{form}] is not one of {', '.join(FORMATS)}")
-    frame = _read_table(path, columns or COLUMNS) if form == "table" else _READERS[form](path)
+    frame = FORMATS[form].read(path, columns)
     if frame.empty:
         raise SourceError(f"source {path} has no interactions")
     return form, frame
@@ -66,19 +80,10 @@ def recognise(path: Path) -> str:
     """
     with open_text(path) as file:
         lines = [line for line in islice(file, _LOOKED_AT) if line.strip()]
+    for name, form in FORMATS.items():
+        if lines and form.is_it(lines):
+            return name
     first = lines[0].strip() if lines else ""
-    if first.startswith("{"):
-        return "amazon"
-    if first.count("::") == 3:
-        return "movielens"
-    if set(COLUMNS[:2]) <= set(first.split(_separator(first))):
-        return "table"
-    lengths = [len(line.split()) for line in lines]
-    if lengths and not any(mark in line for line in lines for mark in "\t,;"):
-        if set(lengths) == {2}:
-            return "sasrec"
-        if min(lengths) > 1:
-            return "s3rec"
     raise SourceError(
         f"the format of {path} is not recognised from its first line [{first[:60]}]; name it with --format="
         f"{'|'.join(FORMATS)}, and the columns of a table with --columns=user,item,time"
@@ -141,7 +146,7 @@ def _literal(line: str) -> Any:
         return None
 
 
-def _read_s3rec(path: Path) -> pd.DataFrame:
+def _read_s3rec(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     pairs: list[tuple[str, str]] = []
     seen: set[str] = set()
     with open_text(path) as file:
@@ -157,7 +162,7 @@ def _read_s3rec(path: Path) -> pd.DataFrame:
     return _with_places(pairs)
 
 
-def _read_sasrec(path: Path) -> pd.DataFrame:
+def _read_sasrec(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     return _with_places(list(fields(path, None, 2)))
 
 
@@ -166,12 +171,12 @@ def _with_places(pairs: Sequence[Sequence[str]]) -> pd.DataFrame:
     return frame.assign(time=frame.groupby("user").cumcount() + 1)
 
 
-def _read_movielens(path: Path) -> pd.DataFrame:
+def _read_movielens(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     frame = pd.DataFrame(fields(path, "::", 4, "latin-1"), columns=["user", "item", "rating", "time"], dtype=str)
     return _with_numbers(frame.drop(columns="rating"), path, first_line=1)
 
 
-def _read_amazon(path: Path) -> pd.DataFrame:
+def _read_amazon(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     rows = []
     for number, review in records(path):
         try:
@@ -182,6 +187,7 @@ def _read_amazon(path: Path) -> pd.DataFrame:
 
 
 def _read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+    columns = columns or COLUMNS
     if len(columns) not in (2, 3):
         raise SourceError(f"columns [{','.join(columns)}] must be those of user and item, and of the time if there is")
     with open_text(path) as file:
@@ -220,9 +226,22 @@ def _malformed(path: Path, number: int, why: str) -> SourceError:
     return SourceError(f"{path}, line {number} {why}; check the file, or name its format with --format")
 
 
-_READERS: dict[str, Callable[[Path], pd.DataFrame]] = {
-    "s3rec": _read_s3rec,
-    "sasrec": _read_sasrec,
-    "movielens": _read_movielens,
-    "amazon": _read_amazon,
+def _has_plain_numbers(lines: Sequence[str]) -> bool:
+    """Whether lines are numbers with blanks between, as S3-Rec's and SASRec's files are."""
+    return not any(mark in line for line in lines for mark in "\t,;")
+
+
+# in the order in which they are tried
+FORMATS: dict[str, Format] = {
+    "amazon": Format(_read_amazon, lambda lines: lines[0].lstrip().startswith("{"), is_raw=True),
+    "movielens": Format(_read_movielens, lambda lines: lines[0].count("::") == 3, is_raw=True),
+    "table": Format(
+        _read_table, lambda lines: set(COLUMNS[:2]) <= set(lines[0].strip().split(_separator(lines[0].strip())))
+    ),
+    "sasrec": Format(
+        _read_sasrec, lambda lines: _has_plain_numbers(lines) and {len(line.split()) for line in lines} == {2}
+    ),
+    "s3rec": Format(
+        _read_s3rec, lambda lines: _has_plain_numbers(lines) and min(len(line.split()) for line in lines) > 1
+    ),
 }

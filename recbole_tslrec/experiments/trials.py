@@ -98,16 +98,17 @@ class Outcome:
         Raises:
             ArtifactError: the run had no such stage.
         """
-        wanted = {""}
-        if stage == "evaluation":
+        rows = [""]
+        if stage == "evaluation":  # of the row's own name, or of its family's: scratch is TSLRec with another LLM
             family = ROWS[self.trial.row].family
-            wanted = {self.trial.row, family.name if family else self.trial.row}
-        stages = {(each["stage"], each["row"]): each for each in self.result["stages"]}
-        for row in sorted(wanted, key=lambda name: name != self.trial.row):
-            if (stage, row) in stages:
-                return Path(stages[stage, row]["folder"])
+            rows = [self.trial.row, family.name if family else ""]
+        folders = {(each["stage"], each["row"]): each["folder"] for each in self.result["stages"]}
+        for row in rows:
+            if (stage, row) in folders:
+                return Path(folders[stage, row])
+        names = dict.fromkeys(name for name, _ in folders)
         raise ArtifactError(
-            f"the run {self.trial.name} on {self.trial.dataset} left no [{stage}], it left {', '.join(each['stage'] for each in self.result['stages'])}; "
+            f"the run {self.trial.name} on {self.trial.dataset} left no [{stage}], it left {', '.join(names)}; "
             "give a row that has that stage"
         )
 

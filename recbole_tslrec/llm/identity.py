@@ -1,4 +1,4 @@
-"""Which LLM a name or path means: what its files hold, so that another checkpoint under the same path is another LLM."""
+"""Which LLM a name or path means: what its files hold, not where they lie."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A stage as data: its settings, its parents and the function that builds its artifact from them and from nothing else."""
+"""A stage as data: its settings, its parents and what builds its artifact from them, and from nothing else."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field

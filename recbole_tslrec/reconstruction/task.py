@@ -124,7 +124,7 @@ def loss_of_mean_target(train: Examples, valid: Examples, objective: PreferenceO
 
 
 def load_prompt(settings: ReconstructionSettings) -> Prompt:
-    """The prompt in the tokens of the LLM. With several groupings the instruction names the first one's K (our choice)."""
+    """The prompt in the tokens of the LLM; of several groupings the instruction names the first one's K (our choice)."""
     prompt, (first, *_) = settings.prompt, settings.groups.counts
     tokenizer = load_tokenizer(settings.engine.llm)
     return build_prompt(tokenizer, prompt.prompt_instruction, prompt.prompt_response, first)

@@ -1,14 +1,15 @@
 """A row with an LLM against every other row of its backbone, and what its gain may be credited to."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
-from recbole_tslrec.evaluation.significance import holm
-from recbole_tslrec.report.scores import LEVEL, Scores
+from recbole_tslrec.evaluation.significance import PairedTest, SeedTest, holm, paired, two_sample
+from recbole_tslrec.report.scores import Line, Scores
 
 OURS = "TSLRec"
+LEVEL = 0.05  # of significance
 # what a gain of an LLM has to beat: the vectors that it was given, what an ideal Stage 1 could say without it, and with
 # words in the prompt what they say without it
 WITHOUT_LLM = {"stage0": "the stage-0 vectors", "co_interaction": "the co-interaction row"}
@@ -37,8 +38,8 @@ def comparisons(scores: Scores, metric: str, subject: str = OURS) -> pd.DataFram
         if line.row != subject:
             continue
         for other in scores.others(dataset, line):
-            seeds = scores.over_seeds(dataset, line, other, metric)
-            users = scores.over_users(dataset, line, other, metric)
+            seeds = over_seeds(scores, dataset, line, other, metric)
+            users = over_users(scores, dataset, line, other, metric)
             row: dict[str, Any] = {"dataset": dataset, "backbone": line.backbone, "against": other.row}
             row |= {"difference": seeds.mean_difference, "seeds p": seeds.pvalue}
             if users:
@@ -52,6 +53,40 @@ def comparisons(scores: Scores, metric: str, subject: str = OURS) -> pd.DataFram
         table[test] = pd.Series(pvalues, dtype=float)
         table.insert(table.columns.get_loc(test) + 1, f"{test} Holm", pd.Series(holm(pvalues), dtype=float))
     return table
+
+
+def over_seeds(scores: Scores, dataset: str, line: Line, other: Line, metric: str) -> SeedTest:
+    """The paper's test between two lines."""
+    return two_sample(scores.values(dataset, line, metric), scores.values(dataset, other, metric))
+
+
+def over_users(scores: Scores, dataset: str, line: Line, other: Line, metric: str) -> PairedTest | None:
+    """The paired test between two lines, of each user's mean over the seeds that both have; ``None`` without one.
+
+    Raises:
+        ValueError: they were evaluated on different data.
+    """
+    seeds = sorted(scores.outcomes[dataset, line].keys() & scores.outcomes[dataset, other].keys())
+    if not seeds:
+        return None
+    own, others = (scores.user_means(dataset, each, metric, seeds) for each in (line, other))  # [U] each
+    return paired(own, others)
+
+
+def stars(scores: Scores, dataset: str, lines: Iterable[Line], metric: str) -> set[Line]:
+    """Which lines are better than the best other row of their backbone at :data:`LEVEL`, Holm-corrected over the lines."""
+    found: dict[Line, SeedTest] = {}
+    for line in lines:
+        others = scores.others(dataset, line)
+        if others:
+            best = max(others, key=lambda other: scores.mean(dataset, other, metric))
+            found[line] = over_seeds(scores, dataset, line, best, metric)
+    pvalues = holm([test.pvalue for test in found.values()])
+    return {
+        line
+        for (line, test), pvalue in zip(found.items(), pvalues, strict=True)
+        if pvalue is not None and pvalue <= LEVEL and test.mean_difference > 0
+    }
 
 
 def credit(tests: pd.DataFrame, subject: str = OURS, words: bool = False) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """Figure 3: the LLM's time for a training epoch and for inference, TSLRec against E4SRec on the same LLM.
 
-A sample of prompts is timed and scaled by their number (``experiments/llm_time.py``); where the LLM is too large for this machine,
-operations are counted instead (``experiments/llm_estimate.py``), which table and bars say.
+``experiments/llm_costs.py`` has timed a sample of prompts, or counted operations where the LLM is too large for this
+machine; table and bars say which.
 """
 
 from typing import TYPE_CHECKING

@@ -1,6 +1,6 @@
-"""The metrics of finished runs by dataset, line of a table and seed, and the tests between lines."""
+"""The metrics of finished runs by dataset, line of a table and seed."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -9,10 +9,7 @@ from numpy.typing import NDArray
 
 from recbole_tslrec.evaluation.metrics import in_order
 from recbole_tslrec.evaluation.per_user import UserResults, check_comparable
-from recbole_tslrec.evaluation.significance import PairedTest, SeedTest, holm, paired, two_sample
 from recbole_tslrec.experiments.trials import Outcome
-
-LEVEL = 0.05
 
 
 class Line(NamedTuple):
@@ -76,37 +73,6 @@ class Scores:
         )
         return bool(own & others)
 
-    def best_other(self, dataset: str, line: Line, metric: str) -> Line | None:
-        """The best baseline of a line: of the other rows of its backbone the one with the highest mean."""
-        return max(self.others(dataset, line), key=lambda other: self.mean(dataset, other, metric), default=None)
-
-    def over_seeds(self, dataset: str, line: Line, other: Line, metric: str) -> SeedTest:
-        """The paper's test between two lines."""
-        return two_sample(self.values(dataset, line, metric), self.values(dataset, other, metric))
-
-    def over_users(self, dataset: str, line: Line, other: Line, metric: str) -> PairedTest | None:
-        """The paired test between two lines, of each user's mean over the seeds that both have; ``None`` without one.
-
-        Raises:
-            ValueError: they were evaluated on different data.
-        """
-        seeds = sorted(self.outcomes[dataset, line].keys() & self.outcomes[dataset, other].keys())
-        if not seeds:
-            return None
-        own, others = (self._user_means(dataset, each, metric, seeds) for each in (line, other))  # [U] each
-        return paired(own, others)
-
-    def stars(self, dataset: str, lines: Iterable[Line], metric: str) -> set[Line]:
-        """Which lines are better than their best baseline at :data:`LEVEL`, with Holm's correction over the lines."""
-        tested = [(line, other) for line in lines if (other := self.best_other(dataset, line, metric))]
-        tests = [self.over_seeds(dataset, line, other, metric) for line, other in tested]
-        pvalues = holm([test.pvalue for test in tests])
-        return {
-            line
-            for (line, _), test, pvalue in zip(tested, tests, pvalues, strict=True)
-            if pvalue is not None and pvalue <= LEVEL and test.mean_difference > 0
-        }
-
     def check_comparable(self) -> None:
         """Refuse runs on different data in one table.
 
@@ -119,7 +85,8 @@ class Scores:
             for users in (outcome.users() for outcome in seeds.values()):
                 check_comparable([first.setdefault(dataset, users), users])
 
-    def _user_means(self, dataset: str, line: Line, metric: str, seeds: list[int]) -> NDArray[np.float64]:
+    def user_means(self, dataset: str, line: Line, metric: str, seeds: Sequence[int]) -> NDArray[np.float64]:
+        """The metric of each user, the mean over some seeds, [U]."""
         frames = [self.outcomes[dataset, line][seed].users().frame for seed in seeds]
         each = np.array([frame[f"{metric}_{self.mode}"].to_numpy(np.float64) for frame in frames])  # [seeds, U]
         means: NDArray[np.float64] = each.mean(axis=0)

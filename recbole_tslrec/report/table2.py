@@ -15,10 +15,10 @@ from recbole_tslrec.experiments.protocol import quoted_protocol
 from recbole_tslrec.experiments.runner import outcomes
 from recbole_tslrec.experiments.trials import LLM_BASELINES, ROWS, Outcome
 from recbole_tslrec.llm.settings import ItemTextSettings
-from recbole_tslrec.report.comparisons import OURS, UNTUNED, comparisons, credit
+from recbole_tslrec.report.comparisons import LEVEL, OURS, UNTUNED, comparisons, credit, stars
 from recbole_tslrec.report.page import Page, ReportError, Section
 from recbole_tslrec.report.paper import in_paper, paper_figure
-from recbole_tslrec.report.scores import LEVEL, Line, Scores
+from recbole_tslrec.report.scores import Line, Scores
 
 _WITHOUT_BACKBONE = (*LLM_BASELINES, *MODEL_FREE)
 
@@ -85,8 +85,8 @@ def table_section(command: Command, scores: Scores, remarks: Sequence[str]) -> S
     for dataset in command.datasets:
         for metric in scores.names():
             column = f"{dataset} {label(metric)}"
-            stars = scores.stars(dataset, [line for line in lines if line.row == OURS], metric)
-            table[column] = [_cell(scores.values(dataset, line, metric), line in stars) for line in lines]
+            starred = stars(scores, dataset, [line for line in lines if line.row == OURS], metric)
+            table[column] = [_cell(scores.values(dataset, line, metric), line in starred) for line in lines]
             means = [scores.mean(dataset, line, metric) for line in lines]
             emphasis.update({(row, column): mark for row, mark in best_and_second(means).items()})
             printed = [paper_figure(dataset, line.backbone, line.row, metric) for line in lines]

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from recbole_tslrec.experiments.trials import Trial
-from recbole_tslrec.report.comparisons import comparisons, credit
+from recbole_tslrec.report.comparisons import comparisons, credit, stars
 from recbole_tslrec.report.page import ReportError
 from recbole_tslrec.report.scores import Line, Scores
 from recbole_tslrec.report.table2 import best_and_second, figures, lines_of, page_of, table_section
@@ -69,9 +69,9 @@ def test_holm_takes_a_star_back_that_one_test_alone_would_give(command, outcomes
     # Welch's p of both differences is .037: below .05 alone, .074 as one of two
     rows = {"Base": [0.10, 0.11, 0.12], "TSLRec": [0.125, 0.135, 0.145]}
     alone = outcomes(rows)
-    assert Scores.of(alone, "unmasked").stars("toy", [OURS], "ndcg@10") == {OURS}
+    assert stars(Scores.of(alone, "unmasked"), "toy", [OURS], "ndcg@10") == {OURS}
     both = Scores.of([*alone, *outcomes(rows, backbone="GRU4Rec")], "unmasked")
-    assert both.stars("toy", [OURS, Line("GRU4Rec", "TSLRec")], "ndcg@10") == set()
+    assert stars(both, "toy", [OURS, Line("GRU4Rec", "TSLRec")], "ndcg@10") == set()
 
 
 def test_one_seed_says_why_there_is_no_star(command, outcomes):
