@@ -94,6 +94,11 @@ def check_item_text(settings: ItemTextSettings) -> None:
         ValueError: there is no ``.item`` file, or it lacks a column; names those that it has.
     """
     _fields(settings, settings.columns)
+    if not (settings.prompt_item_vector or settings.columns):
+        raise ValueError(
+            "prompt_item_vector=False leaves nothing of an item in the prompt; name columns of the .item file with "
+            "prompt_item_text, or set prompt_item_vector to True"
+        )
 
 
 def item_text_content(settings: ItemTextSettings, tokens: Sequence[str]) -> dict[str, str]:

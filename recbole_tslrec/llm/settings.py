@@ -114,16 +114,11 @@ class ItemTextSettings(Settings):
         return [] if columns == [NO_TEXT] else columns
 
     def check(self) -> None:
-        """Refuse what names no columns, and a prompt that has neither words nor vectors."""
+        """Refuse what names no columns."""
         given = self.prompt_item_text
         is_list = isinstance(given, (list, tuple)) and all(isinstance(name, str) for name in given)
         if given is not None and not isinstance(given, str) and not is_list:
             raise ConfigError(f"prompt_item_text must be none, a column of the .item file or several, not [{given}]")
-        if not (self.prompt_item_vector or self.columns):
-            raise ConfigError(
-                "prompt_item_vector=False leaves nothing of an item in the prompt; name columns of the .item file with "
-                "prompt_item_text, or set prompt_item_vector to True"
-            )
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,9 @@ class Finished:
     seconds: float
     reused: bool
 
+    def __str__(self) -> str:
+        return f"{self.kind} of {self.row}" if self.row else self.kind
+
 
 @dataclass
 class Run:
@@ -79,11 +82,16 @@ class Run:
         """The evaluations, by the row of the table that they are."""
         return {each.row: each.artifact for each in self.finished if each.row}
 
+    @property
+    def reused(self) -> dict[str, bool]:
+        """Whether the artifact of each finished stage was found, by ``str`` of :class:`Finished`."""
+        return {str(each): each.reused for each in self.finished}
+
     def recipe(self, stage: Stage) -> Recipe:
         """What the artifact of a stage depends on."""
         parents = {kind: self.artifacts[kind].hash for kind in stage.parents}
         contents = stage.contents(self.data, self.hashes)
-        return Recipe(stage.settings.recipe(), parents, contents, self.data.description)
+        return Recipe(stage.settings.recipe(), parents, self.data.description, contents)
 
     def finish(self, stage: Stage, row: str = "", prepare: Callable[[], None] = lambda: None) -> Artifact:
         """Find or build the artifact of a stage, and say which before it starts; see :meth:`Store.build`.

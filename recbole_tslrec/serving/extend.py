@@ -188,8 +188,8 @@ def _found_or_built(
     recipe = Recipe(
         {**manifest["settings"], "new_items": new.hash},
         parents,
-        manifest["contents"],
         {**manifest["dataset"], "items": items},
+        manifest["contents"],
     )
     return store.find(kind, recipe) or store.build(kind, recipe, write, manifest["seed"], str(best_device()))
 

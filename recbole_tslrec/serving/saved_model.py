@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from recbole.data.interaction import Interaction
+from recbole.data.transform import construct_transform
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -137,6 +138,7 @@ class ModelFiles:
             )
         machine = {"device": torch.device(device), "loss_memory": _LOSS_MEMORY}
         config = RecBoleConfig({**self.description["settings"], **machine, "model": str(name)})
+        construct_transform(config)  # it names the columns that it adds here
         dataset = SavedDataset(config, self.description, self.item_features)
         fused = fused_items(name.family.table, self.weights)
         with isolated_random_state(config["seed"]):

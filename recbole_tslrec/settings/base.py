@@ -47,7 +47,7 @@ class Settings:
         for each in fields(self):
             key, value, choices = each.name, getattr(self, each.name), each.metadata.get("choices")
             if choices and value not in choices:
-                raise ConfigError(f"{key} [{value}] is not one of {', '.join(map(str, choices))}")
+                raise ConfigError(f"{key} [{value}] is not one of {', '.join(str(choice) for choice in choices if choice is not None)}")
             check = each.metadata.get("check")
             if check:
                 check(key, value)
@@ -62,8 +62,14 @@ class Settings:
 
     def recipe(self) -> dict[str, Any]:
         """The keys that decide the result, and their values."""
-        neutral = self.neutral()
-        return {key: value for key, value in self.values().items() if key not in neutral}
+        found: dict[str, Any] = {}
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if isinstance(value, Settings):
+                found.update(value.recipe())
+            elif not each.metadata.get("neutral"):
+                found[each.name] = value
+        return found
 
     def values(self) -> dict[str, Any]:
         """Every key and its value."""

@@ -48,14 +48,14 @@ class Recipe:
     Attributes:
         settings: the configuration keys that the stage reads and that can change its result.
         parents: content hash of every artifact that the stage reads, by its role.
-        contents: hash of every other file that the stage reads, by its role.
         dataset: name, counts and fingerprint of the data.
+        contents: hash of every other file that the stage reads, by its role.
     """
 
     settings: Mapping[str, Any]
     parents: Mapping[str, str] = field(default_factory=dict)
-    contents: Mapping[str, str] = field(default_factory=dict)
     dataset: Mapping[str, Any] = field(default_factory=dict)
+    contents: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def key(self) -> str:

@@ -1,4 +1,4 @@
-"""The configuration: layers, the command line, the check of keys, and what counts as one training."""
+"""The configuration: layers, the command line, the check of keys."""
 
 import re
 import sys
@@ -9,16 +9,9 @@ import pytest
 import recbole.config
 import yaml
 
-from recbole_tslrec.configuration.config import (
-    Config,
-    ConfigError,
-    backbone_config,
-    check_keys,
-    derive,
-    fine_tuning_settings,
-    training_settings,
-)
+from recbole_tslrec.configuration.config import Config, check_keys
 from recbole_tslrec.configuration.properties import properties_folder
+from recbole_tslrec.settings import ConfigError
 
 PROPERTIES = properties_folder()
 YAML_FILES = sorted(str(path.relative_to(PROPERTIES)) for path in PROPERTIES.rglob("*.yaml"))
@@ -33,10 +26,6 @@ def configure(*argv: str, model: str = "SASRec", files: tuple[str, ...] = (), **
 def yaml_file(text: str) -> str:
     Path("given.yaml").write_text(text)
     return "given.yaml"
-
-
-def backbone_settings(model: str, **settings: Any) -> dict[str, Any]:
-    return training_settings(backbone_config(configure(model=model, **settings)))
 
 
 # layers
@@ -218,49 +207,7 @@ def test_recbole_model_that_needs_negatives_keeps_them(model: str) -> None:
     assert configure(model=model)["train_neg_sample_args"] == UNIFORM
 
 
-# the configuration of the backbone
-
-
-def test_backbone_config_names_the_backbone() -> None:
-    assert backbone_config(configure(model="TSLRecGRU4Rec"))["model"] == "GRU4Rec"
-
-
-def test_backbone_keys_override_its_epochs_and_learning_rate() -> None:
-    config = configure("--epochs=9", "--backbone_epochs=3", "--backbone_learning_rate=0.5", model="TSLRecSASRec")
-    backbone = backbone_config(config)
-    assert (backbone["epochs"], backbone["learning_rate"]) == (3, 0.5)
-
-
-def test_backbone_without_keys_of_its_own_trains_like_the_model() -> None:
-    backbone = backbone_config(configure("--epochs=9", "--learning_rate=0.25", model="TSLRecSASRec"))
-    assert (backbone["epochs"], backbone["learning_rate"]) == (9, 0.25)
-
-
-def test_derive_changes_the_copy_only() -> None:
-    config = configure()
-    derived = derive(config, epochs=1, device="elsewhere")
-    assert (derived["epochs"], derived["device"], derived["seed"]) == (1, "elsewhere", 2020)
-    assert (config["epochs"], str(config["device"])) == (300, str(configure()["device"]))
-
-
-def test_setting_a_key_of_the_copy_leaves_the_original_alone() -> None:
-    config = configure()
-    derive(config)["epochs"] = 1
-    assert config["epochs"] == 300
-
-
-@pytest.mark.parametrize("model", ["CISASRec", "P2RecSASRec", "SASRec"])
-def test_all_families_share_the_training_of_a_backbone(model: str) -> None:
-    assert backbone_settings(model) == backbone_settings("TSLRecSASRec")
-
-
-@pytest.mark.parametrize("option", ["target_view", "sft_loss"])
-def test_an_option_is_named_in_a_recipe_only_where_it_is_not_the_papers(option: str) -> None:
-    """So that an artifact that was made before there were any is found again."""
-    ours = {"target_view": "rest", "sft_loss": "kl"}[option]
-    paper = fine_tuning_settings(configure(model="TSLRecSASRec"))
-    assert option not in paper
-    assert fine_tuning_settings(configure(f"--{option}={ours}", model="TSLRecSASRec")) == {**paper, option: ours}
+# values
 
 
 @pytest.mark.parametrize(
@@ -278,41 +225,6 @@ def test_an_option_that_does_not_exist_is_refused(argument: str, message: str) -
 
 def test_a_list_of_group_counts_comes_through_the_command_line() -> None:
     assert configure("--group_count=[32,128,512]")["group_count"] == [32, 128, 512]
-
-
-def test_backbones_differ_in_training() -> None:
-    assert backbone_settings("TSLRecGRU4Rec") != backbone_settings("TSLRecSASRec")
-
-
-@pytest.mark.parametrize(
-    "change",
-    [{"show_progress": True}, {"gpu_id": "3"}, {"artifacts_dir": "elsewhere"}, {"sft_epochs": 99}, {"topk": [1]}],
-    ids=lambda change: next(iter(change)),
-)
-def test_training_settings_do_not_depend_on(change: dict[str, Any]) -> None:
-    config = configure(show_progress=False)
-    assert config[next(iter(change))] != next(iter(change.values()))
-    assert training_settings(derive(config, **change)) == training_settings(config)
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"learning_rate": 0.5},
-        {"seed": 1},
-        {"MAX_ITEM_LIST_LENGTH": 7},
-        {"epochs": 2},
-        {"minimum_epochs": 2},
-        {"n_layers": 1},
-        {"valid_metric": "NDCG@5"},
-        {"train_neg_sample_args": UNIFORM},
-        {"eval_args": {"split": {"LS": "test_only"}}},
-    ],
-    ids=lambda change: next(iter(change)),
-)
-def test_training_settings_depend_on(change: dict[str, Any]) -> None:
-    config = configure()
-    assert training_settings(derive(config, **change)) != training_settings(config)
 
 
 # properties/

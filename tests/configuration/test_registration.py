@@ -1,4 +1,4 @@
-"""Names of models, and how stock RecBole finds them."""
+"""How stock RecBole finds the models."""
 
 import sys
 
@@ -9,48 +9,7 @@ from recbole.utils import ModelType, get_model, get_trainer
 
 from recbole_tslrec import models
 from recbole_tslrec.configuration import registration
-from recbole_tslrec.models.backbones import BACKBONES, REFUSED
-from recbole_tslrec.configuration.registration import own_model_names, split_model_name
-
-
-@pytest.mark.parametrize(
-    ("name", "split"),
-    [
-        ("TSLRecGRU4Rec", ("TSLRec", "GRU4Rec")),
-        ("TSLRecCaser", ("TSLRec", "Caser")),
-        ("TSLRecSASRec", ("TSLRec", "SASRec")),
-        ("TSLRecFMLPRec", ("TSLRec", "FMLPRec")),
-        ("P2RecSASRec", ("TSLRec", "SASRec")),
-        ("CIGRU4Rec", ("CI", "GRU4Rec")),
-        ("CIFMLPRec", ("CI", "FMLPRec")),
-        ("FMLPRec", ("Base", "FMLPRec")),
-        ("SASRec", ("Base", "SASRec")),
-        ("TSLRecBERT4Rec", ("TSLRec", "BERT4Rec")),
-        ("P2RecS3Rec", ("TSLRec", "S3Rec")),
-        ("CIGRU4RecKG", ("CI", "GRU4RecKG")),
-        ("BERT4Rec", ("Base", "BERT4Rec")),
-    ],
-)
-def test_name_splits_into_family_and_backbone(name: str, split: tuple[str, str]) -> None:
-    assert split_model_name(name) == split
-
-
-@pytest.mark.parametrize("name", ["TSLRec", "TSLRecPop", "tslrecsasrec", "SASRecTSLRec", "BPR", ""])
-def test_other_names_are_refused(name: str) -> None:
-    with pytest.raises(ValueError, match=rf"model \[{name}\] does not exist"):
-        split_model_name(name)
-
-
-@pytest.mark.parametrize("family", ["TSLRec", "CI", "P2Rec"])
-@pytest.mark.parametrize("backbone", ["DIN", "DIEN", "KSR"])
-def test_model_that_cannot_be_made_says_why(family: str, backbone: str) -> None:
-    with pytest.raises(ValueError, match=rf"model \[{family}{backbone}\] cannot be made .*{REFUSED[backbone]}"):
-        split_model_name(family + backbone)
-
-
-def test_each_family_has_each_backbone() -> None:
-    combined = {family + backbone for family in ("TSLRec", "CI", "P2Rec") for backbone in BACKBONES}
-    assert set(own_model_names()) >= {"FMLPRec"} | combined  # other tests have added classes of their own
+from recbole_tslrec.models.names import added_model_names
 
 
 @pytest.mark.parametrize(
@@ -77,7 +36,7 @@ def test_files_that_a_backbone_reads_stay_in_the_columns_to_load(
     assert columns["inter"] == ["user_id", "item_id", "timestamp"]
 
 
-@pytest.mark.parametrize("name", own_model_names())
+@pytest.mark.parametrize("name", added_model_names())
 def test_recbole_finds_the_class_by_name(name: str) -> None:
     found = get_model(name)
     assert found is getattr(models, name)
@@ -114,7 +73,7 @@ def test_registering_twice_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(sys, "argv", ["x"])
     loader = recbole.config.Config._load_internal_config_dict
     before = recbole.config.Config("TSLRecSASRec", "ml-100k").final_config_dict
-    registry.register()
+    registration.register_models()
     assert recbole.config.Config._load_internal_config_dict is loader
     assert get_model("TSLRecSASRec") is models.TSLRecSASRec
     assert recbole.config.Config("TSLRecSASRec", "ml-100k").final_config_dict == before

@@ -9,12 +9,12 @@ from recbole.model import sequential_recommender
 from torch.nn import functional
 
 import recbole_tslrec.models as models
-from recbole_tslrec.store.artifacts import Recipe, Store, write_item_table
 from recbole_tslrec.configuration.config import Config
-from recbole_tslrec.settings import derive
 from recbole_tslrec.data.dataset import Data
-from recbole_tslrec.store.files import write_tensors
 from recbole_tslrec.models.backbones import BACKBONES, REFUSED
+from recbole_tslrec.settings import derive
+from recbole_tslrec.store.artifacts import Recipe, Store, write_item_table
+from recbole_tslrec.store.files import write_tensors
 from recbole_tslrec.training.recommender import MODEL, build_model, load_weights, train_recommender
 from tests.contracts.ml_100k_head import NAME, SETTINGS, SMALL, write_head
 

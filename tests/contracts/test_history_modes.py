@@ -7,9 +7,10 @@ import torch
 from recbole_tslrec.configuration.config import Config
 from recbole_tslrec.data.dataset import Data
 from recbole_tslrec.evaluation.held_out import held_out
+from recbole_tslrec.evaluation.trained_model import rank_held_out
 from recbole_tslrec.models.backbones import BACKBONES
-from recbole_tslrec.training.recommender import RecommenderTrainer, build_model, rank_held_out
 from recbole_tslrec.sequential import ranking
+from recbole_tslrec.training.recommender import RecommenderTrainer, build_model
 from tests.contracts.ml_100k_head import NAME, SETTINGS, SMALL, write_head
 
 

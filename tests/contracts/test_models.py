@@ -7,13 +7,13 @@ import torch
 from recbole.utils import get_model
 
 import recbole_tslrec.models as models
-from recbole_tslrec.store.artifacts import ArtifactError
 from recbole_tslrec.augmentation.fusion import FUSIONS
 from recbole_tslrec.augmentation.item_table import FusedItemTable
 from recbole_tslrec.augmentation.vector_files import VectorsError
-from recbole_tslrec.configuration.config import backbone_config
-from recbole_tslrec.settings import derive
 from recbole_tslrec.data.dataset import Data
+from recbole_tslrec.models.names import parse_model_name
+from recbole_tslrec.settings import derive
+from recbole_tslrec.store.artifacts import ArtifactError
 from recbole_tslrec.store.files import write_tensors
 from recbole_tslrec.training.recommender import RecommenderTrainer, build_model, load_weights
 
@@ -58,7 +58,9 @@ class Toy:
 
     def base(self, **settings):
         """The backbone alone, with the seed of ``model``."""
-        return build_model(derive(backbone_config(self.config), **settings), self.train_data)
+        return build_model(
+            derive(self.config, model=parse_model_name(self.config["model"]).backbone, **settings), self.train_data
+        )
 
     @torch.no_grad()
     def scores(self, model):

@@ -6,11 +6,11 @@ import pandas as pd
 import pytest
 
 from recbole_tslrec.configuration.config import Config
+from recbole_tslrec.data import paper_counts
 from recbole_tslrec.data.dataset import Data
-from recbole_tslrec.datasets import table1
 from recbole_tslrec.data.importing import five_core, import_dataset
-from recbole_tslrec.data.sources import SourceError
 from recbole_tslrec.data.paper_counts import Counts
+from recbole_tslrec.data.sources import SourceError
 
 HEADER = "user_id:token\titem_id:token\ttimestamp:float"
 
@@ -83,7 +83,7 @@ def test_recbole_reads_what_was_written(tmp_path: Path) -> None:
 def test_other_counts_than_the_papers_are_refused_with_the_difference(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(table1.TABLE1, "beauty", Counts(users=2, items=5, interactions=4))
+    monkeypatch.setitem(paper_counts.TABLE1, "beauty", Counts(users=2, items=5, interactions=4))
     source = write(tmp_path / "given", "u1 x y z\nu2 x y\n")
     with pytest.raises(SourceError, match=r"2 users \(paper 2: \+0\), 3 items \(paper 5: -2\), 5 inter.*--allow_diff"):
         import_dataset("beauty", source, tmp_path / "data")

@@ -1,6 +1,5 @@
 """The figures of a dataset, counted by hand."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from recbole_tslrec import quick_start
+from recbole_tslrec.configuration.config import Config
 from recbole_tslrec.data.dataset import Data
-from recbole_tslrec.data.statistics import held_out, statistics
 from recbole_tslrec.data.paper_counts import TABLE1, Counts, difference
+from recbole_tslrec.data.statistics import held_out, statistics
 from tests.conftest import write_dataset
 
 # a: history x y | z | test x again; b: history x | none | y; c: x z, tied; of five items w and v are never trained on
@@ -28,7 +27,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_figures(folder: Path) -> None:
-    found = statistics(folder)
+    found = statistics(Config("SASRec", "toy", [], {"data_path": str(folder.parent)}))
     assert found.counts == Counts(users=3, items=5, interactions=9)
     assert found.density == 9 / 15
     assert found.mean_length == 3
@@ -57,23 +56,3 @@ def test_difference_to_the_paper() -> None:
     found = difference("ml-1m", Counts(users=6040, items=3706, interactions=1_000_209))
     assert found == {"users": 0, "items": 290, "interactions": 598}
     assert difference("toy", Counts(1, 1, 1)) is None
-
-
-def test_command_imports_and_describes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    pytest.importorskip("matplotlib")
-    (tmp_path / "given.txt").write_text("u1 x y z x\nu2 y y z\n")
-
-    def call(*argv: str) -> str:
-        monkeypatch.setattr("sys.argv", ["recbole-tslrec", "data", *argv])
-        quick_start.console()
-        return capsys.readouterr().out
-
-    assert "dataset/toy: 2 users, 3 items, 7 interactions" in call("import", "toy", "--source=given.txt")
-    written = call("stats", "--dataset=toy", "--data_path=dataset", "--output_dir=reports")
-    assert "test targets already in the history" in written
-    (row,) = json.loads((tmp_path / "reports" / "statistics-toy" / "in-detail.json").read_text())["table"]
-    assert (row["users"], row["repeated interactions"]) == (2, 2)
-    endings = {path.suffix for path in (tmp_path / "reports" / "statistics-toy").glob("distributions.*")}
-    assert {".png", ".svg"} <= endings

@@ -5,7 +5,8 @@ import torch
 
 from recbole_tslrec.llm.encoder import PromptEncoder
 from recbole_tslrec.llm.item_text import ItemText
-from recbole_tslrec.llm.layout import LAYOUTS, PADDED, PREFIX_ROW, choose_layout
+from recbole_tslrec.llm.layout import choose_layout
+from recbole_tslrec.llm.settings import LAYOUTS, PADDED, PREFIX_ROW
 from tests.decoders import HIDDEN_SIZE, ITEM_SIZE, SERVED, encoder_of, tiny_decoder
 
 COUNTS = torch.tensor([4, 1, 6])

@@ -11,58 +11,59 @@ from recbole_tslrec.llm.item_text import (
     MOST_TEXT_TOKENS,
     ItemText,
     check_item_text,
-    item_text_settings,
+    item_text_content,
     read_item_texts,
-    text_columns,
     tokenise_item_texts,
 )
 from recbole_tslrec.llm.loading import byte_level_tokenizer
+from recbole_tslrec.llm.settings import ItemTextSettings
+from recbole_tslrec.settings import ConfigError
 
 HEAD = "item_id:token\ttitle:token_seq\tprice:float\tcategories:token_seq"
 ROWS = ["7\tRed Nail Polish\t1.5\tMakeup Nail_Care", "8\t\t2.5\tHair", "9\tNA\t3.5\t"]
 
 
-def config_of(folder: Path, wanted: Any, lines: Sequence[str] | None = (HEAD, *ROWS)) -> dict[str, Any]:
-    """What is read of a configuration; the dataset is called toy."""
+def settings_of(folder: Path, wanted: Any, lines: Sequence[str] | None = (HEAD, *ROWS)) -> ItemTextSettings:
+    """Of a dataset that is called toy."""
     if lines is not None:
         (folder / "toy.item").write_text("\n".join(lines) + "\n")
     formats = {"field_separator": "\t", "encoding": "utf-8", "ITEM_ID_FIELD": "item_id"}
     wanted_keys = {"prompt_item_text": wanted, "prompt_item_vector": True}
-    return {**wanted_keys, "data_path": str(folder), "dataset": "toy", **formats}
+    return ItemTextSettings(**wanted_keys, data_path=str(folder), dataset="toy", **formats)
 
 
 # which words
 
 
 def test_texts_follow_the_tokens_and_underscores_become_blanks(tmp_path: Path) -> None:
-    config = config_of(tmp_path, "categories")
-    assert read_item_texts(config, ["8", "7", "unlisted", "9"]) == ["Hair", "Makeup Nail Care", "", ""]
+    settings = settings_of(tmp_path, "categories")
+    assert read_item_texts(settings, ["8", "7", "unlisted", "9"]) == ["Hair", "Makeup Nail Care", "", ""]
 
 
 @pytest.mark.parametrize("wanted", ["title, categories", ["title", "categories"]])
 def test_several_columns_stand_one_after_the_other(tmp_path: Path, wanted: Any) -> None:
     """Item 8 has no title and item 9 no category; a title NA is no missing one."""
-    texts = read_item_texts(config_of(tmp_path, wanted), ["7", "8", "9"])
+    texts = read_item_texts(settings_of(tmp_path, wanted), ["7", "8", "9"])
     assert texts == ["Red Nail Polish, Makeup Nail Care", "Hair", "NA"]
 
 
 def test_an_item_that_is_listed_twice_has_its_first_text(tmp_path: Path) -> None:
-    config = config_of(tmp_path, "title", [HEAD, *ROWS, "7\tBlue\t1\t"])
-    assert read_item_texts(config, ["7"]) == ["Red Nail Polish"]
+    settings = settings_of(tmp_path, "title", [HEAD, *ROWS, "7\tBlue\t1\t"])
+    assert read_item_texts(settings, ["7"]) == ["Red Nail Polish"]
 
 
 @pytest.mark.parametrize("wanted", ["none", None])
 def test_the_paper_has_no_text_and_needs_no_file(tmp_path: Path, wanted: Any) -> None:
-    config = config_of(tmp_path, wanted, lines=None)
-    check_item_text(config)
-    assert text_columns(config) == []
-    assert item_text_settings(config, ["7"]) == {}
+    settings = settings_of(tmp_path, wanted, lines=None)
+    check_item_text(settings)
+    assert settings.columns == []
+    assert item_text_content(settings, ["7"]) == {}
 
 
 def test_a_recipe_depends_on_the_texts_of_the_items_it_is_for(tmp_path: Path) -> None:
-    recipe = item_text_settings(config_of(tmp_path, "title"), ["7"])
-    assert recipe == item_text_settings(config_of(tmp_path, "title", [HEAD, ROWS[0], "8\tnew\t1\t"]), ["7"])
-    assert recipe != item_text_settings(config_of(tmp_path, "title", [HEAD, "7\tnew\t1\t"]), ["7"])
+    recipe = item_text_content(settings_of(tmp_path, "title"), ["7"])
+    assert recipe == item_text_content(settings_of(tmp_path, "title", [HEAD, ROWS[0], "8\tnew\t1\t"]), ["7"])
+    assert recipe != item_text_content(settings_of(tmp_path, "title", [HEAD, "7\tnew\t1\t"]), ["7"])
 
 
 # what goes wrong
@@ -72,29 +73,29 @@ def test_a_missing_file_names_the_key_and_the_cure(tmp_path: Path) -> None:
     with pytest.raises(
         ValueError, match=r"prompt_item_text \[title\] needs .*toy\.item.* set prompt_item_text to none"
     ):
-        check_item_text(config_of(tmp_path, "title", lines=None))
+        check_item_text(settings_of(tmp_path, "title", lines=None))
 
 
 @pytest.mark.parametrize("wanted", ["genre", "price", "title,genre"])
 def test_a_missing_column_or_one_of_numbers_names_those_of_text(tmp_path: Path, wanted: str) -> None:
     with pytest.raises(ValueError, match=r"no column of text \[(genre|price)\]; .* some of title, categories$"):
-        check_item_text(config_of(tmp_path, wanted))
+        check_item_text(settings_of(tmp_path, wanted))
 
 
 def test_a_file_without_text_says_so(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"some of nothing: it has none"):
-        check_item_text(config_of(tmp_path, "title", ["item_id:token\tprice:float"]))
+        check_item_text(settings_of(tmp_path, "title", ["item_id:token\tprice:float"]))
 
 
 def test_a_file_of_other_items_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"no text of any item of the dataset in title; choose other columns"):
-        read_item_texts(config_of(tmp_path, "title"), ["i7"])
+        read_item_texts(settings_of(tmp_path, "title"), ["i7"])
 
 
 @pytest.mark.parametrize("wanted", [7, ["title", 7]])
 def test_what_is_no_name_is_refused(tmp_path: Path, wanted: Any) -> None:
-    with pytest.raises(ValueError, match=r"prompt_item_text must be none, a column of the \.item file or several"):
-        check_item_text(config_of(tmp_path, wanted))
+    with pytest.raises(ConfigError, match=r"prompt_item_text must be none, a column of the \.item file or several"):
+        settings_of(tmp_path, wanted)
 
 
 # which tokens

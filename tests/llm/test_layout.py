@@ -11,16 +11,9 @@ from peft import LoraConfig, get_peft_model
 from recbole_tslrec.llm import attention, layout
 from recbole_tslrec.llm.attention import PrefixRow
 from recbole_tslrec.llm.encoder import PromptEncoder
-from recbole_tslrec.llm.layout import (
-    LAYOUTS,
-    PADDED,
-    PREFIX_ROW,
-    choose_layout,
-    lay_segments,
-    pad_prompts,
-    weave_texts,
-)
+from recbole_tslrec.llm.layout import choose_layout, lay_segments, pad_prompts, weave_texts
 from recbole_tslrec.llm.loading import base_model
+from recbole_tslrec.llm.settings import LAYOUTS, PADDED, PREFIX_ROW
 from tests.decoders import ITEM_SIZE, SERVED, encoder_of, tiny_decoder
 
 # name -> settings; what follows says why it cannot take a prefix row
@@ -174,11 +167,6 @@ def test_a_layout_can_be_chosen_again() -> None:
         outputs.append(encoder(items, counts))
     for output in outputs[1:]:
         torch.testing.assert_close(output, outputs[0], rtol=0, atol=1e-5)
-
-
-def test_an_unknown_layout_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"sft_layout \[rows\] is not one of prefix_row, padded"):
-        choose_layout(encoder_of(tiny_decoder("Llama")), "rows")
 
 
 @pytest.mark.parametrize("architecture", ["Llama", "GPTNeoX"])

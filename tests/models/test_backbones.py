@@ -5,8 +5,8 @@ from pathlib import Path
 from recbole.model.sequential_recommender import GRU4Rec
 
 import recbole_tslrec.models as models
-from recbole_tslrec.models.backbones import BACKBONES, Backbone, backbone_of, table_of_backbones
 from recbole_tslrec.configuration.registration import with_knowledge
+from recbole_tslrec.models.backbones import BACKBONES, Backbone, backbone_of, table_of_backbones
 
 
 class OwnGRU4Rec(GRU4Rec):

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from recbole_tslrec.settings import derive
 from recbole_tslrec.data.dataset import Data
 from recbole_tslrec.models.fmlprec import FilterBlock, FilterLayer, FMLPRec, pads_in_front
+from recbole_tslrec.settings import derive
 from recbole_tslrec.training.recommender import build_model
 
 LENGTH, WIDTH = 8, 4  # MAX_ITEM_LIST_LENGTH of make_config; channels of a filter
@@ -135,7 +135,7 @@ def test_predict_gives_the_column_of_full_sort_predict(make_config):
 
 def test_unknown_loss_type_is_refused(make_config):
     config = make_config("FMLPRec")
-    with pytest.raises(ValueError, match=r"loss_type \[hinge\] is not one of CE, BPR"):
+    with pytest.raises(ValueError, match=r"loss_type \[hinge\] is not one of CE, BPR, sampled_softmax, gBCE"):
         build_model(derive(config, loss_type="hinge"), Data(config).loaders[0])
 
 

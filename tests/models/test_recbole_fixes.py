@@ -7,8 +7,8 @@ from recbole.quick_start import run_recbole
 from torch.nn.utils import parametrize
 
 import recbole_tslrec.models as models
-from recbole_tslrec.settings import derive
 from recbole_tslrec.data.dataset import Data
+from recbole_tslrec.settings import derive
 from recbole_tslrec.store.files import write_tensors
 from recbole_tslrec.training.recommender import build_model
 

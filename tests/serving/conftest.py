@@ -8,16 +8,18 @@ from typing import Any
 import pytest
 import torch
 
-from recbole_tslrec.store.artifacts import Recipe, Store, write_item_table
+from recbole_tslrec.augmentation.settings import KnowledgeFusionSettings
 from recbole_tslrec.configuration.config import Config
-from recbole_tslrec.settings import derive
 from recbole_tslrec.data.dataset import Data
-from recbole_tslrec.store.files import write_tensors
 from recbole_tslrec.models.backbones import BACKBONES
 from recbole_tslrec.pipeline import run_stages
-from recbole_tslrec.training.recommender import MODEL, build_model
-from recbole_tslrec.serving.saved_model import save_description
 from recbole_tslrec.pipeline.run import Run
+from recbole_tslrec.pipeline.stage_0 import recommender_settings
+from recbole_tslrec.serving.saved_model import save_description
+from recbole_tslrec.settings import derive
+from recbole_tslrec.store.artifacts import Recipe, Store, write_item_table
+from recbole_tslrec.store.files import write_tensors
+from recbole_tslrec.training.recommender import MODEL, build_model
 from tests.conftest import small_config
 from tests.contracts.ml_100k_head import NAME, SETTINGS, SMALL, write_head
 
@@ -49,7 +51,8 @@ class Fresh:
 
         def write(folder: Path) -> None:
             write_tensors(folder / MODEL, self.model.state_dict())
-            save_description(folder, config, train_data._dataset)
+            settings = recommender_settings(config, f"TSLRec{backbone}", KnowledgeFusionSettings)
+            save_description(folder, settings, train_data._dataset)
 
         recipe = Recipe({"model": backbone}, dataset={"items": len(data.item_tokens)})
         self.artifact = Store(folder / "store").build("recommender", recipe, write)

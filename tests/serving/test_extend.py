@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 import torch
 
-from recbole_tslrec.store.artifacts import Artifact, ArtifactError, open_artifact
 from recbole_tslrec.augmentation.projection import KnowledgeProjection
+from recbole_tslrec.pipeline.run import Run
 from recbole_tslrec.serving import extend as module
 from recbole_tslrec.serving.extend import extend_knowledge, find_parent, main, with_new_items
 from recbole_tslrec.serving.new_items import NewItems
 from recbole_tslrec.serving.recommend import recommend
 from recbole_tslrec.serving.saved_model import ModelFiles, load_model
-from recbole_tslrec.pipeline.run import Run
+from recbole_tslrec.store.artifacts import Artifact, ArtifactError, open_artifact
 from tests.serving.conftest import Fresh
 
 ORIGINAL = "item_embedding.parametrizations.weight.original"

@@ -3,6 +3,7 @@
 import json
 import logging
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,13 +12,15 @@ from pyarrow import parquet
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from recbole_tslrec.store.artifacts import ArtifactError
 from recbole_tslrec.augmentation.vectors import read_vectors
-from recbole_tslrec.quick_start import COMMANDS
+from recbole_tslrec.cli import COMMANDS
+from recbole_tslrec.models.backbones import BACKBONES
+from recbole_tslrec.models.scoring import Scoring
 from recbole_tslrec.serving.model_export import ExportError, export, main
 from recbole_tslrec.serving.saved_model import load_model
-from recbole_tslrec.serving.scoring import SCORINGS, Scoring, scoring_of
+from recbole_tslrec.serving.scoring import scoring_of
 from recbole_tslrec.serving.table_files import WRITERS, ItemTable, read_table
+from recbole_tslrec.store.artifacts import ArtifactError
 from tests.serving.test_saved_model import model_folder
 
 TABLE_FORMATS = ["safetensors", "parquet", "itememb"]
@@ -121,7 +124,7 @@ def test_difference_is_logged(sasrec, tmp_path, caplog):
 
 def test_table_that_gives_other_scores_is_refused(sasrec, tmp_path, monkeypatch):
     halved = Scoring(table=lambda model: model.item_embedding.weight / 2)
-    monkeypatch.setitem(SCORINGS, "SASRec", halved)
+    monkeypatch.setitem(BACKBONES, "SASRec", replace(BACKBONES["SASRec"], scoring=halved))
     with pytest.raises(ExportError, match=r"the item table of SASRec does not give its scores \(relative difference"):
         export(sasrec, "safetensors", tmp_path / "table")
     assert list(tmp_path.glob("*table*")) == []

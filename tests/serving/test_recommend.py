@@ -10,10 +10,10 @@ import pytest
 import torch
 
 import recbole_tslrec
+from recbole_tslrec.pipeline.run import Run
 from recbole_tslrec.serving import recommend as module
 from recbole_tslrec.serving.recommend import main, recommend
 from recbole_tslrec.serving.saved_model import SavedModel, load_model
-from recbole_tslrec.pipeline.run import Run
 
 HISTORIES = {
     "a": ["i3"],

@@ -9,14 +9,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from recbole_tslrec.store.artifacts import ArtifactError, Recipe, Store
-from recbole_tslrec.store.files import write_json
-from recbole_tslrec.pipeline.stage_2 import augmented_config
-from recbole_tslrec.training.recommender import MODEL, build_model, load_weights
-from recbole_tslrec.configuration.registration import split_model_name
-from recbole_tslrec.serving.saved_model import DESCRIPTION, ModelFiles, load_model
+from recbole_tslrec.models.names import parse_model_name
 from recbole_tslrec.pipeline.run import Run
-from recbole_tslrec.version import __version__
+from recbole_tslrec.serving.saved_model import DESCRIPTION, ModelFiles, load_model
+from recbole_tslrec.settings import derive
+from recbole_tslrec.store.artifacts import ArtifactError
+from recbole_tslrec.training.recommender import MODEL, build_model, load_weights
 from tests.serving.conftest import Fresh
 
 Trained = Callable[..., Run]
@@ -51,8 +49,9 @@ def test_items_without_knowledge_come_back(trained: Trained, tmp_path: Path) -> 
 
 
 def assert_scores_come_back(run: Run) -> None:
-    family, _ = split_model_name(run.config["model"])
-    model: Any = build_model(run.config if family == "Base" else augmented_config(run, family), run.data.loaders[0])
+    table = parse_model_name(run.config["model"]).family.table
+    path = {f"{table}_path": str(run.artifacts[table].folder)} if table else {}
+    model: Any = build_model(derive(run.config, **path), run.data.loaders[0])
     load_weights(model, model_folder(run) / MODEL)
     users = next(iter(run.data.loaders[2]))[0]
     with torch.no_grad():
@@ -84,20 +83,6 @@ def test_loading_leaves_the_random_stream_alone(trained: Trained) -> None:
 def test_a_folder_of_another_kind_is_refused(trained: Trained) -> None:
     with pytest.raises(ArtifactError, match=r"holds \[groups\], no trained model"):
         load_model(trained("TSLRecSASRec").artifacts["groups"].folder)
-
-
-def test_a_folder_without_description_is_refused(tmp_path: Path) -> None:
-    folder = Store(tmp_path).build("backbone", Recipe({}), lambda folder: None).folder
-    with pytest.raises(ArtifactError, match=r"has no model\.json: .* train it again with --rebuild=backbone"):
-        load_model(folder)
-
-
-def test_a_folder_of_another_version_says_which(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("recbole_tslrec.store.artifacts.versions", lambda: {"recbole_tslrec": "0.0.9"})
-    build = Store(tmp_path).build
-    folder = build("recommender", Recipe({}), lambda folder: write_json(folder / DESCRIPTION, {"format": 0})).folder
-    with pytest.raises(ArtifactError, match=rf"recbole_tslrec 0\.0\.9 in model format 0, this is {__version__}"):
-        load_model(folder)
 
 
 def test_a_missing_weight_is_noticed(trained: Trained) -> None:

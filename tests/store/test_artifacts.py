@@ -280,8 +280,8 @@ def test_missing_tokens_are_counted_and_the_first_is_named() -> None:
 def test_whole_build_leaves_nothing_to_unpickle(make_config: Callable[..., Any]) -> None:
     interactions = [(f"u{user}", f"i{(user + step) % 12}", float(step)) for user in range(12) for step in range(5)]
     run = run_stages(make_config("TSLRecSASRec", interactions))
-    folders = {name: artifact.folder for name, artifact in run.artifacts.items()}
-    assert {"backbone", "sft", "knowledge", "recommender", "evaluation/TSLRec"} <= set(folders)
+    folders = {name: artifact.folder for name, artifact in {**run.artifacts, **run.evaluations}.items()}
+    assert {"backbone", "sft", "knowledge", "recommender", "TSLRec"} <= set(folders)
     for folder in folders.values():
         suffixes = {path.suffix for path in folder.rglob("*") if path.is_file()}
         assert suffixes <= {".safetensors", ".json", ".parquet"}, folder

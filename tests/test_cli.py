@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import setuptools
 
 import recbole_tslrec
-from recbole_tslrec import quick_start
+from recbole_tslrec import cli, quick_start
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 NOTHING = {
@@ -41,7 +42,8 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         calls.append(given)
         return Table()
 
-    monkeypatch.setattr(quick_start, "run", run)
+    for module in (cli, quick_start):
+        monkeypatch.setattr(module, "run", run)
     return calls
 
 
@@ -52,7 +54,7 @@ def fail(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
     def fail(*argv: str) -> str:
         monkeypatch.setattr(sys, "argv", ["run_recbole_tslrec.py", *argv])
         with pytest.raises(SystemExit) as ended:
-            quick_start.console()
+            cli.console()
         assert isinstance(ended.value.code, str)  # text means exit status 1
         return ended.value.code
 
@@ -65,7 +67,7 @@ def fail(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
 def test_main_reads_its_own_arguments(runs: list[dict[str, Any]]) -> None:
     what = ["--model=CICaser", "--dataset=toy", "--config_files=a.yaml b.yaml"]
     how = ["--rebuild=sft,knowledge", "--stop_after=groups", "--result_file=out/result.json"]
-    quick_start.main([*what, *how])
+    cli.main([*what, *how])
     expected = {
         "model": "CICaser",
         "dataset": "toy",
@@ -80,18 +82,18 @@ def test_main_reads_its_own_arguments(runs: list[dict[str, Any]]) -> None:
 
 def test_main_passes_other_arguments_on_as_they_are(runs: list[dict[str, Any]]) -> None:
     keys = ["--epochs=3", "--prompt_response=a=b c", "--topk=[5, 10]", "--rebuil=sft"]
-    quick_start.main(["--model=SASRec", *keys])
+    cli.main(["--model=SASRec", *keys])
     assert runs == [{**NOTHING, "model": "SASRec", "dataset": "ml-100k", "argv": keys}]
 
 
 def test_without_arguments_main_runs_the_main_job(runs: list[dict[str, Any]]) -> None:
-    quick_start.main([])
+    cli.main([])
     quick = {"config_file_list": ["properties/presets/quick.yaml"]}
     assert runs == [{**NOTHING, **quick, "model": "TSLRecSASRec", "dataset": "ml-100k"}]
 
 
 def test_main_prints_the_table(runs: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]) -> None:
-    quick_start.main([])
+    cli.main([])
     assert capsys.readouterr().out.strip() == "the table"
 
 
@@ -128,7 +130,7 @@ def test_interruption_says_how_to_go_on(fail: Callable[..., str], monkeypatch: p
     def interrupted(argv: Sequence[str]) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(quick_start, "main", interrupted)
+    monkeypatch.setattr(cli, "main", interrupted)
     assert fail().startswith("interrupted; finished stages are kept")
 
 
@@ -137,7 +139,7 @@ def test_debugging_shows_where_an_error_came_from(
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["x", "--sft_epoch=3"])
     with caplog.at_level(logging.DEBUG), pytest.raises(ValueError, match="sft_epoch"):
-        quick_start.console()
+        cli.console()
 
 
 # the entry points
@@ -175,10 +177,28 @@ def metadata() -> configparser.ConfigParser:
 
 def test_installed_command_is_the_same(metadata: configparser.ConfigParser) -> None:
     command = metadata["options.entry_points"]["console_scripts"].strip()
-    assert command == "recbole-tslrec = recbole_tslrec.quick_start:console"
+    assert command == "recbole-tslrec = recbole_tslrec.cli:console"
 
 
-def test_every_package_folder_is_installed(metadata: configparser.ConfigParser) -> None:
+def test_packages_are_found_and_no_others(metadata: configparser.ConfigParser) -> None:
+    assert metadata["options"]["packages"] == "find:"
+    found = setuptools.find_packages(str(REPOSITORY), include=[metadata["options.packages.find"]["include"]])
     folders = {path.parent for path in (REPOSITORY / "recbole_tslrec").rglob("*.py")}
-    packages = {".".join(folder.relative_to(REPOSITORY).parts) for folder in folders}
-    assert set(metadata["options"]["packages"].split()) == packages | {"recbole_tslrec.properties"}
+    assert set(found) == {".".join(folder.relative_to(REPOSITORY).parts) for folder in folders}
+
+
+def test_properties_are_inside_the_package(metadata: configparser.ConfigParser) -> None:
+    """By a link in a checkout, as files in a wheel."""
+    patterns = metadata["options.package_data"]["recbole_tslrec"].split()
+    found = {path for pattern in patterns for path in (REPOSITORY / "recbole_tslrec").glob(pattern)}
+    inside = REPOSITORY / "recbole_tslrec" / "properties"
+    assert found == {*inside.glob("*.yaml"), *inside.glob("*/*.yaml"), REPOSITORY / "recbole_tslrec" / "py.typed"}
+
+
+def test_without_install_recbole_is_left_alone() -> None:
+    code = "import sys, recbole_tslrec; print('recbole' in sys.modules); recbole_tslrec.install(); "
+    code += "from recbole.utils import get_model; print(get_model('TSLRecSASRec').__name__)"
+    environment = {**os.environ, "RECBOLE_TSLREC_NO_INSTALL": "1", "PYTHONPATH": str(REPOSITORY)}
+    command = [sys.executable, "-c", code]
+    finished = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
+    assert finished.stdout.split() == ["False", "TSLRecSASRec"]
