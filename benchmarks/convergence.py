@@ -16,9 +16,9 @@ import numpy as np
 from scipy import stats
 
 from measure import Report, arguments, say
-from recbole_tslrec.training import recommender
 from recbole_tslrec.configuration.config import Config
 from recbole_tslrec.data.dataset import Data
+from recbole_tslrec.training import recommender
 
 MODES = ("all_positions", "prefix")
 METRICS = ("hit@10", "ndcg@10")
@@ -32,7 +32,8 @@ def train(model: str, dataset: str, mode: str, seed: int, settings: dict[str, An
     with tempfile.TemporaryDirectory() as name:
         report = recommender.train_recommender(config, train_data, valid_data, Path(name))
         seconds = time.perf_counter() - started
-        test = recommender.evaluate_recommender(config, train_data, test_data, Path(name))
+        trainer = recommender.load_trainer(config, train_data, Path(name))
+        test = recommender.evaluate_recommender(trainer, test_data)
     found = {f"test {metric}": test[metric] for metric in METRICS}
     return {
         "mode": mode,

@@ -24,7 +24,7 @@ from measure import Report, arguments, own_peak_bytes, say
 from models import EMBEDDING_SIZE, SMALL, LLMSize, build_llm, build_network, copy_weights, item_embeddings
 from recbole_tslrec.augmentation.knowledge_export import encode_items, export_items, prepare_for_export
 from recbole_tslrec.compute.precision import computes_in_bfloat16
-from recbole_tslrec.reconstruction.network import ReconstructionNetwork
+from recbole_tslrec.sft.network import PromptNetwork
 from recbole_tslrec.sft.timing import fastest, interleaved
 from recbole_tslrec.store.tensor_file import TensorFile
 from rivals import PaddedOneItem
@@ -57,7 +57,7 @@ class Scale:
 QUICK = Scale(items=1024, rounds=3, batch_sizes=(32, 256), catalogues=(("10k", 10_000), ("100k", 100_000)))
 
 
-def build_contenders(size: LLMSize, items: int, device: torch.device) -> dict[str, ReconstructionNetwork]:
+def build_contenders(size: LLMSize, items: int, device: torch.device) -> dict[str, PromptNetwork]:
     """The three networks, with the same weights."""
     networks = {
         LOOP: build_network(build_llm(size, device), size, items, device, encoder_class=PaddedOneItem).eval(),
@@ -70,7 +70,7 @@ def build_contenders(size: LLMSize, items: int, device: torch.device) -> dict[st
     return networks
 
 
-def encode_all(network: ReconstructionNetwork, rows: Tensor, batch_size: int) -> Tensor:
+def encode_all(network: PromptNetwork, rows: Tensor, batch_size: int) -> Tensor:
     """The knowledge embeddings of all rows, [N, H]."""
     return torch.cat([encode_items(network, part)[0] for part in rows.split(batch_size)])
 

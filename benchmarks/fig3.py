@@ -1,7 +1,7 @@
 """Figure 3 of the paper: the LLM's seconds for a training epoch and for inference, TSLRec against E4SRec.
 
-The contenders are those of ``recbole_tslrec.experiments.llm_time``, which ``report fig3`` times with a configured LLM. All
-have the same LLM here, of random weights and with adapters, in float32.
+The contenders are those of ``recbole_tslrec.experiments.llm_time``, which ``report fig3`` times with a configured LLM.
+All have the same LLM here, of random weights and with adapters, in float32.
 """
 
 import sys
@@ -13,10 +13,7 @@ import torch
 import lengths
 from measure import Report, arguments, say
 from models import SMALL, LLMSize, build_llm, build_network
-from recbole_tslrec.llm.encoder import PromptEncoder
-from recbole_tslrec.llm.settings import PADDED, PREFIX_ROW
-from recbole_tslrec.reconstruction.network import ReconstructionNetwork
-from recbole_tslrec.baselines.e4srec import InstanceNetwork, MiddlePadded
+from recbole_tslrec.baselines.e4srec import MiddlePadded, NextItemObjective
 from recbole_tslrec.experiments.llm_time import (
     E4SREC,
     E4SREC_PUBLISHED,
@@ -28,6 +25,9 @@ from recbole_tslrec.experiments.llm_time import (
     time_inference,
     time_training,
 )
+from recbole_tslrec.llm.encoder import PromptEncoder
+from recbole_tslrec.llm.settings import PADDED, PREFIX_ROW
+from recbole_tslrec.sft.network import PromptNetwork
 
 RIVALS = {E4SREC: "", E4SREC_ROW: "_both_prefix_row", E4SREC_PUBLISHED: "_published"}  # suffix of the ratio's name
 
@@ -57,13 +57,13 @@ QUICK = Scale(
 def place(size: LLMSize, device: torch.device) -> Place:
     """Where all run: an LLM of that size on the device."""
 
-    def build(contender: str, items: int) -> ReconstructionNetwork:
+    def build(contender: str, items: int) -> PromptNetwork:
         llm = build_llm(size, device)
         if contender == TSLREC:
             return build_network(llm, size, items, device)
         encoder_class: type[PromptEncoder] = MiddlePadded if contender == E4SREC_PUBLISHED else PromptEncoder
         layout = PREFIX_ROW if contender == E4SREC_ROW else PADDED
-        return build_network(llm, size, items, device, layout, None, encoder_class, InstanceNetwork, items)
+        return build_network(llm, size, items, device, layout, None, encoder_class, NextItemObjective(items))
 
     return Place(build, device)
 

@@ -8,8 +8,8 @@ import torch
 import interactions
 from contenders import ALL_POSITIONS, PREFIX, Ring
 from measure import Report
-from recbole_tslrec.store.artifacts import Recipe, Store, write_item_table
 from recbole_tslrec.sft.timing import interleaved
+from recbole_tslrec.store.artifacts import Recipe, Store, write_item_table
 
 BASE, WHOLE, PCA = "Base", "TSLRec", "TSLRec, fusion_input pca"
 PCA_DIMENSION = 64

@@ -45,12 +45,12 @@ from models import (
     make_examples,
 )
 from recbole_tslrec.augmentation.knowledge_export import export_items, prepare_for_export
-from recbole_tslrec.sft.cost import Decoder, Work, matmul_speed, prefix_row_work
-from recbole_tslrec.llm.settings import PREFIX_ROW
 from recbole_tslrec.llm.loading import free_memory
+from recbole_tslrec.llm.settings import PREFIX_ROW
 from recbole_tslrec.sft.batching import TokenBudget, split_step
-from recbole_tslrec.reconstruction.examples import UserExamples
-from recbole_tslrec.reconstruction.network import ReconstructionNetwork
+from recbole_tslrec.sft.cost import Decoder, Work, matmul_speed, prefix_row_work
+from recbole_tslrec.sft.examples import Examples
+from recbole_tslrec.sft.network import PromptNetwork
 from recbole_tslrec.sft.prompt_lengths import sample
 from recbole_tslrec.sft.timing import seconds, synchronize
 from recbole_tslrec.store.tensor_file import TensorFile
@@ -146,7 +146,7 @@ class Model:
 
     name: str
     size: LLMSize
-    network: ReconstructionNetwork
+    network: PromptNetwork
     dtype: torch.dtype
     device: torch.device
     peak_speed: float
@@ -180,7 +180,7 @@ def build(name: str, size: LLMSize, device: torch.device, kernel: str, peak_spee
     return Model(name, size, network, dtype, device, peak_speed)
 
 
-def sample_examples(case: str, tokens: int, budget: int, model: Model, batch_size: int) -> UserExamples:
+def sample_examples(case: str, tokens: int, budget: int, model: Model, batch_size: int) -> Examples:
     """Users with a dataset's lengths, about so many tokens of them, in steps of at least a full micro-batch."""
     data = lengths.load(case)
     mean = float((data.prompt_items + RESPONSE_TOKENS).mean())
@@ -217,7 +217,7 @@ def sft_row(model: Model, case: str, budget: int, kernel: str, scale: Scale) -> 
     training = Training(
         model.network, examples, budget_steps(examples, budget, PREFIX_ROW), model.device, model.autocast
     )
-    largest = max(training.steps, key=lambda step: len(step[0].users))[:2]
+    largest = max(training.steps, key=lambda step: len(step[0].examples))[:2]
     warm_up = Training(model.network, examples, [largest, training.steps[-1][:1]], model.device, model.autocast)
     peak = peak_bytes(warm_up, model.device)  # compiles kernels, too
     taken = seconds(training, model.device)

@@ -95,7 +95,9 @@ class Report:
 
 def machine() -> dict[str, Any]:
     """The machine, the versions and the time."""
-    from recbole_tslrec.compute.precision import computes_in_bfloat16  # not above: stock.py must stay free of the package
+    from recbole_tslrec.compute.precision import (
+        computes_in_bfloat16,  # not above: stock.py must stay free of the package
+    )
 
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     return {

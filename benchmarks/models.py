@@ -11,19 +11,23 @@ from peft import LoraConfig, get_peft_model
 from torch import Tensor, nn
 from transformers import AutoModel, AutoModelForCausalLM, LlamaConfig
 
+from recbole_tslrec.compute.random_state import isolated_random_state
 from recbole_tslrec.llm.encoder import PromptEncoder
-from recbole_tslrec.llm.layout import PREFIX_ROW, choose_layout
+from recbole_tslrec.llm.layout import choose_layout
 from recbole_tslrec.llm.loading import base_model
 from recbole_tslrec.llm.prompt import Prompt
-from recbole_tslrec.compute.random_state import isolated_random_state
-from recbole_tslrec.reconstruction.examples import UserExamples
-from recbole_tslrec.reconstruction.network import ReconstructionNetwork
+from recbole_tslrec.llm.settings import PREFIX_ROW
+from recbole_tslrec.reconstruction.loss import PreferenceObjective
+from recbole_tslrec.sft.examples import Examples
+from recbole_tslrec.sft.network import PromptNetwork
 from recbole_tslrec.sft.prompt_lengths import random_examples
+from recbole_tslrec.sft.task import Objective
 
 # what Llama's tokenizer makes of the default prompt_instruction and prompt_response, BOS included
 INSTRUCTION_TOKENS, RESPONSE_TOKENS = 23, 2
 EMBEDDING_SIZE = 64  # d of stage 0
 GROUP_COUNT = 32  # K
+OBJECTIVE = PreferenceObjective([GROUP_COUNT])  # what TSLRec's LLM is fine-tuned for
 SEED = 2020
 
 
@@ -125,10 +129,9 @@ def build_network(
     layout: str = PREFIX_ROW,
     kernel: str | None = None,
     encoder_class: type[PromptEncoder] = PromptEncoder,
-    network_class: type[ReconstructionNetwork] = ReconstructionNetwork,
-    outputs: int = GROUP_COUNT,
-) -> ReconstructionNetwork:
-    """The network of TSLRec over an LLM, or a rival's that differs in its encoder.
+    objective: Objective = OBJECTIVE,
+) -> PromptNetwork:
+    """The network of TSLRec over an LLM, or a rival's that differs in its encoder or in what it predicts.
 
     Args:
         llm: of :func:`build_llm`.
@@ -138,15 +141,14 @@ def build_network(
         layout: of the prompts in memory, for the package's own encoder.
         kernel: of the attention over a prefix row; ``None`` takes the device's default.
         encoder_class: how prompts are made and read.
-        network_class: what becomes of the hidden states.
-        outputs: of the head; K.
+        objective: what is predicted from a hidden state.
 
     Raises:
         RuntimeError: the LLM cannot take the layout.
     """
     with isolated_random_state(SEED):
         encoder = encoder_class(llm, prompt(size), EMBEDDING_SIZE, EMBEDDING_SIZE**0.5)
-        network = network_class(encoder, outputs, item_embeddings(items)).to(device)
+        network = PromptNetwork(encoder, objective.head(encoder.hidden_size), item_embeddings(items)).to(device)
     if encoder_class is PromptEncoder:
         set_layout(encoder, layout, kernel)
     return network
@@ -172,7 +174,7 @@ def set_layout(encoder: PromptEncoder, layout: str, kernel: str | None = None) -
         raise RuntimeError(f"kernel {encoder.kernel}: " + "; ".join(said))
 
 
-def make_examples(item_counts: NDArray[np.int64], items: int, batch_size: int) -> UserExamples:
+def make_examples(item_counts: NDArray[np.int64], items: int, batch_size: int) -> Examples:
     """Users with histories of the given lengths, of random items, and random targets.
 
     Args:

@@ -21,13 +21,13 @@ import torch
 import lengths
 from measure import Report, arguments, peak_bytes, say
 from models import SMALL, LLMSize, build_llm, build_network, copy_weights, make_examples
-from recbole_tslrec.sft.cost import MOST_TOKENS, Decoder, matmul_speed
 from recbole_tslrec.llm.settings import PADDED, PREFIX_ROW
 from recbole_tslrec.sft.batching import MicroBatch
-from recbole_tslrec.reconstruction.examples import UserExamples
-from recbole_tslrec.reconstruction.network import ReconstructionNetwork
-from recbole_tslrec.sft.timed_runs import random_steps
+from recbole_tslrec.sft.cost import MOST_TOKENS, Decoder, matmul_speed
+from recbole_tslrec.sft.examples import Examples
+from recbole_tslrec.sft.network import PromptNetwork
 from recbole_tslrec.sft.prompt_lengths import sample
+from recbole_tslrec.sft.timed_runs import random_steps
 from recbole_tslrec.sft.timing import fastest, interleaved
 from rivals import PaddedCausalLM
 from steps import Training, budget_steps, full_tokens
@@ -70,7 +70,7 @@ QUICK = Scale(
 )
 
 
-def build_contenders(size: LLMSize, device: torch.device) -> dict[str, ReconstructionNetwork]:
+def build_contenders(size: LLMSize, device: torch.device) -> dict[str, PromptNetwork]:
     """The three networks, with the same weights."""
     networks = {
         OURS: build_network(build_llm(size, device), size, _ITEMS, device),
@@ -84,7 +84,7 @@ def build_contenders(size: LLMSize, device: torch.device) -> dict[str, Reconstru
     return networks
 
 
-def plan(name: str, examples: UserExamples, setting: int) -> list[list[MicroBatch]]:
+def plan(name: str, examples: Examples, setting: int) -> list[list[MicroBatch]]:
     """The steps and micro-batches of a contender; ``setting`` is its batch size or its budget of tokens."""
     if name == CAUSAL_LM:
         return random_steps(examples, setting)
@@ -92,12 +92,12 @@ def plan(name: str, examples: UserExamples, setting: int) -> list[list[MicroBatc
 
 
 def choose_settings(
-    networks: dict[str, ReconstructionNetwork], examples: UserExamples, scale: Scale, device: torch.device
+    networks: dict[str, PromptNetwork], examples: Examples, scale: Scale, device: torch.device
 ) -> dict[str, int]:
     """The rivals' fastest batch sizes; the package's own budget is its default."""
     settings = {OURS: MOST_TOKENS[device.type]}
     users = np.arange(min(scale.tuning_users, len(examples)))  # examples are in random order
-    few = replace(examples, users=users)
+    few = replace(examples, chosen=users)
     for name, choices in ((CAUSAL_LM, scale.batch_sizes), (SORTED, scale.budgets)):
         runs = {choice: Training(networks[name], few, plan(name, few, choice), device) for choice in choices}
         settings[name] = fastest(runs, device)
@@ -105,7 +105,7 @@ def choose_settings(
 
 
 def measure_case(
-    case: str, networks: dict[str, ReconstructionNetwork], scale: Scale, device: torch.device
+    case: str, networks: dict[str, PromptNetwork], scale: Scale, device: torch.device
 ) -> tuple[list[dict[str, Any]], dict[str, float]]:
     """The rows and ratios of a dataset."""
     users = scale.long_users if case == "ml1m_long" else scale.users

@@ -11,8 +11,8 @@ import torch
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
-from recbole_tslrec.store.artifacts import Artifact, Recipe, Store, write_item_table
 from recbole_tslrec.configuration.config import Config
+from recbole_tslrec.store.artifacts import Artifact, Recipe, Store, write_item_table
 
 Interactions = Iterable[tuple[str, str, float]]
 

@@ -36,6 +36,11 @@ class KnowledgeFusionSettings(Settings):
     knowledge_content: str = setting(choices=(HIDDEN, HIDDEN_AND_CATEGORIES))
     """(str) The paper's h^v, or h^v beside g-hat^v."""
 
+    def recipe(self) -> dict[str, Any]:
+        """Without the keys of principal components where none are taken: nothing reads them then."""
+        unread = () if self.fusion_input == "pca" else ("fusion_pca_dimension", "fusion_pca_whiten")
+        return {key: value for key, value in super().recipe().items() if key not in unread}
+
 
 @dataclass(frozen=True)
 class CategoryFusionSettings(Settings):

@@ -7,6 +7,7 @@ from typing import Any
 
 from recbole_tslrec.experiments.command import Command, override
 from recbole_tslrec.experiments.jobs import Job, trials_of
+from recbole_tslrec.models.families import BASE
 from recbole_tslrec.settings import ConfigError
 
 
@@ -65,7 +66,7 @@ class Variant:
         folder = re.sub(r"[^\w.]+", "-", self.label).strip("-")
         varied = replace(
             command,
-            rows=tuple(row for row in command.rows if row != "Base"),
+            rows=tuple(row for row in command.rows if row != BASE.name),
             settings=override(command.settings, self.settings),
             output_dir=command.output_dir / "variants" / self.axis / folder,
             variant=(self.axis, self.label),

@@ -1,6 +1,5 @@
 """Which LLM a name or path means: what its files hold, not where they lie."""
 
-import os
 from pathlib import Path
 
 from recbole_tslrec.llm.settings import LLMSettings
@@ -54,13 +53,13 @@ def hub_revision(name: str) -> str:
     Raises:
         LLMError: neither can be had.
     """
-    from huggingface_hub import HfApi, try_to_load_from_cache
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache
 
     try:
-        cached = try_to_load_from_cache(name, "config.json")
-        if isinstance(cached, (str, os.PathLike)):
-            return Path(cached).parent.name  # snapshots/<commit>/config.json
-        return str(HfApi().model_info(name).sha)
+        config = try_to_load_from_cache(name, "config.json")
+        if not isinstance(config, str):
+            config = hf_hub_download(name, "config.json")  # into the cache, so that later runs mean the same commit
+        return Path(config).parent.name  # snapshots/<commit>/config.json
     except Exception as error:  # of whatever HTTP library the hub's client uses
         raise LLMError(
             f"[{name}] is no folder, and its revision on the hub is unknown ({error}); go online, "

@@ -15,7 +15,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from torch import nn
 
 from recbole_tslrec.compute.random_state import isolated_random_state
-from recbole_tslrec.llm.identity import LLMError, looks_like_a_folder
+from recbole_tslrec.llm.identity import LLMError, hub_revision, looks_like_a_folder
 from recbole_tslrec.llm.settings import LLMSettings, LoraSettings
 
 # transformers 5.23 has new names for activation checkpointing; peft 0.21 and older versions of it know the former only
@@ -33,7 +33,7 @@ def load_tokenizer(settings: LLMSettings) -> Any:
     if settings.is_scratch:
         return byte_level_tokenizer()
     with _explained(name):
-        return transformers.AutoTokenizer.from_pretrained(name)
+        return transformers.AutoTokenizer.from_pretrained(name, **_revision(name))
 
 
 def byte_level_tokenizer() -> Any:
@@ -65,7 +65,7 @@ def load_llm_config(settings: LLMSettings) -> Any:
     if looks_like_a_folder(name) and not (Path(name) / "config.json").is_file():
         raise LLMError(f"llm_name_or_path [{name}] is no folder with a config.json; check the path, or give a hub name")
     with _explained(name):
-        llm_config = transformers.AutoConfig.from_pretrained(name)
+        llm_config = transformers.AutoConfig.from_pretrained(name, **_revision(name))
     if llm_config.is_encoder_decoder:
         raise LLMError(
             f"[{name}] is an encoder-decoder ({llm_config.model_type}); TSLRec reads the last hidden state of a "
@@ -121,8 +121,9 @@ def load_llm(settings: LLMSettings) -> nn.Module:
             bnb_4bit_compute_dtype=settings.dtype,
         )
         options["device_map"] = {"": settings.device}
-    with _explained(settings.llm_name_or_path):
-        llm = transformers.AutoModel.from_pretrained(settings.llm_name_or_path, **options)
+    name = settings.llm_name_or_path
+    with _explained(name):
+        llm = transformers.AutoModel.from_pretrained(name, **options, **_revision(name))
     if quantized:
         prepared: nn.Module = prepare_model_for_kbit_training(llm, use_gradient_checkpointing=False)
         return prepared
@@ -171,6 +172,11 @@ def count_parameters(llm_config: Any) -> int:
     """The number of weights of an architecture, counted without making them."""
     with torch.device("meta"):
         return sum(weight.numel() for weight in transformers.AutoModel.from_config(llm_config).parameters())
+
+
+def _revision(name: str) -> dict[str, str]:
+    """The revision of a hub name that recipes hold, for ``from_pretrained``; by itself that takes the hub's newest."""
+    return {} if looks_like_a_folder(name) else {"revision": hub_revision(name)}
 
 
 def _check_quantization(settings: LLMSettings) -> None:

@@ -201,7 +201,7 @@ def backbone_of(model: type) -> Backbone:
 
 def table_of_backbones() -> str:
     """:data:`BACKBONES` as the table of docs/models.md."""
-    head = ("backbone", "what is fused", "`loss_type` of ours", "`all_positions`", "new users")
+    head = ("backbone", "what is fused", "sampled `loss_type`", "`all_positions`", "new users")
     rows = [
         (
             name,

@@ -45,7 +45,7 @@ class FusedItemsMixin:
             item_rows: N + 1.
 
         Raises:
-            ValueError: the model has no such embeddings, or there is no such fusion.
+            ValueError: the model has no such embeddings.
         """
         for name in self.fused_tables:
             embedding: Any = _item_table(self, name, item_rows)

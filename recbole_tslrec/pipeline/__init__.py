@@ -60,8 +60,8 @@ def run_stages(
             raise ValueError(f"stage [{kind}] does not exist; the stages are {', '.join(KINDS)}")
     settings = ArtifactSettings.of(config)
     hashes = ContentHashes(settings.artifacts_dir)
+    stages = plan(config)
     given = given_artifacts(config, hashes)  # before the dataset is loaded: a wrong path is known at once
-    stages = plan(config, given)
     last = KINDS.index(stop_after or KINDS[-1])
     stages = [stage for stage in stages if KINDS.index(stage.kind) <= last]
     store = Store(Path(settings.artifacts_dir) / config["dataset"])
@@ -73,22 +73,21 @@ def run_stages(
     return run
 
 
-def plan(config: Any, given: Collection[str] = ()) -> list[Stage]:
+def plan(config: Any) -> list[Stage]:
     """The stages of a model but for its evaluations, in the paper's order, with their settings read and checked.
 
-    Args:
-        config: the configuration.
-        given: kinds of artifacts that are there already.
+    A table that is given needs no stage, nor does what it would be made from.
 
     Raises:
         ConfigError: a key is wrong.
     """
     EvaluationSettings.of(config)
     family = parse_model_name(config["model"]).family
+    given = given_table(config)
     needed: dict[str, Stage] = {}
 
     def need(kind: str) -> None:
-        if kind in given or kind in needed:
+        if kind == given or kind in needed:
             return
         needed[kind] = STAGES[kind](config)
         for parent in needed[kind].parents:
@@ -128,26 +127,37 @@ def _evaluate(run: Run) -> None:
         run.finish(evaluation(config, "recommender", row_name(config)), row_name(config))
 
 
+def given_table(config: Any) -> str:
+    """The kind of the table that the user gives; empty where it is to be made.
+
+    Raises:
+        ConfigError: item vectors are given, and asked for from a source as well.
+    """
+    table = parse_model_name(config["model"]).family.table
+    if not table or not config[f"{table}_path"]:
+        return ""
+    source = SourceSettings.of(config).knowledge_source
+    if table == "knowledge" and source != SFT:
+        raise ConfigError(
+            f"knowledge_source [{source}] makes item vectors, and knowledge_path [{config['knowledge_path']}] gives "
+            "others; leave one of the two out"
+        )
+    return table
+
+
 def given_artifacts(config: Any, hashes: ContentHashes) -> dict[str, Artifact]:
     """The table that the user gives with ``knowledge_path`` or ``groups_path``, if the model fuses one.
 
     Raises:
         ArtifactError: the folder holds no whole artifact of that kind.
         VectorsError: ``knowledge_path`` is no file of item vectors either, or lacks what is to be fused.
-        ConfigError: item vectors are given and asked for from a source as well.
     """
-    table = parse_model_name(config["model"]).family.table
-    path = config[f"{table}_path"] if table else None
-    if not path:
+    table = given_table(config)
+    if not table:
         return {}
+    path = config[f"{table}_path"]
     if table != "knowledge":
         return {table: open_artifact(path, table)}
-    source = SourceSettings.of(config).knowledge_source
-    if source != SFT:
-        raise ConfigError(
-            f"knowledge_source [{source}] makes item vectors, and knowledge_path [{path}] gives others; leave one of "
-            "the two out"
-        )
     vectors = open_vectors(path, hashes)
     stage_2.check_given_table(config, vectors)
     return {table: vectors}

@@ -26,7 +26,7 @@ from recbole_tslrec.pipeline.stage import Inputs, Stage
 from recbole_tslrec.pipeline.stage_1 import check_llm_stage, prompt_contents, stage_0_rows
 from recbole_tslrec.reconstruction.settings import ReconstructionSettings
 from recbole_tslrec.settings import ConfigError, Settings, setting
-from recbole_tslrec.store.artifacts import ITEM_TOKENS, TENSORS, rows_of_tokens, write_item_table
+from recbole_tslrec.store.artifacts import ITEM_TOKENS, TENSORS, Artifact, rows_of_tokens, write_item_table
 from recbole_tslrec.store.contents import ContentHashes
 from recbole_tslrec.store.tensor_file import TensorFile
 
@@ -45,6 +45,7 @@ class KnowledgeSource:
         build: writes a ``knowledge`` artifact: settings, inputs, folder.
         contents: hashes of other files that they are made from.
         check: what would make it fail, found before any stage is built.
+        remark: what is to be said of the artifact, such as a warning.
         needs_llm: whether prompts go through an LLM, so that processes share the work and items have a category
             distribution beside their vector.
         needs_words: whether it is made of the words in ``prompt_item_text``.
@@ -56,6 +57,7 @@ class KnowledgeSource:
     build: Callable[[Any, Inputs, Path], None]
     contents: Callable[[Any, Data, ContentHashes], dict[str, str]] = lambda settings, data, hashes: {}
     check: Callable[[Any, Data], None] = lambda settings, data: None
+    remark: Callable[[Any, Artifact], None] = lambda settings, artifact: None
     needs_llm: bool = False
     needs_words: bool = False
 
@@ -75,6 +77,7 @@ class KnowledgeSource:
             partial(self.build, settings),
             partial(self.contents, settings),
             partial(self.check, settings),
+            partial(self.remark, settings),
             shared=self.needs_llm,
         )
 
@@ -157,14 +160,13 @@ def _contexts(settings: LLMExportSettings, inputs: Inputs, item_text: ItemText |
     return sample_contexts(histories, len(rows), prompt_items(settings.stage_1, histories, item_text), settings.seed)
 
 
-def _export_and_warn(settings: LLMExportSettings, inputs: Inputs, folder: Path) -> None:
-    from recbole_tslrec.augmentation.knowledge_export import warn_of_few_categories
+def _warn_of_few_categories(settings: LLMExportSettings, knowledge: Artifact) -> None:
+    """Only where the paper's task would give every category to some item."""
+    if (settings.stage_1.target_view, settings.export.export_context) == ("own", "single"):
+        from recbole_tslrec.augmentation.knowledge_export import warn_of_few_categories
 
-    export(settings, inputs, folder)
-    is_paper_task = (settings.stage_1.target_view, settings.export.export_context) == ("own", "single")
-    if is_paper_task and distributed.is_main():
         first, *_ = settings.stage_1.groups.counts
-        warn_of_few_categories(TensorFile(folder / TENSORS), first)
+        warn_of_few_categories(TensorFile(knowledge.folder / TENSORS), first)
 
 
 def _random(settings: RandomSettings, inputs: Inputs, folder: Path) -> None:
@@ -215,9 +217,10 @@ KNOWLEDGE_SOURCES: dict[str, KnowledgeSource] = {
         "the fine-tuned LLM's hidden states h^v, the paper's",
         ("sft", "item_embeddings"),
         LLMExportSettings,
-        _export_and_warn,
+        export,
         lambda settings, data, hashes: prompt_contents(settings.stage_1, data, hashes),
         lambda settings, data: check_llm_stage(settings.stage_1, data),
+        _warn_of_few_categories,
         needs_llm=True,
     ),
     "random": KnowledgeSource(

@@ -118,5 +118,6 @@ class Run:
             artifact = self.store.build(
                 stage.kind, recipe, lambda partial: stage.build(inputs, partial), seed, device, stage.shared
             )
+        stage.remark(artifact)
         self.finished.append(Finished(stage.kind, row, artifact, time.perf_counter() - started, reused))
         return artifact

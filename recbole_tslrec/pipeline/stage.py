@@ -57,6 +57,7 @@ class Stage:
         build: writes the artifact's files into a folder; what it returns goes into the manifest as ``report``.
         contents: hashes of other files that it reads.
         check: what would make it fail, found before any stage is built.
+        remark: what is to be said of the artifact, found or built, such as a warning.
         shared: whether all processes take part, and go on with what an interrupted attempt has left.
     """
 
@@ -67,4 +68,5 @@ class Stage:
     build: Callable[[Inputs, Path], Mapping[str, Any] | None]
     contents: Callable[[Data, ContentHashes], Mapping[str, str]] = _no_contents
     check: Callable[[Data], None] = field(default=lambda data: None)
+    remark: Callable[[Artifact], None] = field(default=lambda artifact: None)
     shared: bool = False

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from recbole_tslrec.data.dataset import Data
 from recbole_tslrec.data.groupings import grouping_names, load_groupings
+from recbole_tslrec.data.histories import hold_out_users
 from recbole_tslrec.data.item_tokens import dataset_item_tokens
 from recbole_tslrec.llm.identity import llm_content
 from recbole_tslrec.llm.item_text import check_item_text, item_text_content
@@ -85,6 +86,10 @@ def sft(config: Any) -> Stage:
         )
         return fine_tune(settings.engine, task, folder)
 
+    def check(data: Data) -> None:
+        hold_out_users(len(data.full), settings.sft_valid_ratio, settings.engine.llm.seed)
+        check_llm_stage(settings, data)
+
     engine = settings.engine
     return Stage(
         "sft",
@@ -93,7 +98,7 @@ def sft(config: Any) -> Stage:
         ("targets", "item_embeddings", "groups"),
         build,
         lambda data, hashes: prompt_contents(settings, data, hashes),
-        lambda data: check_llm_stage(settings, data),
+        check,
         shared=True,
     )
 

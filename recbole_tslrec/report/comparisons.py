@@ -74,7 +74,7 @@ def over_users(scores: Scores, dataset: str, line: Line, other: Line, metric: st
 
 
 def stars(scores: Scores, dataset: str, lines: Iterable[Line], metric: str) -> set[Line]:
-    """Which lines are better than the best other row of their backbone at :data:`LEVEL`, Holm-corrected over the lines."""
+    """Which lines beat the best other row of their backbone at :data:`LEVEL`, with Holm's correction over the lines."""
     found: dict[Line, SeedTest] = {}
     for line in lines:
         others = scores.others(dataset, line)

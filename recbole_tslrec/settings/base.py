@@ -47,7 +47,8 @@ class Settings:
         for each in fields(self):
             key, value, choices = each.name, getattr(self, each.name), each.metadata.get("choices")
             if choices and value not in choices:
-                raise ConfigError(f"{key} [{value}] is not one of {', '.join(str(choice) for choice in choices if choice is not None)}")
+                named = ", ".join(str(choice) for choice in choices if choice is not None)
+                raise ConfigError(f"{key} [{value}] is not one of {named}")
             check = each.metadata.get("check")
             if check:
                 check(key, value)

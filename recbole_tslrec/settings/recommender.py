@@ -226,6 +226,11 @@ class TrainingSettings(Settings):
     eval_batch_size: Any = setting(neutral="each row is ranked by itself")
     """(int) Rows that are ranked at once."""
 
+    def recipe(self) -> dict[str, Any]:
+        """Without the keys of sampled losses where the loss is another one: nothing reads them then."""
+        unread = () if self.loss_type in SAMPLED_LOSSES else ("loss_negatives", "loss_calibration")
+        return {key: value for key, value in super().recipe().items() if key not in unread}
+
 
 @dataclass(frozen=True)
 class RecommenderSettings:

@@ -4,8 +4,11 @@ import json
 from collections.abc import Iterable
 from logging import getLogger
 from pathlib import Path
+from typing import Any
 
-from recbole_tslrec.store.files import hash_file, hash_text, write_json
+from filelock import FileLock
+
+from recbole_tslrec.store.files import beside, hash_file, hash_text, write_json
 
 _FILE = "content_hashes.json"
 _LARGE = 2**30  # bytes; hashing more takes seconds, so it is said
@@ -39,7 +42,8 @@ class ContentHashes:
             getLogger().info(f"hashing {file} ({status.st_size / 2**30:.1f} GiB), once")
         digest = hash_file(file)
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(self.path, {**self._read(), key: [*version, digest]})
+        with FileLock(beside(self.path, "lock")):  # the processes of a run come here together
+            write_json(self.path, {**self._read(), key: [*version, digest]})
         return digest
 
     def of_all(self, folder: Path, files: Iterable[Path]) -> str:
@@ -47,9 +51,11 @@ class ContentHashes:
         found = {file.relative_to(folder).as_posix(): self.of(file) for file in sorted(files)}
         return hash_text(json.dumps(found, sort_keys=True))
 
-    def _read(self) -> dict[str, list[int | str]]:
+    def _read(self) -> dict[str, list[Any]]:
+        """What is kept: size, time of change and hash by path. What is damaged counts for nothing."""
         try:
             found = json.loads(self.path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return {}
-        return found if isinstance(found, dict) else {}
+        entries = found.items() if isinstance(found, dict) else ()
+        return {path: entry for path, entry in entries if isinstance(entry, list) and len(entry) == 3}

@@ -8,17 +8,11 @@ import numpy as np
 import pytest
 import torch
 
+from recbole_tslrec.augmentation.control_vectors import mean_targets, random_vectors, tfidf_vectors
 from recbole_tslrec.augmentation.knowledge import load_knowledge
-from recbole_tslrec.augmentation.knowledge_sources import (
-    KNOWLEDGE_SOURCES,
-    SFT,
-    TFIDF,
-    mean_targets,
-    random_vectors,
-    tfidf_vectors,
-)
-from recbole_tslrec.pipeline import run_stages
 from recbole_tslrec.data.histories import Histories
+from recbole_tslrec.pipeline import run_stages
+from recbole_tslrec.pipeline.knowledge_sources import KNOWLEDGE_SOURCES, SFT
 
 CONTROLS = [source for source in KNOWLEDGE_SOURCES if source != SFT]
 BUILT = {  # the stages between the item embeddings and the knowledge that a control row needs
@@ -26,7 +20,7 @@ BUILT = {  # the stages between the item embeddings and the knowledge that a con
     "stage0": [],
     "untuned": [],
     "co_interaction": ["targets"],
-    TFIDF: [],
+    "tfidf": [],
 }
 
 
@@ -63,13 +57,13 @@ def test_words_are_compared_by_their_tf_idf() -> None:
 
 
 def test_items_without_words_have_no_tf_idf_row(configure: Callable[[str], Any]) -> None:
-    run = run_stages(configure(TFIDF), stop_after="knowledge")
+    run = run_stages(configure("tfidf"), stop_after="knowledge")
     assert set(run.data.item_tokens) - set(run.artifacts["knowledge"].item_tokens()) == {"i0"}
 
 
 def test_tf_idf_without_words_is_refused_before_anything_is_trained(make_config: Callable[..., Any]) -> None:
     with pytest.raises(ValueError, match=r"\[tfidf\] needs words; name columns of the .item file in prompt_item_text"):
-        run_stages(make_config("TSLRecSASRec", knowledge_source=TFIDF))
+        run_stages(make_config("TSLRecSASRec", knowledge_source="tfidf"))
 
 
 def test_random_vectors_are_a_function_of_the_seed() -> None:
@@ -82,10 +76,10 @@ def test_a_control_row_is_trained_through_the_gate_under_its_own_name(
     configure: Callable[[str], Any], source: str
 ) -> None:
     run = run_stages(configure(source))
-    between = [stage for stage in run.reused if stage in ("targets", "sft")]
+    between = [stage.kind for stage in run.finished if stage.kind in ("targets", "sft")]
     assert between == BUILT[source]
-    assert f"evaluation/{source}" in run.artifacts
-    assert "evaluation/TSLRec" not in run.artifacts
+    assert source in run.evaluations
+    assert "TSLRec" not in run.evaluations
 
 
 def test_every_source_gives_other_vectors_and_shares_the_backbone(configure: Callable[[str], Any]) -> None:

@@ -59,11 +59,6 @@ def fused_tables(monkeypatch):
     return tables
 
 
-def test_unknown_fusion_names_the_known_ones():
-    with pytest.raises(ValueError, match=r"\[gated\] is not one of gate, scalar_gate, sum, concat"):
-        fused_embedding(fusion="gated")
-
-
 def test_fused_embedding_is_an_embedding():
     assert isinstance(fused_embedding(), nn.Embedding)
 

@@ -1,19 +1,17 @@
 """Vectors find their items by external token; what is missing is counted."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 import torch
 
-from recbole_tslrec.store.artifacts import Recipe, Store, write_item_table
-from recbole_tslrec.augmentation.knowledge import (
-    check_fusion_input,
-    fusion_knowledge,
-    load_groupings,
-    load_groups,
-    load_knowledge,
-)
+from recbole_tslrec.augmentation.knowledge import fusion_knowledge, load_knowledge
+from recbole_tslrec.augmentation.settings import HIDDEN, HIDDEN_AND_CATEGORIES, KnowledgeFusionSettings
 from recbole_tslrec.augmentation.vector_files import VectorsError
+from recbole_tslrec.models.families import TSLREC
+from recbole_tslrec.pipeline import run_stages
+from recbole_tslrec.store.artifacts import Recipe, Store, open_artifact, write_item_table
 
 ROWS = torch.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
 
@@ -35,18 +33,29 @@ def test_rows_are_matched_by_token(path):
     assert knowledge.present.tolist() == [False, True, True, True]
 
 
+def warnings_of(caplog):
+    return [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+
+
 def test_missing_items_are_zero_and_counted_in_one_warning(path, caplog):
-    for _ in range(2):
-        knowledge = load_knowledge(path, dataset_of("x", "b", "y"))
+    knowledge = load_knowledge(path, dataset_of("x", "b", "y"))
     assert torch.equal(knowledge.rows, torch.tensor([[0.0, 0.0], [0.0, 0.0], [3.0, 4.0], [0.0, 0.0]]))
     assert knowledge.present.tolist() == [False, False, True, False]
-    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
-    assert warnings == [f"2 of 3 items have no vector in {path}; they start from a learned default"]
+    assert warnings_of(caplog) == [f"2 of 3 items have no vector in {path}; they start from a learned default"]
+
+
+def test_a_run_counts_them_once_for_training_and_evaluation(make_config, make_knowledge, caplog):
+    """The toy dataset has thirty items."""
+    given = make_knowledge([f"i{item}" for item in range(28)], torch.randn(28, 3)).folder
+    run = run_stages(make_config("TSLRecSASRec", knowledge_path=str(given)))
+    assert [stage.kind for stage in run.finished] == ["recommender", "evaluation"]
+    counted = [message for message in warnings_of(caplog) if "learned default" in message]
+    assert counted == [f"2 of 30 items have no vector in {given}; they start from a learned default"]
 
 
 def test_vectors_of_other_items_are_no_reason_to_warn(path, caplog):
     load_knowledge(path, dataset_of("b"))
-    assert not [record for record in caplog.records if record.levelname == "WARNING"]
+    assert not warnings_of(caplog)
 
 
 def test_empty_overlap_shows_a_token_of_each_side(path):
@@ -56,48 +65,23 @@ def test_empty_overlap_shows_a_token_of_each_side(path):
         load_knowledge(path, dataset_of("7", "8"))
 
 
-def test_groupings_follow_the_ids_of_the_dataset(tmp_path):
-    """The artifact's rows are of c, a and b."""
-    tensors = {"groups": torch.tensor([2, 0, 1]), "centers": torch.zeros(3, 2)}
-    tensors |= {"groups_2": torch.tensor([1, 1, 0]), "centers_2": torch.zeros(2, 2)}
-    artifact = Store(tmp_path).build("groups", Recipe({}), lambda folder: write_item_table(folder, "cab", tensors))
-    found = load_groupings(artifact.folder, dataset_of("a", "b", "c"))
-    assert [(groups.tolist(), count) for groups, count in found] == [([0, 1, 2], 3), ([1, 0, 1], 2)]
-    groups, count = load_groups(artifact.folder, dataset_of("a", "b", "c"))
-    assert (groups.tolist(), count) == ([0, 0, 1, 2], 3)  # the pad, and the first grouping's
-
-
-def settings(**changes):
-    pca = {"fusion_input": "pca", "fusion_pca_dimension": 1, "fusion_pca_whiten": False}
-    ours = {"knowledge_content": "hidden", "knowledge_source": "sft"}
-    return {"seed": 0, "knowledge_path": None, **ours, **pca, **changes}
+def fused(path, dataset, fusion_input, with_categories=False):
+    """What is fused, with one principal component at most."""
+    settings = KnowledgeFusionSettings("gate", fusion_input, 1, False, "trained", HIDDEN)
+    return fusion_knowledge(path, dataset, settings, seed=0, with_categories=with_categories)
 
 
 def test_knowledge_as_it_is(path):
-    knowledge = fusion_knowledge(settings(fusion_input="knowledge", knowledge_path=path), dataset_of("a", "b", "c"))
+    knowledge = fused(path, dataset_of("a", "b", "c"), "knowledge")
     assert torch.equal(knowledge.rows[1:], ROWS)
     assert knowledge.components is None
 
 
 def test_knowledge_becomes_its_principal_components(path):
     """The three rows lie on the diagonal, sqrt(8) apart."""
-    knowledge = fusion_knowledge(settings(knowledge_path=path), dataset_of("a", "b", "c"))
+    knowledge = fused(path, dataset_of("a", "b", "c"), "pca")
     torch.testing.assert_close(knowledge.rows[1:].abs(), torch.tensor([[8.0], [0.0], [8.0]]).sqrt())
     assert knowledge.components.axes.shape == (2, 1)
-
-
-@pytest.mark.parametrize(
-    ("changed", "message"),
-    [
-        ({"fusion_input": "PCA"}, r"fusion_input \[PCA\] is not one of knowledge, pca"),
-        ({"fusion_pca_dimension": 0}, r"fusion_pca_dimension must be a whole number above 0, not \[0\]"),
-        ({"fusion_pca_dimension": 0.5}, r"fusion_pca_dimension must be a whole number above 0, not \[0\.5\]"),
-        ({"fusion_pca_whiten": "yes"}, r"fusion_pca_whiten must be True or False, not \[yes\]"),
-    ],
-)
-def test_wrong_settings_are_named(changed, message):
-    with pytest.raises(ValueError, match=message):
-        check_fusion_input(settings(**changed))
 
 
 # knowledge_content: hidden_and_categories
@@ -113,23 +97,25 @@ def with_categories(tmp_path):
 
 def test_hidden_states_and_categories_stand_side_by_side_at_one_scale(with_categories):
     """Centred: 100 and -100; (.5, -.5) and (-.5, .5), of norm 1 / sqrt(2). Each becomes of norm 1, then by token."""
-    content = settings(
-        fusion_input="knowledge", knowledge_path=with_categories, knowledge_content="hidden_and_categories"
-    )
-    knowledge = fusion_knowledge(content, dataset_of("b", "a"))
+    knowledge = fused(with_categories, dataset_of("b", "a"), "knowledge", with_categories=True)
     half = 0.5**0.5
     torch.testing.assert_close(knowledge.rows, torch.tensor([[0, 0, 0], [-1, -half, half], [1, half, -half]]))
 
 
-def test_control_rows_are_fused_as_they_are(with_categories):
-    """They have no category distributions, whatever their settings say."""
-    content = settings(
-        fusion_input="knowledge",
-        knowledge_path=with_categories,
-        knowledge_content="hidden_and_categories",
-        knowledge_source="stage0",
-    )
-    assert fusion_knowledge(content, dataset_of("a", "b")).rows[1:].tolist() == [[300.0], [100.0]]
+def test_control_rows_without_an_llm_are_fused_as_they_are(make_knowledge):
+    """They have no category distributions, whatever the settings say."""
+    control = make_knowledge(["a", "b"], torch.tensor([[300.0], [100.0]]))
+    settings = KnowledgeFusionSettings("gate", "knowledge", 1, False, "trained", HIDDEN_AND_CATEGORIES)
+    knowledge = TSLREC.load(control, dataset_of("a", "b"), settings, 0)
+    assert knowledge.rows[1:].tolist() == [[300.0], [100.0]]
+
+
+def test_a_run_fuses_categories_where_they_are_wanted(with_categories):
+    settings = KnowledgeFusionSettings("gate", "knowledge", 1, False, "trained", HIDDEN_AND_CATEGORIES)
+    artifact = open_artifact(with_categories, "knowledge")
+    assert TSLREC.load(artifact, dataset_of("a", "b"), settings, 0).rows.shape == (3, 1 + 2)
+    hidden = replace(settings, knowledge_content=HIDDEN)
+    assert TSLREC.load(artifact, dataset_of("a", "b"), hidden, 0).rows[1:].tolist() == [[300.0], [100.0]]
 
 
 def test_vectors_without_categories_are_refused(path, tmp_path):

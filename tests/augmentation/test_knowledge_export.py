@@ -12,29 +12,32 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from recbole_tslrec.augmentation import export
-from recbole_tslrec.augmentation.knowledge_export import export_items, prepare_for_export, warn_of_few_categories
+from recbole_tslrec.augmentation import knowledge_export
 from recbole_tslrec.augmentation.item_contexts import sample_contexts
-from recbole_tslrec.llm.item_text import ItemText
-from recbole_tslrec.llm.layout import LAYOUTS
-from recbole_tslrec.llm.loading import LLMError
+from recbole_tslrec.augmentation.knowledge_export import export_items, prepare_for_export, warn_of_few_categories
 from recbole_tslrec.data.histories import Histories
-from recbole_tslrec.reconstruction.network import ReconstructionNetwork, build_network
+from recbole_tslrec.llm.identity import LLMError
+from recbole_tslrec.llm.item_text import ItemText
+from recbole_tslrec.llm.settings import LAYOUTS
+from recbole_tslrec.reconstruction.settings import ReconstructionSettings
+from recbole_tslrec.reconstruction.task import untuned_network
+from recbole_tslrec.sft.network import PromptNetwork
 from recbole_tslrec.store.tensor_file import TensorFile
 
 ITEMS, SIZE = 11, 5
 ROWS = torch.randn(ITEMS, SIZE, generator=torch.Generator().manual_seed(0))
 
-MakeNetwork = Callable[..., ReconstructionNetwork]
+MakeNetwork = Callable[..., PromptNetwork]
 
 
 @pytest.fixture
 def make_network(make_config: Callable[..., Any], llama_folder: Path) -> MakeNetwork:
     """``make_network(item_text, **settings)``: a tiny Llama with adapters that do something (a fresh B is zero)."""
 
-    def make(item_text: ItemText | None = None, **settings: Any) -> ReconstructionNetwork:
+    def make(item_text: ItemText | None = None, **settings: Any) -> PromptNetwork:
         config = make_config(llm_name_or_path=str(llama_folder), lora_rank=4, **settings)
-        network = build_network(config, torch.cat([torch.zeros(1, SIZE), ROWS]), item_text)
+        rows = torch.cat([torch.zeros(1, SIZE), ROWS])
+        network = untuned_network(ReconstructionSettings.of(config), rows, item_text)
         generator = torch.Generator().manual_seed(1)
         for name, weight in network.named_parameters():
             if "lora_B" in name:
@@ -57,11 +60,11 @@ def folder(tmp_path: Path) -> Path:
 
 
 @torch.no_grad()
-def items_alone(network: ReconstructionNetwork) -> tuple[Tensor, Tensor]:
+def items_alone(network: PromptNetwork) -> tuple[Tensor, Tensor]:
     """h^v and g-hat^v as training computes them, one item at a time."""
     found = [network.eval()(torch.tensor([[item]]), torch.tensor([1]))[0] for item in range(1, ITEMS + 1)]
     hidden = torch.cat(found)
-    return hidden, network.predict_distribution(hidden)
+    return hidden, network.head.distribution(hidden)
 
 
 # what is exported
@@ -112,7 +115,7 @@ def test_the_blocks_of_a_table_do_not_show(
     make_network: MakeNetwork, item_embeddings: TensorFile, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Eleven items in blocks of four, each in two forward passes."""
-    monkeypatch.setattr(export, "BLOCK", 4)
+    monkeypatch.setattr(knowledge_export, "BLOCK", 4)
     network = make_network()
     hidden, _ = items_alone(network)
     prepare_for_export(network, torch.float32)
@@ -139,12 +142,12 @@ def test_items_in_histories_are_averaged(
     text: ItemText | None,
 ) -> None:
     """Item 1 stands in the prompts [1] and [2 1], item 2 in [1 2] and [2], whatever blocks and batches."""
-    monkeypatch.setattr(export, "BLOCK", 4)
+    monkeypatch.setattr(knowledge_export, "BLOCK", 4)
     network = make_network(text, sft_layout=layout)
     hidden, categories = items_alone(network)
     with torch.no_grad():
         pairs, _ = network(torch.tensor([[2, 1], [1, 2]]), torch.tensor([2, 2]))
-        predicted = network.predict_distribution(pairs)
+        predicted = network.head.distribution(pairs)
     hidden[:2], categories[:2] = (hidden[:2] + pairs) / 2, (categories[:2] + predicted) / 2
     prepare_for_export(network, torch.float32)
     contexts = sample_contexts(HISTORIES, ITEMS, max_items=5, seed=0)
@@ -163,7 +166,7 @@ def test_each_row_is_the_item_alone_with_its_text(
     layout: str,
 ) -> None:
     """In blocks of four items and batches of three, as training computes it; item 3 has no text and is as without."""
-    monkeypatch.setattr(export, "BLOCK", 4)
+    monkeypatch.setattr(knowledge_export, "BLOCK", 4)
     network = make_network(TEXT, sft_layout=layout)
     hidden, _ = items_alone(network)
     without, _ = items_alone(make_network(sft_layout=layout))
@@ -182,10 +185,10 @@ class Counted:
     """``encode_items`` that notes how many items it was given, and is interrupted at one of its calls."""
 
     def __init__(self, interrupted_at: int | None = None) -> None:
-        self.encode, self.interrupted_at = export.encode_items, interrupted_at
+        self.encode, self.interrupted_at = knowledge_export.encode_items, interrupted_at
         self.items: list[int] = []
 
-    def __call__(self, network: ReconstructionNetwork, rows: Tensor, *text: Any) -> tuple[Tensor, Tensor]:
+    def __call__(self, network: PromptNetwork, rows: Tensor, *text: Any) -> tuple[Tensor, Tensor]:
         if len(self.items) == self.interrupted_at:
             raise KeyboardInterrupt
         self.items.append(len(rows))
@@ -207,21 +210,21 @@ def test_an_interrupted_export_computes_what_is_missing_and_ends_bit_equal(
     missing: list[int],
 ) -> None:
     """Blocks of 3, 3, 3 and 2 items; two are done when it is interrupted."""
-    monkeypatch.setattr(export, "BLOCK", 3)
-    monkeypatch.setattr(export, "_SECONDS_BETWEEN_MARKS", seconds)
+    monkeypatch.setattr(knowledge_export, "BLOCK", 3)
+    monkeypatch.setattr(knowledge_export, "_SECONDS_BETWEEN_MARKS", seconds)
     network = make_network()
     prepare_for_export(network, torch.float32)
     undisturbed = tmp_path / "undisturbed"
     undisturbed.mkdir()
     export_items(network, item_embeddings, undisturbed, batch_size=3)
 
-    encode = export.encode_items
-    monkeypatch.setattr(export, "encode_items", Counted(interrupted_at=2))
+    encode = knowledge_export.encode_items
+    monkeypatch.setattr(knowledge_export, "encode_items", Counted(interrupted_at=2))
     with pytest.raises(KeyboardInterrupt):
         export_items(network, item_embeddings, folder, batch_size=3)
-    monkeypatch.setattr(export, "encode_items", encode)
+    monkeypatch.setattr(knowledge_export, "encode_items", encode)
     again = Counted()
-    monkeypatch.setattr(export, "encode_items", again)
+    monkeypatch.setattr(knowledge_export, "encode_items", again)
     export_items(network, item_embeddings, folder, batch_size=3)
     assert again.items == missing
     assert (folder / "data.safetensors").read_bytes() == (undisturbed / "data.safetensors").read_bytes()
@@ -232,13 +235,13 @@ def test_a_mark_that_was_cut_off_does_not_count(
     make_network: MakeNetwork, item_embeddings: TensorFile, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Blocks are of three items, the first is marked; "3 6" may have been the beginning of "3 60"."""
-    monkeypatch.setattr(export, "BLOCK", 3)
+    monkeypatch.setattr(knowledge_export, "BLOCK", 3)
     network = make_network()
     prepare_for_export(network, torch.float32)
     export_items(network, item_embeddings, folder, batch_size=3)
     (folder / "0.blocks").write_text("0 3\n3 6")
     counted = Counted()
-    monkeypatch.setattr(export, "encode_items", counted)
+    monkeypatch.setattr(knowledge_export, "encode_items", counted)
     export_items(network, item_embeddings, folder, batch_size=3)
     assert counted.items == [3, 3, 2]
 
@@ -251,9 +254,9 @@ def test_marks_of_blocks_of_another_size_do_not_count(
     prepare_for_export(network, torch.float32)
     export_items(network, item_embeddings, folder, batch_size=6)
     (folder / "0.blocks").write_text("0 3\n6 11\n")
-    monkeypatch.setattr(export, "BLOCK", 6)
+    monkeypatch.setattr(knowledge_export, "BLOCK", 6)
     counted = Counted()
-    monkeypatch.setattr(export, "encode_items", counted)
+    monkeypatch.setattr(knowledge_export, "encode_items", counted)
     export_items(network, item_embeddings, folder, batch_size=6)
     assert counted.items == [6]  # the second block, 6 to 11, is as it was
 
@@ -265,7 +268,7 @@ def test_a_hidden_state_that_is_not_finite_names_the_items_and_the_key(
     make_network: MakeNetwork, item_embeddings: TensorFile, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Items 4 to 6 are the second block; the stage-0 row of the fifth is not finite."""
-    monkeypatch.setattr(export, "BLOCK", 3)
+    monkeypatch.setattr(knowledge_export, "BLOCK", 3)
     network = make_network()
     prepare_for_export(network, torch.float32)
     item_embeddings.write_rows("item_embeddings", 4, torch.full((1, SIZE), float("inf")))
@@ -279,7 +282,7 @@ def test_a_full_disk_is_said_before_anything_is_computed(
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=100))
     counted = Counted()
-    monkeypatch.setattr(export, "encode_items", counted)
+    monkeypatch.setattr(knowledge_export, "encode_items", counted)
     network = make_network()
     prepare_for_export(network, torch.float32)
     with pytest.raises(OSError, match=r"needs .* GiB, its disk has .* GiB free"):
@@ -293,7 +296,7 @@ def test_items_that_are_hardly_told_apart_are_spoken_of(
     folder: Path, inferred: list[int], told: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Five categories, and behind them the three of another granularity, in which every item is sure."""
-    monkeypatch.setattr(export, "BLOCK", 2)
+    monkeypatch.setattr(knowledge_export, "BLOCK", 2)
     distribution = torch.cat([0.9 * torch.eye(5)[inferred] + 0.02, torch.eye(3)[[0, 1, 2, 0, 1]]], dim=1)
     save_file({"category_distribution": distribution}, folder / "data.safetensors")
     warn_of_few_categories(TensorFile(folder / "data.safetensors"), group_count=5)

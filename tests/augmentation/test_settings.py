@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from recbole_tslrec.augmentation import settings
-from recbole_tslrec.augmentation.settings import ExportSettings, KnowledgeFusionSettings
+from recbole_tslrec.augmentation.settings import CategoryFusionSettings, ExportSettings, KnowledgeFusionSettings
 from recbole_tslrec.settings import ConfigError, derive
 
 MakeConfig = Callable[..., Any]
@@ -47,8 +47,11 @@ def test_an_unknown_type_of_the_export_is_refused(make_config: MakeConfig) -> No
         ({"fusion_type": "gated"}, r"fusion_type \[gated\] is not one of gate, scalar_gate, sum, concat"),
     ],
 )
-def test_wrong_settings_of_the_fusion_are_named(
-    make_config: MakeConfig, changed: dict[str, Any], message: str
-) -> None:
+def test_wrong_settings_of_the_fusion_are_named(make_config: MakeConfig, changed: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         KnowledgeFusionSettings.of(derive(make_config("TSLRecSASRec"), **changed))
+
+
+def test_an_unknown_fusion_of_categories_names_the_known_ones(make_config: MakeConfig) -> None:
+    with pytest.raises(ConfigError, match=r"ci_fusion_type \[gated\] is not one of gate, scalar_gate, sum, concat"):
+        CategoryFusionSettings.of(derive(make_config("CISASRec"), ci_fusion_type="gated"))

@@ -11,9 +11,10 @@ import torch
 from pyarrow import parquet
 from safetensors.torch import save_file
 
-from recbole_tslrec.store.artifacts import ArtifactError
 from recbole_tslrec.augmentation.vector_files import VectorsError
 from recbole_tslrec.augmentation.vectors import open_vectors, read_vectors
+from recbole_tslrec.store.artifacts import ArtifactError
+from recbole_tslrec.store.contents import ContentHashes
 
 TOKENS = ["b", "a", "ä b"]  # neither sorted nor ASCII, and with a space
 ROWS = torch.tensor([[0.1, -2.0], [3.0, 1e-30], [-0.0, 7.5]])
@@ -262,26 +263,32 @@ def test_rows_of_an_itememb_file(tmp_path, lines, message):
 # What tells one file from another
 
 
+@pytest.fixture
+def opened(tmp_path):
+    """``opened(path)``: as a run opens vectors, with hashes that are kept in a folder of their own."""
+    return lambda path: open_vectors(path, ContentHashes(tmp_path / "hashes"))
+
+
 @pytest.mark.parametrize("write", WRITERS)
-def test_hash_is_of_the_contents_wherever_they_lie(write, tmp_path):
+def test_hash_is_of_the_contents_wherever_they_lie(write, tmp_path, opened):
     (tmp_path / "one").mkdir()
     path = write(tmp_path / "one")
     shutil.copytree(tmp_path / "one", tmp_path / "other")
     moved = (tmp_path / "other" / path.name).rename(tmp_path / "other" / f"renamed{path.suffix}")
-    assert open_vectors(moved).folder == moved
-    assert open_vectors(moved).hash == open_vectors(path).hash
+    assert opened(moved).folder == moved
+    assert opened(moved).hash == opened(path).hash
 
 
-def test_changed_vectors_have_another_hash(tmp_path):
-    before = open_vectors(write_npy(tmp_path)).hash
-    assert open_vectors(write_npy(tmp_path, ROWS + 1)).hash != before
+def test_changed_vectors_have_another_hash(tmp_path, opened):
+    before = opened(write_npy(tmp_path)).hash
+    assert opened(write_npy(tmp_path, ROWS + 1)).hash != before
 
 
-def test_changed_tokens_have_another_hash(tmp_path):
-    before = open_vectors(write_npy(tmp_path)).hash
-    assert open_vectors(write_npy(tmp_path, tokens=["b", "a", "c"])).hash != before
+def test_changed_tokens_have_another_hash(tmp_path, opened):
+    before = opened(write_npy(tmp_path)).hash
+    assert opened(write_npy(tmp_path, tokens=["b", "a", "c"])).hash != before
 
 
-def test_artifact_keeps_its_hash(make_knowledge):
+def test_artifact_keeps_its_hash(make_knowledge, opened):
     artifact = make_knowledge(TOKENS, ROWS)
-    assert open_vectors(artifact.folder).hash == artifact.hash
+    assert opened(artifact.folder).hash == artifact.hash

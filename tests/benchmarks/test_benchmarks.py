@@ -18,11 +18,11 @@ import sft_step
 import steps
 import torch
 
-from recbole_tslrec.llm.settings import PADDED, PREFIX_ROW
-from recbole_tslrec.reconstruction.network import ITEM_SEQ, ITEM_SEQ_LEN
 from recbole_tslrec.baselines.e4srec import MiddlePadded
-from recbole_tslrec.sft.timed_runs import random_steps
 from recbole_tslrec.experiments.llm_time import Sample
+from recbole_tslrec.llm.settings import PADDED, PREFIX_ROW
+from recbole_tslrec.sft.examples import ITEM_SEQ, ITEM_SEQ_LEN
+from recbole_tslrec.sft.timed_runs import random_steps
 
 CPU = torch.device("cpu")
 

@@ -28,7 +28,7 @@ from recbole_tslrec.compatibility import loading_a_checkpoint
 from recbole_tslrec.compatibility.processes import run_recboles
 from recbole_tslrec.models import SASRec
 
-REPOSITORY = Path(__file__).resolve().parents[1]
+REPOSITORY = Path(__file__).resolve().parents[2]
 UNPICKLE = "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
 START = 881250949  # a time of ml-100k; float32 knows multiples of 64 s here
 TRUE_HISTORIES = {"u": ["a", "b", "c", "d", "e"], "v": ["e", "c", "a", "d", "b"], "old": ["a", "b", "c", "d", "e"]}

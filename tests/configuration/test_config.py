@@ -7,16 +7,9 @@ from typing import Any
 
 import pytest
 import recbole.config
-import yaml
 
 from recbole_tslrec.configuration.config import Config, check_keys
-from recbole_tslrec.configuration.properties import properties_folder
 from recbole_tslrec.settings import ConfigError
-
-PROPERTIES = properties_folder()
-YAML_FILES = sorted(str(path.relative_to(PROPERTIES)) for path in PROPERTIES.rglob("*.yaml"))
-DOCUMENTED = ("overall.yaml", "llm/scratch.yaml")
-UNIFORM = {"distribution": "uniform", "sample_num": 1, "alpha": 1.0, "dynamic": False, "candidate_num": 0}
 
 
 def configure(*argv: str, model: str = "SASRec", files: tuple[str, ...] = (), **settings: Any) -> Config:
@@ -155,14 +148,6 @@ def test_keys_that_recbole_reads_but_lists_nowhere_are_known(key: str) -> None:
     check_keys({key: 1})  # recbole/model/sequential_recommender/fearec.py
 
 
-def test_the_preset_for_words_differs_from_the_paper_where_it_says_so() -> None:
-    files = ("properties/protocol.yaml", "properties/presets/words.yaml")
-    config = configure("--prompt_item_text=title,categories", model="TSLRecSASRec", files=files)
-    assert (config["prompt_instruction"], config["prompt_response"]) == ("[CLS]", "[SEP]")
-    assert config["prompt_item_vector"] is False
-    assert config["learning_rate"] == 3e-3
-
-
 def test_missing_config_file_is_refused_with_its_name_and_the_presets() -> None:
     with pytest.raises(ConfigError, match=r"\[nowhere.yaml\] does not exist; presets are in .*presets"):
         configure(files=("nowhere.yaml",))
@@ -185,28 +170,6 @@ def test_unknown_model_is_refused_with_the_nearest(wrong: str, near: str) -> Non
         configure(model=wrong)
 
 
-# negative sampling
-
-
-def test_cross_entropy_samples_no_negatives() -> None:
-    assert configure(model="TSLRecSASRec")["train_neg_sample_args"]["distribution"] == "none"
-
-
-@pytest.mark.parametrize("model", ["SASRec", "TSLRecSASRec"])
-def test_bpr_gets_recbole_negative_sampling(model: str) -> None:
-    assert configure("--loss_type=BPR", model=model)["train_neg_sample_args"] == UNIFORM
-
-
-def test_bpr_keeps_the_negative_sampling_that_is_given() -> None:
-    config = configure("--loss_type=BPR", "--train_neg_sample_args={'distribution': 'popularity', 'sample_num': 2}")
-    assert config["train_neg_sample_args"] == {**UNIFORM, "distribution": "popularity", "sample_num": 2}
-
-
-@pytest.mark.parametrize("model", ["FPMC", "TransRec", "DIN", "DIEN"])
-def test_recbole_model_that_needs_negatives_keeps_them(model: str) -> None:
-    assert configure(model=model)["train_neg_sample_args"] == UNIFORM
-
-
 # values
 
 
@@ -225,43 +188,6 @@ def test_an_option_that_does_not_exist_is_refused(argument: str, message: str) -
 
 def test_a_list_of_group_counts_comes_through_the_command_line() -> None:
     assert configure("--group_count=[32,128,512]")["group_count"] == [32, 128, 512]
-
-
-# properties/
-
-
-@pytest.mark.parametrize("file", YAML_FILES)
-def test_every_yaml_loads_and_has_known_keys_only(file: str) -> None:
-    config = configure(model="TSLRecSASRec", files=(f"properties/{file}",))
-    given = yaml.safe_load((PROPERTIES / file).read_text(encoding="utf-8"))
-    assert given
-    assert set(given) <= set(config.final_config_dict)
-
-
-@pytest.mark.parametrize("file", DOCUMENTED)
-def test_every_key_has_a_comment_with_its_type_and_meaning(file: str) -> None:
-    types = {"str": str, "int": int, "float": (int, float), "bool": bool, "list": list, "dict": dict}
-    text = (PROPERTIES / file).read_text(encoding="utf-8")
-    for key, default in yaml.safe_load(text).items():
-        line = next(line for line in text.splitlines() if line.startswith(f"{key}:"))
-        comment = re.search(r"# \((\w+(?: or \w+)*)\) \w", line)
-        assert comment, line
-        documented = [types[name] for name in comment[1].split(" or ")]
-        assert default is None or any(isinstance(default, kind) for kind in documented), line
-
-
-def test_paper_preset_holds_the_printed_settings() -> None:
-    config = configure(model="TSLRecSASRec", files=("properties/presets/paper.yaml",))
-    assert (config["hidden_size"], config["embedding_size"]) == (256, 256)
-    assert config["train_batch_size"] == 1024
-    assert isinstance(config["learning_rate"], float)
-    assert config["learning_rate"] == 0.0001
-    assert config["stopping_step"] == 10
-    assert config["valid_metric"] == "NDCG@10"
-
-
-def test_quick_preset_has_a_learning_rate_that_is_a_number() -> None:
-    assert configure(files=("properties/presets/quick.yaml",))["sft_learning_rate"] == 0.001
 
 
 def test_text_where_a_number_belongs_is_refused() -> None:

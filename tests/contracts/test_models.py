@@ -13,7 +13,7 @@ from recbole_tslrec.augmentation.vector_files import VectorsError
 from recbole_tslrec.data.dataset import Data
 from recbole_tslrec.models.names import parse_model_name
 from recbole_tslrec.settings import derive
-from recbole_tslrec.store.artifacts import ArtifactError
+from recbole_tslrec.store.artifacts import ArtifactError, open_artifact
 from recbole_tslrec.store.files import write_tensors
 from recbole_tslrec.training.recommender import RecommenderTrainer, build_model, load_weights
 
@@ -173,6 +173,19 @@ def test_fused_table_starts_at_the_scale_of_the_id_table(toy, fusion):
 def test_sum_starts_from_the_ids_alone(toy):
     base, model = toy.base(), toy.model("sum")
     assert torch.equal(model.item_embedding.weight[1:], base.item_embedding.weight[1:])
+
+
+@backbones
+@families
+def test_table_that_is_given_is_the_one_of_the_path(toy):
+    """The stages load it once and hand it over; users name its folder."""
+    family = parse_model_name(toy.config["model"]).family
+    artifact, settings = open_artifact(toy.config[family.path_key]), family.settings.of(toy.config)
+    table = family.load(artifact, toy.train_data._dataset, settings, toy.config["seed"])
+    given = build_model(derive(toy.config, **{family.path_key: None}), toy.train_data, table).state_dict()
+    expected = build_model(toy.config, toy.train_data).state_dict()
+    assert given.keys() == expected.keys()
+    assert all(torch.equal(given[name], weight) for name, weight in expected.items())
 
 
 # The table

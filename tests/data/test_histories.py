@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from recbole_tslrec.data.dataset import Data
-from recbole_tslrec.data.histories import Histories
+from recbole_tslrec.data.histories import Histories, hold_out_users
 
 START = 881250949.0  # float32 knows multiples of 64 s here
 Rows = list[tuple[str, str, float]]
@@ -138,3 +138,19 @@ def test_fingerprint_depends_on_the_numbering_of_the_items(load: Callable[..., D
     # RecBole numbers items by their first appearance in the file, and the rows of a trained model follow the numbers
     rows = in_order(u="abcd", v="dbca")
     assert load(rows[::-1]).description["fingerprint"] != load(rows).description["fingerprint"]
+
+
+# users to choose the epoch of fine-tuning by
+
+
+def test_held_out_users_are_disjoint_and_neither_part_is_empty() -> None:
+    train, valid = hold_out_users(1000, 0.05, seed=3)
+    assert len(valid) == 50
+    assert sorted([*train, *valid]) == list(range(1000))
+    assert [len(part) for part in hold_out_users(2, 0.05, seed=0)] == [1, 1]
+
+
+@pytest.mark.parametrize(("users", "ratio"), [(1, 0.5), (10, 0.0), (10, 1.0)])
+def test_users_that_cannot_be_split_are_refused(users: int, ratio: float) -> None:
+    with pytest.raises(ValueError, match="--sft_valid_ratio"):
+        hold_out_users(users, ratio, seed=0)

@@ -12,14 +12,15 @@ from torch.distributed.fsdp import fully_shard
 from recbole_tslrec.llm.encoder import PromptEncoder
 from recbole_tslrec.llm.layout import choose_layout
 from recbole_tslrec.llm.prompt import Prompt
-from recbole_tslrec.reconstruction.network import ReconstructionNetwork, task_errors
+from recbole_tslrec.reconstruction.loss import PreferenceHead, task_errors
+from recbole_tslrec.sft.network import PromptNetwork
 
 COUNTS = torch.tensor([1, 5, 2, 3, 4, 5, 1, 2])
 ITEMS = torch.arange(40).view(8, 5) % 19 + 1
 TARGETS = torch.eye(5)[COUNTS - 1]
 
 
-def build() -> ReconstructionNetwork:
+def build() -> PromptNetwork:
     torch.manual_seed(0)
     config = transformers.LlamaConfig(
         vocab_size=50, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4
@@ -32,7 +33,8 @@ def build() -> ReconstructionNetwork:
             torch.nn.init.normal_(weight, std=0.1)
     encoder = PromptEncoder(llm, Prompt(torch.arange(7), torch.arange(2)), 6, 2.0)
     assert choose_layout(encoder, "prefix_row") == "prefix_row"
-    return ReconstructionNetwork(encoder, 5, torch.randn(20, 6)).train()
+    head = PreferenceHead(encoder.hidden_size, [5])
+    return PromptNetwork(encoder, head, torch.randn(20, 6)).train()
 
 
 def main() -> None:

@@ -8,14 +8,12 @@ import pytest
 import torch
 
 from recbole_tslrec.augmentation.vector_files import VectorsError
-from recbole_tslrec.settings import ConfigError
 from recbole_tslrec.pipeline import run_stages
 from recbole_tslrec.serving.extend import extend_knowledge
-from recbole_tslrec.pipeline.run import STAGES
+from recbole_tslrec.settings import ConfigError
 from tests.conftest import TINY_SCRATCH, small_config
 
 MakeConfig = Callable[..., Any]
-OURS = {"prompt_item_text", "prompt_item_vector", "item_text", "export_context", "export_pooling", "knowledge_content"}
 
 
 def write_titles(folder: Path) -> None:
@@ -35,14 +33,6 @@ def titled(tmp_path: Path) -> MakeConfig:
         return config
 
     return make
-
-
-def test_the_papers_values_leave_no_trace_in_a_recipe(titled: MakeConfig) -> None:
-    """So an artifact that was made before there were options is found again; a .item file is not looked at."""
-    run = run_stages(titled())
-    for stage in STAGES[:-1]:
-        assert not OURS & set(run.artifacts[stage].manifest["settings"])
-        assert not OURS & set(run.artifacts[stage].manifest["parents"])
 
 
 def test_texts_change_the_llm_and_nothing_before_it(titled: MakeConfig, tmp_path: Path) -> None:
@@ -112,7 +102,7 @@ def test_an_untuned_llm_takes_the_same_options(titled: MakeConfig) -> None:
     settings = {"prompt_item_text": "title", "export_context": "users", "knowledge_source": "untuned"}
     run = run_stages(titled(**settings), stop_after="knowledge")
     assert run.artifacts["knowledge"].manifest["settings"].items() >= {"export_context": "users"}.items()
-    assert "item_text" in run.artifacts["knowledge"].manifest["settings"]
+    assert "item_text" in run.artifacts["knowledge"].manifest["contents"]
 
 
 def test_categories_beside_hidden_states_are_a_setting_of_the_recommender(titled: MakeConfig) -> None:

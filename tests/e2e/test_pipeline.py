@@ -10,20 +10,19 @@ from unittest import mock
 import pytest
 import torch
 
-from recbole_tslrec import pipeline
-from recbole_tslrec.training import recommender
-from recbole_tslrec.store.artifacts import ArtifactError, open_artifact
 from recbole_tslrec.augmentation.vector_files import VectorsError
-from recbole_tslrec.data.dataset import DatasetError
-from recbole_tslrec.llm.loading import LLMError
-from recbole_tslrec.pipeline import run_stages
-from recbole_tslrec.result import Result
-from recbole_tslrec.pipeline.run import STAGES
 from recbole_tslrec.compute.divergence import TrainingDiverged
+from recbole_tslrec.data.dataset import DatasetError
+from recbole_tslrec.llm.identity import LLMError
+from recbole_tslrec.pipeline import run_stages, stage_1
+from recbole_tslrec.pipeline.stage import KINDS
+from recbole_tslrec.result import Result, StageResult
+from recbole_tslrec.store.artifacts import ArtifactError, open_artifact
+from recbole_tslrec.training import recommender
 from tests.conftest import walks
 
 MakeConfig = Callable[..., Any]
-ALL = [*STAGES[:-1], "evaluation/Base", "evaluation/TSLRec"]
+ALL = [*KINDS[:-1], "evaluation of Base", "evaluation of TSLRec"]
 
 
 def test_every_stage_is_built_then_reused(make_config: MakeConfig) -> None:
@@ -65,7 +64,7 @@ def test_a_change_rebuilds_what_depends_on_it(
         assert not built
     else:
         assert built[0] == first_built
-        assert built[-1] == "evaluation/TSLRec"
+        assert built[-1] == "evaluation of TSLRec"
 
 
 def test_other_data_rebuilds_everything(make_config: MakeConfig) -> None:
@@ -75,10 +74,10 @@ def test_other_data_rebuilds_everything(make_config: MakeConfig) -> None:
 
 def test_base_ci_and_tslrec_share_a_backbone(make_config: MakeConfig) -> None:
     base = run_stages(make_config("SASRec"))
-    assert list(base.reused) == ["backbone", "evaluation/Base"]
+    assert list(base.reused) == ["backbone", "evaluation of Base"]
     ci = run_stages(make_config("CISASRec"))
-    assert [name for name, reused in ci.reused.items() if reused] == ["backbone", "evaluation/Base"]
-    assert list(ci.reused)[-1] == "evaluation/CI"
+    assert [name for name, reused in ci.reused.items() if reused] == ["backbone", "evaluation of Base"]
+    assert list(ci.reused)[-1] == "evaluation of CI"
     tslrec = run_stages(make_config("P2RecSASRec"), stop_after="groups")
     assert all(tslrec.reused.values())
 
@@ -89,11 +88,10 @@ def test_rebuild_builds_anew_and_equal_contents_leave_the_rest_alone(make_config
     assert [name for name in ALL if not again.reused[name]] == ["groups", "sft"]
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", KINDS)
 def test_stop_after_runs_no_further(make_config: MakeConfig, stage: str) -> None:
     run = run_stages(make_config("TSLRecSASRec"), stop_after=stage)
-    assert [name.split("/")[0] for name in run.artifacts][-1] == stage
-    assert len({name.split("/")[0] for name in run.artifacts}) == STAGES.index(stage) + 1
+    assert list(dict.fromkeys(each.kind for each in run.finished)) == list(KINDS[: KINDS.index(stage) + 1])
 
 
 def test_unknown_stage_is_refused(make_config: MakeConfig) -> None:
@@ -105,8 +103,8 @@ def test_knowledge_path_starts_from_an_export_of_another_run(make_config: MakeCo
     first = run_stages(make_config("TSLRecSASRec"))
     knowledge = str(first.artifacts["knowledge"].folder)
     run = run_stages(make_config("TSLRecSASRec", knowledge_path=knowledge, artifacts_dir=str(tmp_path / "other")))
-    assert list(run.reused) == ["recommender", "evaluation/TSLRec"]
-    result, expected = (r.artifacts["evaluation/TSLRec"].json("metrics.json") for r in (run, first))
+    assert list(run.reused) == ["recommender", "evaluation of TSLRec"]
+    result, expected = (r.evaluations["TSLRec"].json("metrics.json") for r in (run, first))
     assert result == expected
 
 
@@ -165,7 +163,7 @@ def test_column_that_is_not_loaded_is_named(make_config: MakeConfig) -> None:
     [
         ({"group_count": 31}, r"group_count \[31\] must lie between 2 and the number of items \[30\]"),
         ({"group_count": [4, 31]}, r"group_count \[31\] must lie between 2 and the number of items \[30\]"),
-        ({"fusion_type": "gat"}, r"fusion type \[gat\] is not one of gate, scalar_gate, sum, concat"),
+        ({"fusion_type": "gat"}, r"fusion_type \[gat\] is not one of gate, scalar_gate, sum, concat"),
         ({"sft_valid_ratio": 2}, r"cannot hold out a share \[2\] of 40 users; check --sft_valid_ratio"),
     ],
 )
@@ -194,7 +192,7 @@ def test_several_groupings_lie_side_by_side_from_groups_to_export(make_config: M
 
 def test_a_ci_model_takes_the_first_of_several_groupings(make_config: MakeConfig) -> None:
     rows = [
-        run_stages(make_config("CISASRec", group_count=group_count)).artifacts["evaluation/CI"].json("metrics.json")
+        run_stages(make_config("CISASRec", group_count=group_count)).evaluations["CI"].json("metrics.json")
         for group_count in (4, [4, 7])
     ]
     assert rows[0] == rows[1]
@@ -244,8 +242,9 @@ def test_diverged_backbone_stops_and_keeps_the_last_good_checkpoint(
     steps = []
     build_model = recommender.build_model
 
-    def build_diverging(config: Any, train_data: Any) -> Any:
-        model: Any = build_model(config, train_data)
+    def build_diverging(*given: Any) -> Any:
+        model: Any = build_model(*given)
+        train_data = given[1]
         calculate_loss = model.calculate_loss
 
         def diverging(interaction: Any) -> torch.Tensor:
@@ -271,7 +270,7 @@ def test_interrupt_while_saving_keeps_the_former_artifact(
     def interrupted(*args: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(pipeline.reconstruction, "write_item_table", interrupted)
+    monkeypatch.setattr(stage_1, "write_item_table", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run_stages(make_config("TSLRecSASRec"), stop_after="groups", rebuild=["groups"])
     assert open_artifact(before.folder, "groups").hash == before.hash
@@ -285,8 +284,9 @@ def test_result_has_metrics_seconds_and_folders(make_config: MakeConfig, tmp_pat
     for row in ("Base", "TSLRec"):
         for part in ("valid", "test"):
             assert set(read["metrics"][row][part]) == {"hit@5", "hit@10", "ndcg@5", "ndcg@10"}
-    assert set(read["seconds"]) == set(read["folders"]) == set(ALL)
-    assert all((Path(folder) / "manifest.json").is_file() for folder in read["folders"].values())
+    assert [str(StageResult(**each)) for each in read["stages"]] == ALL
+    assert all((Path(each["folder"]) / "manifest.json").is_file() for each in read["stages"])
+    assert {each["state"] for each in read["stages"]} == {"built"}
     header = next(line for line in result.table().splitlines() if line.startswith("test"))
     assert header.split() == ["test", "history", "HR@5", "HR@10", "NDCG@5", "NDCG@10"]
 
@@ -294,5 +294,6 @@ def test_result_has_metrics_seconds_and_folders(make_config: MakeConfig, tmp_pat
 def test_artifacts_hold_only_safetensors_json_and_parquet(make_config: MakeConfig) -> None:
     """Nothing in them could be unpickled. (peft adds a README.md to an adapter.)"""
     run = run_stages(make_config("TSLRecSASRec"))
-    files = [path for artifact in run.artifacts.values() for path in artifact.folder.rglob("*") if path.is_file()]
+    artifacts = [each.artifact for each in run.finished]
+    files = [path for artifact in artifacts for path in artifact.folder.rglob("*") if path.is_file()]
     assert {path.suffix for path in files} == {".safetensors", ".json", ".parquet"}

@@ -10,14 +10,15 @@ import torch
 
 from recbole_tslrec.augmentation.knowledge_export import encode_items, prepare_for_export
 from recbole_tslrec.data.dataset import Data
-from recbole_tslrec.training.recommender import evaluate_recommender, load_trainer, train_recommender
-from recbole_tslrec.reconstruction.examples import UserExamples
-from recbole_tslrec.reconstruction.fine_tuning import loss_of_mean_target, split_users
-from recbole_tslrec.reconstruction.grouping import group_items
+from recbole_tslrec.data.groupings import Grouping
 from recbole_tslrec.data.histories import Histories
-from recbole_tslrec.reconstruction.network import build_network
+from recbole_tslrec.reconstruction.grouping import group_items
+from recbole_tslrec.reconstruction.settings import ReconstructionSettings
 from recbole_tslrec.reconstruction.targets import preference_targets
+from recbole_tslrec.reconstruction.task import loss_of_mean_target, reconstruction_task
+from recbole_tslrec.sft.fine_tuning import network_of
 from recbole_tslrec.sft.trainer import SFTTrainer
+from recbole_tslrec.training.recommender import evaluate_recommender, load_trainer, train_recommender
 from tests.planted import plant, separated_rows
 
 USERS, ITEMS, CATEGORIES, LENGTH = 800, 300, 6, 10
@@ -33,9 +34,6 @@ def test_stage_1_learns_the_preferences_and_the_export_names_the_groups(
     rows = separated_rows(planted.category, 16)
     groups, _ = group_items(rows, CATEGORIES, seed=0)
     targets = preference_targets(histories, groups, CATEGORIES)
-    rest_groupings = [(groups, CATEGORIES)] if target_view == "rest" else None
-    examples = UserExamples(histories, targets, 50, np.arange(USERS), 16, seed=0, rest_groupings=rest_groupings)
-    train, held_out = split_users(examples, 0.1)
 
     config = make_config(
         group_count=CATEGORIES,
@@ -45,11 +43,17 @@ def test_stage_1_learns_the_preferences_and_the_export_names_the_groups(
         prompt_instruction="Predict.",
         sft_epochs=10,  # the learning rate falls to zero: with fewer, one-item prompts lag behind
         sft_learning_rate=3e-3,
-        checkpoint_dir=str(tmp_path / "sft"),
+        sft_batch_size=16,
+        sft_valid_ratio=0.1,
+        target_view=target_view,
+        seed=0,
     )
-    network = build_network(config, torch.cat([torch.zeros(1, 16), rows]))
-    loss, _ = SFTTrainer(config, network).fit(train, held_out, verbose=False)
-    assert loss < share * loss_of_mean_target(train.in_epoch(0), held_out, [CATEGORIES], "mse")
+    settings = ReconstructionSettings.of(config)
+    with_pad = torch.cat([torch.zeros(1, 16), rows])
+    task = reconstruction_task(settings, histories, targets, [Grouping(groups, CATEGORIES)], with_pad)
+    network = network_of(settings.engine, task)
+    loss, _ = SFTTrainer(settings.engine, task, network, tmp_path / "sft").fit(task.train, task.valid, verbose=False)
+    assert loss < share * loss_of_mean_target(task.train.in_epoch(0), task.valid, task.objective)
 
     prepare_for_export(network, torch.float32)
     _, categories = encode_items(network, rows)

@@ -86,7 +86,7 @@ def test_two_processes_find_what_one_finds(folder: Path) -> None:
     alone, together = (artifact(folder / name, "sft") for name in ("one", "two"))
     assert (alone.manifest["processes"], together.manifest["processes"]) == (1, 2)
     report, expected = together.manifest["report"], alone.manifest["report"]
-    assert report["train_users"] == expected["train_users"]
+    assert report["train_examples"] == expected["train_examples"]
     assert report["valid"]["loss"] == pytest.approx(expected["valid"]["loss"], abs=1e-5)
     assert report["valid"]["top1"] == pytest.approx(expected["valid"]["top1"], abs=1e-5)
     tables = [artifact(folder / name, "knowledge").tensors() for name in ("one", "two")]

@@ -44,5 +44,5 @@ def test_base_equals_stock_recbole(make_config: Callable[..., Any], stock_result
         assert finished.returncode == 0, finished.stderr[-2000:]
         line = next(line for line in finished.stdout.splitlines() if line.startswith("RESULT"))
         stock_results.update(json.loads(line.removeprefix("RESULT")))
-    metrics = run_stages(config).artifacts["evaluation/Base"].json("metrics.json")
+    metrics = run_stages(config).evaluations["Base"].json("metrics.json")
     assert [metrics["valid"]["unmasked"], metrics["test"]["unmasked"]] == stock_results[model]

@@ -46,7 +46,7 @@ def test_a_row_without_training_is_a_result_like_any_other(make_config):
     config = make_config("SASRec", ROWS, eval_history="all", topk=[3, 4], valid_metric="NDCG@4")
     result = Result.of(run_model_free(config, "last_items"))
     assert result.model == "last_items"
-    assert list(result.folders) == ["evaluation/last_items"]
+    assert list(result.evaluations) == ["last_items"]
     hits = {mode: found["hit@3"] for mode, found in result.modes["last_items"]["test"].items()}
     # without what they had, the targets of u (kept) and v come first, and that of w second
     assert hits == {"unmasked": 0.0, "keep_target": 1.0, "strict": pytest.approx(2 / 3, abs=1e-4)}
@@ -56,7 +56,7 @@ def test_a_row_without_training_is_a_result_like_any_other(make_config):
 
 def test_it_is_found_again(make_config):
     runs = [run_model_free(make_config("SASRec", ROWS), "popularity") for _ in range(2)]
-    assert [run.reused["evaluation/popularity"] for run in runs] == [False, True]
+    assert [run.reused["evaluation of popularity"] for run in runs] == [False, True]
 
 
 def test_unknown_row_and_sampled_evaluation_are_refused(make_config):

@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 from pyarrow import parquet
 
-from recbole_tslrec.store.artifacts import ArtifactError
 from recbole_tslrec.evaluation.per_user import UserResults, check_comparable, read_users, write_users
+from recbole_tslrec.store.artifacts import ArtifactError
 
 
 @pytest.fixture

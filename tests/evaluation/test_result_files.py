@@ -8,8 +8,8 @@ import pytest
 from recbole_tslrec.evaluation.history_modes import MODES
 from recbole_tslrec.evaluation.per_user import read_users
 from recbole_tslrec.pipeline import run_stages
-from recbole_tslrec.training.recommender import evaluate_recommender, load_trainer
 from recbole_tslrec.result import Result
+from recbole_tslrec.training.recommender import evaluate_recommender, load_trainer
 from tests.conftest import walks
 
 FIRST = {user: item for user, item, time in walks() if time == 0}
@@ -21,7 +21,7 @@ FULL = {"split": {"LS": "valid_and_test"}, "order": "TO", "group_by": "user"}
 def evaluated(config):
     """(run, folder of its evaluation)."""
     run = run_stages(config)
-    return run, run.artifacts["evaluation/Base"].folder
+    return run, run.evaluations["Base"].folder
 
 
 @pytest.fixture
@@ -118,7 +118,7 @@ def test_all_modes_come_from_one_evaluation(make_config):
     config = make_config("SASRec", ROWS)
     run_stages(config)
     run = run_stages(make_config("SASRec", ROWS, eval_history="all"))
-    assert run.reused["evaluation/Base"]
+    assert run.reused["evaluation of Base"]
     result = Result.of(run)
     assert result.metrics["Base"]["test"] == result.modes["Base"]["test"]["unmasked"]
     lines = [line.split()[:2] for line in result.table().splitlines() if line.startswith("Base")]

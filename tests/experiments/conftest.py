@@ -9,6 +9,7 @@ from recbole_tslrec.experiments.command import Command
 from recbole_tslrec.experiments.jobs import Job
 from recbole_tslrec.store.files import write_json
 from tests.conftest import SMALL, walks, write_dataset
+from tests.results import stages_of
 
 
 @pytest.fixture
@@ -25,7 +26,7 @@ def finish(tmp_path: Path) -> Callable[..., None]:
 
     def write(job: Job, seconds: dict[str, float]) -> None:
         trial = job.trial
-        shared = ("backbone", "evaluation/Base")
+        shared = ("backbone", "evaluation of Base")
         folders = {
             stage: str(tmp_path / "artifacts" / f"{stage}-{'' if stage in shared else trial.row}{trial.seed}")
             for stage in seconds
@@ -33,6 +34,6 @@ def finish(tmp_path: Path) -> Callable[..., None]:
         for folder in folders.values():
             Path(folder).mkdir(parents=True, exist_ok=True)
         job.file.parent.mkdir(parents=True, exist_ok=True)
-        write_json(job.file, {"folders": folders, "built_in_seconds": seconds, "request": job.request})
+        write_json(job.file, {"stages": stages_of(folders, seconds), "request": job.request})
 
     return write

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from recbole_tslrec.configuration.config import Config
-from recbole_tslrec.settings import ConfigError
 from recbole_tslrec.experiments.axes import AXES, variants
+from recbole_tslrec.settings import ConfigError
 
 
 def test_a_variant_changes_its_key_and_nothing_else(command):
@@ -16,7 +16,7 @@ def test_a_variant_changes_its_key_and_nothing_else(command):
     own, given = job.config(), command.config("TSLRecSASRec")
     assert {key for key in own.final_config_dict if own[key] != given[key]} <= {"group_count", "seed"}
     assert own["group_count"] == 8
-    assert job.file.parent == command.output_dir / "variants" / "group_count=8" / "runs" / "toy"
+    assert job.file.parent == command.output_dir / "variants" / "group_count" / "8" / "runs" / "toy"
 
 
 def test_values_replace_the_defaults_and_name_new_axes(command):

@@ -5,8 +5,8 @@ from dataclasses import replace
 from recbole_tslrec.experiments.budget import estimates, list_runs
 from recbole_tslrec.experiments.jobs import Job, trials_of
 
-BASE = {"backbone": 100.0, "evaluation/Base": 1.0}
-OURS = {**BASE, "sft": 50.0, "recommender": 200.0, "evaluation/TSLRec": 2.0}
+BASE = {"backbone": 100.0, "evaluation of Base": 1.0}
+OURS = {**BASE, "sft": 50.0, "recommender": 200.0, "evaluation of TSLRec": 2.0}
 
 
 def jobs_of(command):
@@ -42,7 +42,7 @@ def test_runs_of_other_settings_tell_nothing(command, finish):
 
 def test_the_list_names_every_run_and_the_sum(command, finish):
     jobs = jobs_of(replace(command, seeds=(1, 2, 3), rows=("Base",)))
-    finish(jobs[0], {"backbone": 5400.0, "evaluation/Base": 0.0})
+    finish(jobs[0], {"backbone": 5400.0, "evaluation of Base": 0.0})
     lines = list_runs(jobs).splitlines()
     assert lines[2].split() == ["toy", "SASRec-Base-seed1", "done"]
     assert lines[3].split() == ["toy", "SASRec-Base-seed2", "5400"]

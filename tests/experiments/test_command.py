@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from recbole_tslrec.settings import ConfigError
 from recbole_tslrec.experiments.command import override, parse
 from recbole_tslrec.experiments.trials import PAPER_ROWS, ROWS
+from recbole_tslrec.settings import ConfigError
 
 
 def test_what_is_no_argument_of_the_report_is_a_key_of_its_runs():

@@ -4,11 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from recbole_tslrec.settings import ConfigError
 from recbole_tslrec.data.dataset import DatasetError
-from recbole_tslrec.augmentation.knowledge_sources import KNOWLEDGE_SOURCES
 from recbole_tslrec.experiments.jobs import Job, chains, check_jobs, trials_of
 from recbole_tslrec.experiments.trials import ROWS, Outcome, Trial
+from recbole_tslrec.pipeline.knowledge_sources import KNOWLEDGE_SOURCES
+from recbole_tslrec.settings import ConfigError
+from tests.results import stages_of
 
 
 def test_the_rows_of_one_backbone_and_seed_follow_each_other(command):
@@ -61,7 +62,7 @@ def test_a_file_for_all_backbones_may_ask_for_all_positions(command, tmp_path, b
 
 def test_a_result_is_taken_for_the_settings_that_made_it_only(command, finish, tmp_path):
     job = Job(Trial("toy", "SASRec", "Base", 1), command)
-    finish(job, {"backbone": 1.0, "evaluation/Base": 1.0})
+    finish(job, {"backbone": 1.0, "evaluation of Base": 1.0})
     assert isinstance(job.outcome(), Outcome)
     others = [("--epochs=2",), ("--eval_history=strict",)]
     found = [replace(job, command=replace(command, settings=(*command.settings, *other))).outcome() for other in others]
@@ -73,7 +74,7 @@ def test_a_configuration_file_with_other_contents_makes_another_result(command, 
     file = tmp_path / "settings.yaml"
     file.write_text("learning_rate: 0.01")
     job = Job(Trial("toy", "SASRec", "Base", 1), replace(command, config_files=(str(file),)))
-    finish(job, {"evaluation/Base": 1.0})
+    finish(job, {"evaluation of Base": 1.0})
     assert job.outcome()
     file.write_text("learning_rate: 0.02")
     assert job.outcome() is None
@@ -81,7 +82,7 @@ def test_a_configuration_file_with_other_contents_makes_another_result(command, 
 
 def test_a_result_whose_artifacts_are_gone_is_none(command, finish, tmp_path):
     job = Job(Trial("toy", "SASRec", "Base", 1), command)
-    finish(job, {"evaluation/Base": 1.0})
+    finish(job, {"evaluation of Base": 1.0})
     job.outcome().folder("evaluation").rmdir()
     assert job.outcome() is None
 
@@ -89,7 +90,7 @@ def test_a_result_whose_artifacts_are_gone_is_none(command, finish, tmp_path):
 def test_half_a_result_is_none(command):
     job = Job(Trial("toy", "SASRec", "Base", 1), command)
     job.file.parent.mkdir(parents=True)
-    job.file.write_text('{"folders": {')
+    job.file.write_text('{"stages": [')
     assert job.outcome() is None
 
 
@@ -98,8 +99,8 @@ def test_half_a_result_is_none(command):
     [
         ({"settings": ("--epoch=3",)}, ConfigError, "did you mean epochs"),
         ({"settings": ("--seed=3",)}, ConfigError, "--seeds=1,2,3 in the place of --seed"),
-        ({"settings": ("--eval_history=all_of_it",)}, ValueError, r"eval_history \[all_of_it\] does not exist"),
-        ({"settings": ("--fusion_type=gates",)}, ValueError, r"fusion type \[gates\]"),
+        ({"settings": ("--eval_history=all_of_it",)}, ValueError, r"eval_history \[all_of_it\] is not one of"),
+        ({"settings": ("--fusion_type=gates",)}, ValueError, r"fusion_type \[gates\]"),
         ({"settings": ("--knowledge_source=untuned",)}, ConfigError, "give --rows=untuned in its place"),
         ({"datasets": ("nowhere",)}, DatasetError, r"dataset \[nowhere\] does not exist"),
     ],
@@ -111,6 +112,6 @@ def test_what_cannot_run_is_refused_before_anything_runs(command, change, error,
 
 
 def test_a_stage_that_a_run_does_not_have_is_named(command):
-    outcome = Outcome(Trial("toy", "SASRec", "Base", 1), {"folders": {"backbone": "x"}})
+    outcome = Outcome(Trial("toy", "SASRec", "Base", 1), {"stages": stages_of({"backbone": "x"})})
     with pytest.raises(RuntimeError, match=r"SASRec-Base-seed1 on toy left no \[sft\], it left backbone"):
         outcome.folder("sft")

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from recbole_tslrec.configuration.config import find_config_file
-from recbole_tslrec.experiments.protocol import deviations, quoted
+from recbole_tslrec.experiments.protocol import deviations, quoted_protocol
 
 FILE = find_config_file("properties/protocol.yaml")
 
@@ -25,6 +25,6 @@ def test_few_seeds_on_beauty_are_named(command):
 
 
 def test_the_quote_holds_the_command_and_the_rules(command):
-    text = quoted(replace(command, line="python -m recbole_tslrec report table2", config_files=(FILE,)))
+    text = quoted_protocol(replace(command, line="python -m recbole_tslrec report table2", config_files=(FILE,)))
     assert text.startswith("python -m recbole_tslrec report table2\nDeviates from the protocol: MAX_ITEM_LIST_LENGTH 8")
     assert "chosen on the validation items alone" in text

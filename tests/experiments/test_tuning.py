@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from recbole_tslrec.experiments import tuning
-from recbole_tslrec.settings import ConfigError
-from recbole_tslrec.experiments.search_space import read_space
 from recbole_tslrec.compute.divergence import TrainingDiverged
+from recbole_tslrec.experiments import tuning
+from recbole_tslrec.experiments.search_space import read_space
+from recbole_tslrec.settings import ConfigError
 from tests.conftest import TINY_SCRATCH, walks, write_dataset
 
 Score = Callable[[Mapping[str, Any]], float]
@@ -99,7 +99,7 @@ def search(make_config: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> 
             found = score(params)
             metric = config["valid_metric"].lower()
             parts = {"valid": {metric: found}, "test": {metric: -found}}
-            return SimpleNamespace(metrics={"Base": parts}, reused={"backbone": False}, folders={})
+            return SimpleNamespace(metrics={"Base": parts}, stages=())
 
         monkeypatch.setattr(tuning, "run", look_up)
         return tuning.tune(tuning.Search(config, [], [], Path("tuning.json")), space, *more)
@@ -184,7 +184,7 @@ def test_trials_share_artifacts_and_a_second_search_finds_them_all(
     first, second = json.loads(output.read_text())["trials"]
     assert "sft" in first["built"]
     assert {"backbone", "sft", "knowledge"} <= set(second["reused"])
-    assert second["built"] == ["recommender", "evaluation/TSLRec"]
+    assert second["built"] == ["recommender", "evaluation of TSLRec"]
     assert second["score"] == second["valid"]["ndcg@10"]
     assert "trial 2: fusion_type" in capsys.readouterr().out
 

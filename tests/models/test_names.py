@@ -46,5 +46,5 @@ def test_each_family_has_each_backbone() -> None:
     assert set(added_model_names()) == {"FMLPRec"} | combined
 
 
-def test_canonical_name_of_an_alias():
+def test_canonical_name_of_an_alias() -> None:
     assert str(parse_model_name("P2RecSASRec")) == "TSLRecSASRec"

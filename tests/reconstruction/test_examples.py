@@ -1,17 +1,24 @@
-"""A user's example: how many tokens its prompt takes."""
+"""A user's example: which items its prompt has, and how many tokens they take."""
+
+from typing import Any
 
 import numpy as np
 import torch
 
-from recbole_tslrec.reconstruction.examples import UserExamples
 from recbole_tslrec.data.histories import Histories
+from recbole_tslrec.reconstruction.examples import user_examples
+from recbole_tslrec.sft.examples import Examples
 
 # the first user has items 1 2 3, the second 3
 HISTORIES = Histories(["a", "b"], np.array([1, 2, 3, 3]), np.array([0, 3, 4]))
 
 
-def examples(**settings: object) -> UserExamples:
-    return UserExamples(HISTORIES, torch.eye(2), 2, np.arange(2), batch_size=2, seed=0, **settings)
+def examples(**settings: Any) -> Examples:
+    return user_examples(HISTORIES, torch.eye(2), 2, batch_size=2, seed=0, **settings)
+
+
+def test_every_user_is_an_example() -> None:
+    assert examples().chosen.tolist() == [0, 1]
 
 
 def test_an_item_is_one_token() -> None:

@@ -1,13 +1,11 @@
 """k-means on item embeddings."""
 
-from typing import Any
-
 import numpy as np
 import pytest
 import torch
 
 from recbole_tslrec.reconstruction import grouping
-from recbole_tslrec.reconstruction.grouping import check_group_count, group_items
+from recbole_tslrec.reconstruction.grouping import check_group_counts, group_items
 from tests.planted import separated_rows
 
 CATEGORY = np.arange(60) % 5
@@ -37,23 +35,18 @@ def test_group_count_must_fit_the_catalogue(group_count: int) -> None:
         group_items(separated_rows(CATEGORY, 8), group_count, seed=0)
 
 
-@pytest.mark.parametrize("group_count", [2, 60, [2], [32, 8, 60]])
-def test_good_group_counts(group_count: Any) -> None:
-    check_group_count(group_count, 60)
+@pytest.mark.parametrize("group_counts", [[2], [60], [32, 8, 60]])
+def test_good_group_counts(group_counts: list[int]) -> None:
+    check_group_counts(group_counts, 60)
 
 
 @pytest.mark.parametrize(
-    ("group_count", "message"),
+    ("group_counts", "message"),
     [
-        ([], r"group_count must be a whole number or a list of such, not \[\[\]\]"),
-        (32.0, r"must be a whole number or a list of such, not \[32\.0\]"),
-        (None, r"must be a whole number or a list of such, not \[None\]"),
         ([8, 1], r"group_count \[1\] must lie between 2 and"),
         ([8, 61], r"group_count \[61\] must lie between 2 and"),
-        ([8, "x"], r"group_count \[x\] must lie between 2 and"),
-        ([8, 16, 8], r"group_count \[8, 16, 8\] has a number twice"),
     ],
 )
-def test_bad_group_counts_are_named(group_count: Any, message: str) -> None:
+def test_group_counts_that_do_not_fit_are_named(group_counts: list[int], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        check_group_count(group_count, 60)
+        check_group_counts(group_counts, 60)

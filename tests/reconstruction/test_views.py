@@ -1,11 +1,14 @@
 """``target_view: rest``: what is in the prompt, and what is left to predict."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
-from recbole_tslrec.reconstruction.examples import UserExamples
+from recbole_tslrec.data.groupings import Grouping
 from recbole_tslrec.data.histories import Histories
+from recbole_tslrec.reconstruction.examples import RestViews, user_examples
 from recbole_tslrec.reconstruction.views import split_histories
 
 LENGTHS = np.array([1, 2, 3, 7, 40] * 20)
@@ -63,24 +66,22 @@ def test_how_often_a_prompt_has_each_size() -> None:
 
 # as examples
 
-GROUPINGS = [(torch.arange(12) % 3, 3), (torch.arange(12) % 2, 2)]
-
-
-def examples(groupings: list[tuple[torch.Tensor, int]] | None) -> UserExamples:
-    own = torch.zeros(USERS, 5)
-    return UserExamples(HISTORIES, own, 5, np.flatnonzero(LENGTHS > 1), 4, seed=0, rest_groupings=groupings)
+GROUPINGS = [Grouping(torch.arange(12) % 3, 3), Grouping(torch.arange(12) % 2, 2)]
+WHOLE = replace(
+    user_examples(HISTORIES, torch.zeros(USERS, 5), 5, batch_size=4, seed=0), chosen=np.flatnonzero(LENGTHS > 1)
+)
+REST = RestViews(HISTORIES, GROUPINGS, 5, WHOLE)
 
 
 def test_own_is_the_same_in_every_epoch() -> None:
-    own = examples(None)
-    assert own.in_epoch(0) is own.in_epoch(1) is own
+    assert WHOLE.in_epoch(0) is WHOLE.in_epoch(1) is WHOLE
 
 
 def test_the_target_is_of_the_rest_for_every_grouping() -> None:
-    view = examples(GROUPINGS).in_epoch(2)
+    view = REST.in_epoch(2)
     prompts, rests = split_histories(HISTORIES, 5, seed=0, epoch=2)
-    for user in view.users:
-        assert view.histories[user].tolist() == prompts[user].tolist()
+    for user in view.chosen:
+        assert view.items[view.starts[user] : view.ends[user]].tolist() == prompts[user].tolist()
         rest = rests[user] - 1
         shares = [np.mean(rest % 3 == k) for k in range(3)] + [np.mean(rest % 2 == k) for k in range(2)]
         assert view.targets[user].tolist() == pytest.approx(shares)
@@ -88,10 +89,15 @@ def test_the_target_is_of_the_rest_for_every_grouping() -> None:
 
 def test_steps_are_planned_by_the_lengths_of_the_views() -> None:
     """Users of a step are of about one length: sorted in their window, the one with the next longest follows."""
-    rest = examples(GROUPINGS)
-    view = rest.in_epoch(1)
+    view = REST.in_epoch(1)
     assert view.item_counts.max() == 5
-    assert view.item_counts[view.users].sum() < rest.item_counts[rest.users].sum()
+    assert view.item_counts[view.chosen].sum() < WHOLE.item_counts[WHOLE.chosen].sum()
     spread = [np.ptp(view.item_counts[step]) for step in view.steps(1)]
     assert np.mean(spread) < 1
-    assert len(view.steps(1)) == len(rest.steps(0))  # as the schedule of the learning rate expects
+    assert len(view.steps(1)) == len(WHOLE.steps(0))  # as the schedule of the learning rate expects
+
+
+def test_an_epoch_has_the_users_of_the_whole_histories() -> None:
+    assert len(REST) == len(WHOLE) == len(REST.in_epoch(3))
+    assert REST.in_epoch(3).chosen.tolist() == WHOLE.chosen.tolist()
+    assert REST.longest_prompt == WHOLE.longest_prompt == 5

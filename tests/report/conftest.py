@@ -8,11 +8,12 @@ import pandas as pd
 import pytest
 import torch
 
-from recbole_tslrec.store.artifacts import Recipe, Store, write_item_table
 from recbole_tslrec.evaluation.per_user import UserResults, write_users
 from recbole_tslrec.experiments.command import Command
 from recbole_tslrec.experiments.trials import Outcome, Trial
+from recbole_tslrec.store.artifacts import Recipe, Store, write_item_table
 from recbole_tslrec.store.files import write_json
+from tests.results import stages_of
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ def make_outcome(tmp_path: Path) -> Callable[..., Outcome]:
                 stage, recipe, lambda folder, tokens=tokens, tensors=tensors: write_item_table(folder, tokens, tensors)
             )
             folders[stage] = str(artifact.folder)
-        return Outcome(trial, {"folders": folders})
+        return Outcome(trial, {"stages": stages_of(folders)})
 
     return make
 
@@ -72,6 +73,6 @@ def make_evaluated(tmp_path: Path) -> Callable[..., Outcome]:
             for mode in users.modes
         }
         write_json(folder / "metrics.json", {"valid": means, "test": means})
-        return Outcome(trial, {"folders": {f"evaluation/{trial.row}": str(folder)}})
+        return Outcome(trial, {"stages": stages_of({f"evaluation of {trial.row}": str(folder)})})
 
     return make

@@ -5,11 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from recbole_tslrec.store.artifacts import ArtifactError
 from recbole_tslrec.experiments.trials import Outcome, Trial
 from recbole_tslrec.report import fig5
 from recbole_tslrec.report.fig5 import by_activity, by_popularity
 from recbole_tslrec.report.page import ReportError
+from recbole_tslrec.store.artifacts import ArtifactError
+from tests.results import stages_of
 
 LENGTHS, POPULARITY = [3, 3, 8, 9], [0, 5, 40, 50]
 
@@ -126,7 +127,8 @@ def test_runs_on_other_data_are_refused(build, evaluated):
 
 def test_a_run_without_results_by_user_is_named(build, tmp_path):
     (tmp_path / "old").mkdir()
-    old = Outcome(Trial("toy", "SASRec", "Base", 1), {"folders": {"evaluation/Base": str(tmp_path / "old")}})
+    stages = stages_of({"evaluation of Base": str(tmp_path / "old")})
+    old = Outcome(Trial("toy", "SASRec", "Base", 1), {"stages": stages})
     with pytest.raises(ArtifactError, match="old has no results by user"):
         build([old])
 

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from recbole_tslrec.report.plots import new_figure
 from recbole_tslrec.report.page import Page, ReportError, Section
-from recbole_tslrec.report.writing import write_page
+from recbole_tslrec.report.plots import new_figure
 from recbole_tslrec.report.rendering import shown
+from recbole_tslrec.report.writing import write_page
 
 
 def a_figure():

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from recbole_tslrec.data.statistics import DatasetStatistics
 from recbole_tslrec.data.paper_counts import Counts
+from recbole_tslrec.data.statistics import DatasetStatistics
 from recbole_tslrec.report import table1
 from recbole_tslrec.report.table1 import against_paper, in_detail
 from tests.conftest import write_dataset

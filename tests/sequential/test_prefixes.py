@@ -7,8 +7,8 @@ from recbole.data import data_preparation
 from recbole.data.dataset import SequentialDataset
 
 from recbole_tslrec.data.dataset import Data
-from recbole_tslrec.training.recommender import RecommenderTrainer, build_model
 from recbole_tslrec.sequential.prefixes import TARGET_ROW, PrefixDataset, places_before, position_in_history, take
+from recbole_tslrec.training.recommender import RecommenderTrainer, build_model
 from tests.conftest import walks
 
 

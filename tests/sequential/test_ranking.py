@@ -5,9 +5,9 @@ import torch
 
 from recbole_tslrec.configuration.config import Config
 from recbole_tslrec.data.dataset import Data
-from recbole_tslrec.training.recommender import RecommenderTrainer, build_model
 from recbole_tslrec.sequential import ranking
 from recbole_tslrec.sequential.ranking import count_before, hits, ranks_by_table
+from recbole_tslrec.training.recommender import RecommenderTrainer, build_model
 
 
 def test_rank_is_one_more_than_the_items_that_score_higher():

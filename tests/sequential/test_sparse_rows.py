@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from recbole_tslrec.training import recommender
 from recbole_tslrec.data.dataset import Data
-from recbole_tslrec.training.recommender import RecommenderTrainer, build_model
 from recbole_tslrec.sequential.sparse_rows import AdamWithSparseRows, use_sparse_rows
+from recbole_tslrec.training import recommender
+from recbole_tslrec.training.recommender import RecommenderTrainer, build_model
 
 
 def test_first_step_is_adams_for_touched_rows_and_none_for_others():

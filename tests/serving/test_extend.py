@@ -11,6 +11,8 @@ import pytest
 import torch
 
 from recbole_tslrec.augmentation.projection import KnowledgeProjection
+from recbole_tslrec.llm.identity import LLMError
+from recbole_tslrec.pipeline import run_stages
 from recbole_tslrec.pipeline.run import Run
 from recbole_tslrec.serving import extend as module
 from recbole_tslrec.serving.extend import extend_knowledge, find_parent, main, with_new_items
@@ -18,6 +20,7 @@ from recbole_tslrec.serving.new_items import NewItems
 from recbole_tslrec.serving.recommend import recommend
 from recbole_tslrec.serving.saved_model import ModelFiles, load_model
 from recbole_tslrec.store.artifacts import Artifact, ArtifactError, open_artifact
+from tests.conftest import small_config
 from tests.serving.conftest import Fresh
 
 ORIGINAL = "item_embedding.parametrizations.weight.original"
@@ -209,6 +212,19 @@ def test_a_missing_artifact_is_named(run: Run, tmp_path: Path, missing: str) -> 
 def test_a_model_without_knowledge_is_refused(trained: Callable[..., Run]) -> None:
     with pytest.raises(ValueError, match="holds CIGRU4Rec, which has no knowledge to extend"):
         extend_knowledge(trained("CIGRU4Rec").artifacts["recommender"].folder, NEW)
+
+
+def test_an_llm_whose_files_have_changed_is_refused(tmp_path: Path, llama_folder: Path) -> None:
+    """Under the same path; until the former ones are back."""
+    run = run_stages(small_config(tmp_path, "TSLRecSASRec", llm_name_or_path=str(llama_folder)))
+    former, weights = run.artifacts["recommender"].folder, llama_folder / "model.safetensors"
+    extend_knowledge(former, {"first": ["i1"]})
+    written = weights.read_bytes()
+    weights.write_bytes(written[:-1] + bytes([written[-1] ^ 1]))
+    with pytest.raises(LLMError, match=r"llama\] is not the LLM that .*sft-\w+ was fine-tuned from: its files"):
+        extend_knowledge(former, {"second": ["i1"]})
+    weights.write_bytes(written)
+    assert open_artifact(extend_knowledge(former, {"second": ["i1"]})).item_tokens()[-1] == "second"
 
 
 # The command

@@ -13,8 +13,10 @@ from recbole_tslrec.models.names import parse_model_name
 from recbole_tslrec.pipeline.run import Run
 from recbole_tslrec.serving.saved_model import DESCRIPTION, ModelFiles, load_model
 from recbole_tslrec.settings import derive
-from recbole_tslrec.store.artifacts import ArtifactError
+from recbole_tslrec.store import artifacts
+from recbole_tslrec.store.artifacts import ArtifactError, Recipe, Store
 from recbole_tslrec.training.recommender import MODEL, build_model, load_weights
+from recbole_tslrec.version import __version__
 from tests.serving.conftest import Fresh
 
 Trained = Callable[..., Run]
@@ -83,6 +85,15 @@ def test_loading_leaves_the_random_stream_alone(trained: Trained) -> None:
 def test_a_folder_of_another_kind_is_refused(trained: Trained) -> None:
     with pytest.raises(ArtifactError, match=r"holds \[groups\], no trained model"):
         load_model(trained("TSLRecSASRec").artifacts["groups"].folder)
+
+
+def test_a_folder_of_another_version_says_which(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as former:
+        former.setattr(artifacts, "versions", lambda: {"recbole_tslrec": "0.0.9"})
+        former.setattr(artifacts, "FORMAT_VERSION", 0)
+        folder = Store(tmp_path).build("recommender", Recipe({}), lambda folder: None).folder
+    with pytest.raises(ArtifactError, match=rf"format 0 of recbole_tslrec 0\.0\.9, this is {__version__} and reads"):
+        load_model(folder)
 
 
 def test_a_missing_weight_is_noticed(trained: Trained) -> None:

@@ -21,7 +21,7 @@ from recbole_tslrec.pipeline.knowledge_sources import KNOWLEDGE_SOURCES, SourceS
 from recbole_tslrec.pipeline.run import ArtifactSettings
 from recbole_tslrec.pipeline.stage_0 import BackboneSettings, recommender_settings
 from recbole_tslrec.pipeline.stage_1 import TargetSettings
-from recbole_tslrec.settings import RecBoleConfig, Settings
+from recbole_tslrec.settings import RecBoleConfig, Settings, derive
 from tests.conftest import small_config
 
 RECBOLE = Path(recbole.__file__).parent / "properties"
@@ -48,7 +48,7 @@ ANOTHER = {
     "group_count": 5,
     "knowledge_source": "stage0",
     "llm_dtype": "bfloat16",
-    "loss_type": "BPR",
+    "loss_type": "CE",
     "export_dtype": "float32",
     "prompt_item_text": "brand",
 }
@@ -58,6 +58,7 @@ ANOTHER = {
 def config(tmp_path_factory):
     """The configuration of a model that has every stage."""
     settings = {"llm_name_or_path": "some/decoder", "export_dtype": "bfloat16", "prompt_item_text": "title"}
+    settings |= {"fusion_input": "pca", "loss_type": "gBCE"}  # so that all keys are read
     return small_config(tmp_path_factory.mktemp("keys"), "TSLRecSASRec", **settings)
 
 
@@ -121,15 +122,16 @@ def test_own_keys_of_a_backbone_enter_its_training(config, backbone):
     keys = model_keys(backbone)
     theirs = yaml.safe_load((RECBOLE / "model" / f"{backbone}.yaml").read_text()) if backbone != "FMLPRec" else {}
     assert keys == {*theirs, *read_properties(properties_folder() / "model" / f"{backbone}.yaml")}
+    config = derive(config, loss_type="BPR")
     settings = recommender_settings(config, backbone)
     for key in keys:
-        other = recommender_settings(RecBoleConfig({**config.final_config_dict, key: _another(config, key)}), backbone)
+        other = recommender_settings(derive(config, **{key: _another(config, key)}), backbone)
         assert settings.recipe() != other.recipe(), f"[{key}] of {backbone} does not enter the recipe of its training"
 
 
 def _another(config, key):
     """A value that no default has; of ``loss_type`` one that exists."""
-    return "BPR" if key == "loss_type" and config[key] != "BPR" else "another value"
+    return "CE" if key == "loss_type" else "another value"
 
 
 def test_every_key_of_the_package_is_in_its_yaml_files():

@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from recbole_tslrec.llm.layout import LAYOUTS, PADDED, PREFIX_ROW
+from recbole_tslrec.llm.settings import LAYOUTS, PADDED, PREFIX_ROW
 from recbole_tslrec.sft.batching import MicroBatch, TokenBudget, plan_steps, split_step
 
 LENGTHS = np.random.default_rng(0).integers(3, 40, size=101)
@@ -105,7 +105,7 @@ def real(shares: list[list[MicroBatch]]) -> list[MicroBatch]:
 
 @pytest.mark.parametrize(("layout", "tokens", "processes"), SPLITS)
 def test_every_user_of_a_step_is_in_one_micro_batch_of_one_process(layout: str, tokens: int, processes: int) -> None:
-    users = [user for micro_batch in real(split(layout, tokens, processes)) for user in micro_batch.users.tolist()]
+    users = [user for micro_batch in real(split(layout, tokens, processes)) for user in micro_batch.examples.tolist()]
     assert sorted(users) == sorted(STEP.tolist())
 
 
@@ -143,12 +143,12 @@ def test_a_process_without_users_gets_one_that_weighs_nothing(layout: str) -> No
     for share in shares[7:]:
         (filler,) = share
         assert filler.weights.tolist() == [0]
-        assert filler.users[0] in STEP
+        assert filler.examples[0] in STEP
 
 
 def test_processes_get_about_equally_many_tokens() -> None:
     """Lengths 1 to 7 are dealt out in turn: 1 3 5 7 and 2 4 6."""
     lengths = np.arange(1, 8)
     budget = TokenBudget(1000, 5, PREFIX_ROW)
-    shares = [split_step(np.arange(7), lengths, budget, 2, rank)[0].users for rank in range(2)]
+    shares = [split_step(np.arange(7), lengths, budget, 2, rank)[0].examples for rank in range(2)]
     assert [lengths[share].tolist() for share in shares] == [[1, 3, 5, 7], [2, 4, 6]]

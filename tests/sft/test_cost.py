@@ -1,5 +1,6 @@
 """What the LLM stage costs: by hand, and against what torch counts on real decoders."""
 
+import functools
 from copy import deepcopy
 from typing import Any
 
@@ -10,7 +11,12 @@ import transformers
 from peft import LoraConfig, get_peft_model
 from torch.utils.flop_counter import FlopCounterMode
 
-from recbole_tslrec.llm import cost
+from recbole_tslrec.configuration.config import Config
+from recbole_tslrec.llm.encoder import PromptEncoder
+from recbole_tslrec.llm.layout import choose_layout
+from recbole_tslrec.llm.settings import PREFIX_ROW
+from recbole_tslrec.settings import derive
+from recbole_tslrec.sft import cost
 from recbole_tslrec.sft.cost import (
     MOST_TOKENS,
     Decoder,
@@ -24,8 +30,7 @@ from recbole_tslrec.sft.cost import (
     separate_work,
     trained_weights,
 )
-from recbole_tslrec.llm.encoder import PromptEncoder
-from recbole_tslrec.llm.layout import PREFIX_ROW, choose_layout
+from recbole_tslrec.sft.settings import FineTuningSettings
 from tests.decoders import ITEM_SIZE, encoder_of
 
 USERS, ITEMS, INSTRUCTION, RESPONSE = 40, 8, 20, 2
@@ -52,9 +57,16 @@ CONFIGS = {
 }
 
 
-def settings(**changed: Any) -> dict[str, Any]:
+def settings(**changed: Any) -> FineTuningSettings:
+    """The defaults, but for what the cost depends on."""
     small = {"llm_name_or_path": "some/llm", "llm_dtype": "float32", "llm_quantization": "none"}
-    return {**small, "device": "cpu", "lora_rank": RANK, "sft_tokens_per_batch": None, **changed}
+    own = {**small, "device": "cpu", "lora_rank": RANK, "sft_tokens_per_batch": None, **changed}
+    return FineTuningSettings.of(derive(_defaults(), **own))
+
+
+@functools.cache
+def _defaults() -> Config:
+    return Config("SASRec", "toy")
 
 
 # work, by hand
@@ -101,8 +113,8 @@ def test_half_the_speed_of_a_matrix_product_is_reached() -> None:
 
 
 def test_training_all_weights_costs_a_third_pass_over_them() -> None:
-    assert flops_per_weight(settings()) == 4
-    assert flops_per_weight(settings(llm_name_or_path="scratch")) == 6
+    assert flops_per_weight(settings().llm) == 4
+    assert flops_per_weight(settings(llm_name_or_path="scratch").llm) == 6
 
 
 # a decoder's numbers

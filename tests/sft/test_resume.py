@@ -2,25 +2,21 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from recbole.utils import init_seed
 
-from recbole_tslrec.reconstruction import resume
-from recbole_tslrec.reconstruction.examples import UserExamples
-from recbole_tslrec.data.histories import Histories
-from recbole_tslrec.reconstruction.network import build_network
+from recbole_tslrec.sft import resume
 from recbole_tslrec.sft.resume import STEP_CHECKPOINTS, ResumeError, latest_step_checkpoint
 from recbole_tslrec.sft.trainer import SFTTrainer
+from tests.sft.tasks import TASKS, fit, trained_weights, trainer_of
 
-ROWS = torch.randn(9, 4, generator=torch.Generator().manual_seed(0))
-HISTORIES = Histories([f"u{i}" for i in range(12)], np.arange(36) % 8 + 1, np.arange(13) * 3)
-TARGETS = torch.eye(4)[torch.arange(12) % 4]
-EPOCHS, STEPS = 3, 3  # of 4 users each
+EPOCHS, STEPS = 3, 3
+MakeTrainer = Callable[..., SFTTrainer]
 
 
 class Killed(BaseException):
@@ -28,32 +24,22 @@ class Killed(BaseException):
 
 
 @pytest.fixture
-def make_trainer(make_config: Callable[..., Any], llama_folder: Path, tmp_path: Path) -> Callable[..., SFTTrainer]:
-    """``make_trainer(folder, **settings)``; LoRA dropout, so that the state of the random numbers matters."""
+def make_trainer(make_config: Callable[..., Any], llama_folder: Path, tmp_path: Path) -> MakeTrainer:
+    """``make_trainer(folder, task, **settings)``; LoRA dropout, so that the state of the random numbers matters."""
 
-    def make(folder: str, **settings: Any) -> SFTTrainer:
+    def make(folder: str, task: str = "own", **settings: Any) -> SFTTrainer:
+        make_task, keys = TASKS[task]
         small = {"lora_rank": 2, "lora_dropout": 0.5, "sft_epochs": EPOCHS, "sft_stopping_step": EPOCHS}
-        config = make_config(
-            checkpoint_dir=str(tmp_path / folder),
-            llm_name_or_path=str(llama_folder),
-            **{**small, "sft_learning_rate": 0.01, "sft_save_steps": 1, **settings},
-        )
+        small |= {"llm_name_or_path": str(llama_folder), "sft_learning_rate": 0.01, "sft_save_steps": 1}
+        config = make_config(**{**keys, **small, **settings})
         init_seed(0, True)
-        return SFTTrainer(config, build_network(config, ROWS))
+        return trainer_of(config, make_task(config), tmp_path / folder)
 
     return make
 
 
-GROUPINGS = [(torch.arange(8) % 4, 4)]
-
-
-def examples(users: range = range(12), batch_size: int = 4, target_view: str = "own") -> UserExamples:
-    groupings = GROUPINGS if target_view == "rest" else None
-    return UserExamples(HISTORIES, TARGETS, 2, np.array(users), batch_size, seed=0, rest_groupings=groupings)
-
-
 def train(trainer: SFTTrainer, killed_before_step: int | None = None) -> Any:
-    """Train on all users and validate on them too; be killed before a step, counted from 0 over all epochs."""
+    """Train; be killed before a step, counted from 0 over all epochs."""
     step, steps = trainer._train_step, []
 
     def train_step(*args: Any) -> None:
@@ -63,12 +49,7 @@ def train(trainer: SFTTrainer, killed_before_step: int | None = None) -> Any:
         step(*args)
 
     trainer._train_step = train_step  # type: ignore[method-assign]
-    data = examples(target_view=trainer.config["target_view"])
-    return trainer.fit(data, data.in_epoch(0), verbose=False)
-
-
-def weights(trainer: SFTTrainer) -> dict[str, torch.Tensor]:
-    return {name: weight.detach().clone() for name, weight in trainer.model.trainable().items()}
+    return fit(trainer)
 
 
 def go_on(trainer: SFTTrainer) -> Any:
@@ -79,24 +60,23 @@ def go_on(trainer: SFTTrainer) -> Any:
 
 
 @pytest.mark.parametrize("killed_before_step", [2, STEPS, 2 * STEPS - 1])  # amid, before and at the end of an epoch
-@pytest.mark.parametrize("target_view", ["own", "rest"])
-def test_a_killed_training_ends_bit_equal(
-    make_trainer: Callable[..., SFTTrainer], killed_before_step: int, target_view: str
-) -> None:
-    undisturbed = make_trainer("undisturbed", target_view=target_view)
+@pytest.mark.parametrize("task", TASKS)
+def test_a_killed_training_ends_bit_equal(make_trainer: MakeTrainer, killed_before_step: int, task: str) -> None:
+    undisturbed = make_trainer("undisturbed", task)
     expected = train(undisturbed)
 
     with pytest.raises(Killed):
-        train(make_trainer("killed", target_view=target_view), killed_before_step)
+        train(make_trainer("killed", task), killed_before_step)
     torch.manual_seed(99)  # a new process knows nothing of the random numbers
-    resumed = make_trainer("killed", target_view=target_view)
+    resumed = make_trainer("killed", task)
     assert go_on(resumed) == expected
     assert resumed.train_loss_dict == undisturbed.train_loss_dict
-    for name, weight in weights(undisturbed).items():
-        assert torch.equal(weights(resumed)[name], weight), name
+    found = trained_weights(resumed)
+    for name, weight in trained_weights(undisturbed).items():
+        assert torch.equal(found[name], weight), name
 
 
-def test_only_the_missing_steps_are_done_again(make_trainer: Callable[..., SFTTrainer]) -> None:
+def test_only_the_missing_steps_are_done_again(make_trainer: MakeTrainer) -> None:
     with pytest.raises(Killed):
         train(make_trainer("killed"), killed_before_step=5)
     resumed = make_trainer("killed")
@@ -108,7 +88,7 @@ def test_only_the_missing_steps_are_done_again(make_trainer: Callable[..., SFTTr
 
 
 def test_at_most_two_checkpoints_are_kept_and_none_holds_a_frozen_weight(
-    make_trainer: Callable[..., SFTTrainer], tmp_path: Path
+    make_trainer: MakeTrainer, tmp_path: Path
 ) -> None:
     with pytest.raises(Killed):
         train(make_trainer("killed"), killed_before_step=6)
@@ -119,7 +99,7 @@ def test_at_most_two_checkpoints_are_kept_and_none_holds_a_frozen_weight(
 
 
 def test_without_a_number_of_steps_time_decides(
-    make_trainer: Callable[..., SFTTrainer], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    make_trainer: MakeTrainer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """A clock that goes two minutes a look: five minutes have passed at every third step, so well below ten."""
     minutes = iter(range(0, 10_000, 2))
@@ -137,7 +117,7 @@ def _saved(checkpoints: Any) -> None:
     checkpoints.saved_at, checkpoints.saved_step = resume.time.monotonic(), checkpoints.trainer.steps_done
 
 
-def test_a_checkpoint_that_was_cut_off_is_passed_over(make_trainer: Callable[..., SFTTrainer], tmp_path: Path) -> None:
+def test_a_checkpoint_that_was_cut_off_is_passed_over(make_trainer: MakeTrainer, tmp_path: Path) -> None:
     with pytest.raises(Killed):
         train(make_trainer("killed"), killed_before_step=4)
     (tmp_path / "killed" / STEP_CHECKPOINTS / "000000005.partial").mkdir()
@@ -151,11 +131,11 @@ def test_a_checkpoint_that_was_cut_off_is_passed_over(make_trainer: Callable[...
     [
         ({"sft_learning_rate": 0.5}, "sft_learning_rate 0.01 -> 0.5"),
         ({"lora_alpha": 7}, "lora_"),
-        ({"sft_loss": "kl"}, "sft_loss None -> kl"),
+        ({"sft_loss": "kl"}, "sft_loss mse -> kl"),
     ],
 )
 def test_a_checkpoint_of_other_settings_is_refused(
-    make_trainer: Callable[..., SFTTrainer], changed: dict[str, Any], named: str
+    make_trainer: MakeTrainer, changed: dict[str, Any], named: str
 ) -> None:
     with pytest.raises(Killed):
         train(make_trainer("killed"), killed_before_step=2)
@@ -163,16 +143,18 @@ def test_a_checkpoint_of_other_settings_is_refused(
         go_on(make_trainer("killed", **changed))
 
 
-def test_a_checkpoint_of_other_users_is_refused(make_trainer: Callable[..., SFTTrainer], tmp_path: Path) -> None:
+def test_a_checkpoint_of_other_examples_is_refused(make_trainer: MakeTrainer, tmp_path: Path) -> None:
     with pytest.raises(Killed):
         train(make_trainer("killed"), killed_before_step=2)
     trainer = make_trainer("killed")
     trainer.resume_checkpoint(str(latest_step_checkpoint(tmp_path / "killed")))
-    with pytest.raises(ResumeError, match="training users"):
-        trainer.fit(examples(range(11)), examples(), verbose=False)
+    train_data = trainer.task.train.in_epoch(0)
+    fewer = replace(train_data, chosen=train_data.chosen[1:])
+    with pytest.raises(ResumeError, match="training examples"):
+        trainer.fit(fewer, trainer.task.valid, verbose=False)
 
 
-def test_other_speed_settings_are_no_hindrance(make_trainer: Callable[..., SFTTrainer]) -> None:
+def test_other_speed_settings_are_no_hindrance(make_trainer: MakeTrainer) -> None:
     without_dropout = {"lora_dropout": 0.0}
     undisturbed = make_trainer("undisturbed", **without_dropout)
     train(undisturbed)
@@ -180,13 +162,13 @@ def test_other_speed_settings_are_no_hindrance(make_trainer: Callable[..., SFTTr
         train(make_trainer("killed", **without_dropout), killed_before_step=4)
     resumed = make_trainer("killed", sft_tokens_per_batch=8, sft_layout="padded", sft_save_steps=2, **without_dropout)
     go_on(resumed)
-    for name, weight in weights(undisturbed).items():
-        torch.testing.assert_close(weights(resumed)[name], weight, rtol=0, atol=1e-4, msg=name)
+    for name, weight in trained_weights(undisturbed).items():
+        torch.testing.assert_close(trained_weights(resumed)[name], weight, rtol=0, atol=1e-4, msg=name)
 
 
 @pytest.mark.parametrize("damage", [lambda path: path.unlink(), lambda path: path.write_text("{"), None])
 def test_a_damaged_checkpoint_is_named(
-    make_trainer: Callable[..., SFTTrainer], tmp_path: Path, damage: Callable[[Path], Any] | None
+    make_trainer: MakeTrainer, tmp_path: Path, damage: Callable[[Path], Any] | None
 ) -> None:
     with pytest.raises(Killed):
         train(make_trainer("killed"), killed_before_step=2)
@@ -200,14 +182,14 @@ def test_a_damaged_checkpoint_is_named(
 
 
 def test_the_best_epoch_comes_back_where_replacing_it_was_interrupted(
-    make_trainer: Callable[..., SFTTrainer], tmp_path: Path
+    make_trainer: MakeTrainer, tmp_path: Path
 ) -> None:
     with pytest.raises(Killed):
         train(make_trainer("killed"), killed_before_step=STEPS + 1)
     best = tmp_path / "killed" / "checkpoint"
     best.rename(tmp_path / "killed" / "checkpoint.previous")
     resumed = make_trainer("killed")
-    checkpoints = resume.StepCheckpoints(resumed, examples().fingerprint)
+    checkpoints = resume.StepCheckpoints(resumed, resumed.task.train.in_epoch(0).fingerprint)
     resumed._prepare(STEPS)
     latest = latest_step_checkpoint(tmp_path / "killed")
     assert latest is not None
@@ -215,6 +197,6 @@ def test_the_best_epoch_comes_back_where_replacing_it_was_interrupted(
     assert best.is_dir()
 
 
-def test_saved_false_writes_no_checkpoint(make_trainer: Callable[..., SFTTrainer], tmp_path: Path) -> None:
-    make_trainer("unsaved").fit(examples(), examples(), verbose=False, saved=False)
+def test_saved_false_writes_no_checkpoint(make_trainer: MakeTrainer, tmp_path: Path) -> None:
+    fit(make_trainer("unsaved"), saved=False)
     assert not (tmp_path / "unsaved" / STEP_CHECKPOINTS).exists()

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 
+from recbole_tslrec.pipeline import run_stages
 from recbole_tslrec.store.artifacts import (
     FORMAT_VERSION,
     Artifact,
@@ -21,7 +22,6 @@ from recbole_tslrec.store.artifacts import (
     write_item_table,
 )
 from recbole_tslrec.store.files import write_json
-from recbole_tslrec.pipeline import run_stages
 
 RECIPE = Recipe({"epochs": 3}, {"groups": "abc"}, {"name": "toy", "fingerprint": "f1"})
 ROWS = torch.arange(6.0).reshape(3, 2)
@@ -86,11 +86,18 @@ def test_building_leaves_one_folder_and_its_lock(store: Store, built: Artifact) 
         Recipe({"epochs": 3}, {"groups": "abd"}, {"fingerprint": "f1"}),
         Recipe({"epochs": 3}, {}, {"fingerprint": "f1"}),
         Recipe({"epochs": 3}, {"groups": "abc"}, {"fingerprint": "f2"}),
+        Recipe({"epochs": 3}, {"groups": "abc"}, {"fingerprint": "f1"}, {"llm": "c1"}),
     ],
-    ids=["setting", "new setting", "parent", "no parent", "fingerprint"],
+    ids=["setting", "new setting", "parent", "no parent", "fingerprint", "contents"],
 )
 def test_another_recipe_has_another_folder(store: Store, other: Recipe) -> None:
     assert store.folder("knowledge", other) != store.folder("knowledge", RECIPE)
+
+
+def test_another_format_has_another_folder(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = store.folder("knowledge", RECIPE)
+    monkeypatch.setattr("recbole_tslrec.store.artifacts.FORMAT_VERSION", FORMAT_VERSION + 1)
+    assert store.folder("knowledge", RECIPE) != folder
 
 
 def test_order_of_settings_does_not_change_the_folder(store: Store) -> None:
@@ -116,6 +123,7 @@ def test_manifest_says_what_when_with_what_and_how(built: Artifact) -> None:
     assert manifest["settings"] == {"epochs": 3}
     assert manifest["parents"] == {"groups": "abc"}
     assert manifest["dataset"] == {"name": "toy", "fingerprint": "f1"}
+    assert manifest["contents"] == {}
     assert (manifest["seed"], manifest["device"]) == (7, "cpu")
     assert {"python", "recbole_tslrec", "recbole", "torch", "numpy"} <= set(manifest["versions"])
     assert manifest["git_commit"] is None or re.fullmatch("[0-9a-f]{40}", manifest["git_commit"])

@@ -1,0 +1,51 @@
+"""A dataset that cannot be used says why; the files beside its interactions are known by their contents."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from recbole_tslrec.data.dataset import Data, DatasetError
+from recbole_tslrec.store.contents import ContentHashes
+from recbole_tslrec.store.files import hash_file
+
+LOADED = {"inter": ["user_id", "item_id", "timestamp"], "item": ["item_id", "class"]}
+
+
+def write_items(config: Any, text: str) -> Path:
+    """Write the ``.item`` file of the toy dataset."""
+    path = Path(config["data_path"]) / "toy.item"
+    path.write_text(text)
+    return path
+
+
+def test_files_beside_the_interactions_are_known_by_their_contents(
+    make_config: Callable[..., Any], tmp_path: Path
+) -> None:
+    config, hashes = make_config(load_col=LOADED), ContentHashes(tmp_path)
+    path = write_items(config, "item_id:token\tclass:token\ni1\ta\n")
+    (path.parent / "toy.link").write_text("not read")
+    data = Data(config)
+    before = data.feature_contents(hashes)
+    assert before == {"item": hash_file(path)}
+    write_items(config, "item_id:token\tclass:token\ni1\tanother\n")
+    assert data.feature_contents(hashes) != before
+
+
+def test_file_that_is_not_read_is_no_content(make_config: Callable[..., Any], tmp_path: Path) -> None:
+    config = make_config()
+    write_items(config, "item_id:token\tclass:token\ni1\ta\n")
+    assert Data(config).feature_contents(ContentHashes(tmp_path)) == {}
+
+
+def test_dataset_that_does_not_exist_is_named(make_config: Callable[..., Any], tmp_path: Path) -> None:
+    config = make_config()
+    (tmp_path / "data" / "toy" / "toy.inter").unlink()
+    with pytest.raises(DatasetError, match=r"dataset \[toy\] does not exist: there is no .*toy\.inter"):
+        Data(config)
+
+
+def test_filters_that_leave_nothing_are_named(make_config: Callable[..., Any]) -> None:
+    with pytest.raises(DatasetError, match=r"no interaction of \[toy\] passes the filters; widen user_inter_num"):
+        Data(make_config(user_inter_num_interval="[1000,inf)"))

@@ -1,0 +1,62 @@
+"""Toy tasks of the fine-tuning engine: twelve users, eight items, four groups; and the trainer of a task."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from recbole_tslrec.baselines.e4srec import E4SRecSettings, next_item_task
+from recbole_tslrec.data.groupings import Grouping
+from recbole_tslrec.data.histories import Histories
+from recbole_tslrec.reconstruction.settings import ReconstructionSettings
+from recbole_tslrec.reconstruction.task import reconstruction_task
+from recbole_tslrec.sft.fine_tuning import network_of
+from recbole_tslrec.sft.settings import FineTuningSettings
+from recbole_tslrec.sft.task import Task
+from recbole_tslrec.sft.trainer import SFTTrainer
+
+ROWS = torch.randn(9, 4, generator=torch.Generator().manual_seed(0))  # of eight items and the pad
+USERS = [f"u{user}" for user in range(12)]
+HISTORIES = Histories(USERS, np.arange(36) % 8 + 1, np.arange(13) * 3)  # 1 2 3, 4 5 6, 7 8 1, ...
+UNEVEN = Histories(USERS, np.arange(42) % 8 + 1, np.cumsum([0, *range(1, 7), *range(1, 7)]))
+TARGETS = torch.eye(4)[torch.arange(12) % 4]
+GROUPINGS = [Grouping(torch.arange(8) % 4, 4)]
+
+# three steps an epoch: nine users to train on, with two interactions after the first each; three to validate on
+RECONSTRUCTION = {"sft_batch_size": 4, "sft_valid_ratio": 0.25, "prompt_max_items": 2}
+NEXT_ITEM = {**RECONSTRUCTION, "sft_batch_size": 8}
+
+
+def reconstruction(config: Any, histories: Histories = HISTORIES) -> Task:
+    """The paper's task; each user's target is one group."""
+    return reconstruction_task(ReconstructionSettings.of(config), histories, TARGETS, GROUPINGS, ROWS)
+
+
+def next_item(config: Any, histories: Histories = HISTORIES) -> Task:
+    """E4SRec's task; the next item has the next number."""
+    return next_item_task(E4SRecSettings.of(config), histories, ROWS)
+
+
+# what a task is made by, and of which settings
+TASKS: dict[str, tuple[Any, dict[str, Any]]] = {
+    "own": (reconstruction, RECONSTRUCTION),
+    "rest": (reconstruction, {**RECONSTRUCTION, "target_view": "rest"}),
+    "E4SRec": (next_item, NEXT_ITEM),
+}
+
+
+def trainer_of(config: Any, task: Task, folder: Path) -> SFTTrainer:
+    """The trainer of a task's untrained network."""
+    settings = FineTuningSettings.of(config)
+    return SFTTrainer(settings, task, network_of(settings, task), folder)
+
+
+def fit(trainer: SFTTrainer, saved: bool = True) -> Any:
+    """Train on the users of the trainer's task."""
+    return trainer.fit(trainer.task.train, trainer.task.valid, verbose=False, saved=saved)
+
+
+def trained_weights(trainer: SFTTrainer) -> dict[str, torch.Tensor]:
+    """A copy of what is trained."""
+    return {name: weight.detach().clone() for name, weight in trainer.model.trainable().items()}
