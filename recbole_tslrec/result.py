@@ -26,11 +26,11 @@ class StageResult:
 
     Attributes:
         stage: its kind.
-        row: of the table, for an evaluation; else empty.
+        row: the row of the table, for an evaluation; else empty.
         state: given, reused or built.
         seconds: spent in this run.
         built_in_seconds: what building the artifact took, now or before.
-        folder: of the artifact.
+        folder: the folder of the artifact.
     """
 
     stage: str
@@ -43,7 +43,7 @@ class StageResult:
     def __str__(self) -> str:
         return f"{self.stage} of {self.row}" if self.row else self.stage
 
-    def told(self) -> str:
+    def described(self) -> str:
         """The state, for a table."""
         return f"reused, built in {self.built_in_seconds:.1f} s" if self.state == REUSED else self.state
 
@@ -121,7 +121,7 @@ class Result:
             lines += [self._metrics_table(), ""]
         if any(parts["test"]["repeat"]["users"] for parts in self.targets.values() if "test" in parts):
             lines += [self._targets_table(), ""]
-        stages = [[str(each), each.seconds, each.told(), each.folder] for each in self.stages]
+        stages = [[str(each), each.seconds, each.described(), each.folder] for each in self.stages]
         return "\n".join([*lines, tabulate(stages, ["stage", "seconds", "", "saved in"], floatfmt=".1f")])
 
     def _metrics_table(self) -> str:

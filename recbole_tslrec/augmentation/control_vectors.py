@@ -28,8 +28,8 @@ def tfidf_vectors(texts: Sequence[str], seed: int) -> tuple[Tensor, Tensor]:
     """The first 64 singular vectors of the TF-IDF of items' words, each scaled by its singular value.
 
     Args:
-        texts: of the items; empty where an item has none.
-        seed: of scikit-learn's randomised decomposition.
+        texts: the texts of the items; empty where an item has none.
+        seed: the seed of scikit-learn's randomised decomposition.
 
     Returns:
         Float32 [N, 64] (fewer where there are fewer words), and whether an item has a text, bool [N].

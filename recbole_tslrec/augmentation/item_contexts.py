@@ -1,4 +1,4 @@
-"""Our option ``export_context: users``: items as they stand in histories, not alone as in the paper's export."""
+"""``export_context: users`` (added here): items as they stand in histories, not alone as in the paper's export."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -34,8 +34,8 @@ class ItemContexts:
 
     Attributes:
         items: the histories one after the other, then every item alone, int64 [S + N].
-        starts: of the prompts, int64 [C]; sorted by the item that they are for.
-        ends: of the prompts, int64 [C].
+        starts: the starts of the prompts, int64 [C]; sorted by the item that they are for.
+        ends: the ends of the prompts, int64 [C].
         offsets: item v has the prompts ``offsets[v - 1]:offsets[v]``, int64 [N + 1].
     """
 
@@ -83,7 +83,7 @@ def sample_contexts(histories: Histories, item_count: int, max_items: int, seed:
         histories: the training part of every user, in the item ids 1..N.
         item_count: N.
         max_items: most recent items in a prompt.
-        seed: of the choice of users.
+        seed: the seed of the choice of users.
     """
     users = np.repeat(np.arange(len(histories)), histories.lengths)
     size = len(histories.items)

@@ -75,7 +75,7 @@ def fusion_knowledge(
         path: as of :func:`load_knowledge`.
         dataset: a RecBole dataset.
         settings: whether the vectors become their principal components.
-        seed: of the principal components.
+        seed: the seed of the principal components.
         with_categories: as of :func:`load_knowledge`.
 
     Raises:
@@ -95,7 +95,7 @@ def reduce_to_components(knowledge: Knowledge, dimension: int, whiten: bool, see
         knowledge: with rows [N + 1, H].
         dimension: how many components to keep, at most.
         whiten: whether each component is scaled to the same variance.
-        seed: of the randomised solver.
+        seed: the seed of the randomised solver.
 
     Returns:
         Knowledge with rows [N + 1, min(dimension, items with a vector, H)].

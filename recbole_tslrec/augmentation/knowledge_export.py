@@ -35,8 +35,8 @@ def prepare_for_export(network: PromptNetwork, dtype: torch.dtype, pooling: str 
 
     Args:
         network: fine-tuned, or not.
-        dtype: of ``export_dtype``.
-        pooling: of ``export_pooling``.
+        dtype: the floating-point type of ``export_dtype``.
+        pooling: the value of ``export_pooling``.
     """
     encoder = network.eval().encoder
     encoder.pooling = pooling
@@ -52,7 +52,7 @@ def encode_items(network: PromptNetwork, rows: Tensor, item_text: ItemText | Non
     Args:
         network: fine-tuned, in evaluation mode.
         rows: stage-0 embeddings e_v, [n, d].
-        item_text: of the same items, if the prompt has it.
+        item_text: the words of the same items, if the prompt has it.
 
     Returns:
         The knowledge embeddings h^v, [n, H], and the inferred category distributions g-hat^v, [n, K], both float32.
@@ -72,7 +72,7 @@ def encode_prompts(
         network: fine-tuned, in evaluation mode.
         rows: stage-0 embeddings of the prompts' items, one prompt after the other, [sum of item_count, d].
         item_count: items of each prompt, int64 [B].
-        item_text: of the same items, if the prompts have it.
+        item_text: the words of the same items, if the prompts have it.
     """
     head: Any = network.head  # of :class:`recbole_tslrec.reconstruction.loss.PreferenceHead`
     device = head.weight.device
@@ -96,7 +96,7 @@ def export_items(
     interrupted export left in the folder are not computed again. Several processes share the blocks.
 
     Args:
-        network: of :func:`prepare_for_export`; its item texts, if any, are of the same items.
+        network: the network from :func:`prepare_for_export`; its item texts, if any, are of the same items.
         item_embeddings: ``item_embeddings`` [N, d].
         folder: an existing folder.
         batch_size: items per forward pass.
@@ -146,7 +146,7 @@ def warn_of_few_categories(table: TensorFile, group_count: int) -> None:
     so every category should be some item's. Of several granularities the first is read.
 
     Args:
-        table: of :func:`export_items`.
+        table: the table from :func:`export_items`.
         group_count: K.
     """
     count = table.shapes[CATEGORIES][0]

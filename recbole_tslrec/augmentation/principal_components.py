@@ -27,7 +27,7 @@ class PrincipalComponents:
             vectors: [n, H].
             dimension: k, at most n and H.
             whiten: whether components get unit variance; one without any variance stays zero.
-            seed: of the randomised solver that scikit-learn takes for large n and H.
+            seed: the seed of the randomised solver that scikit-learn takes for large n and H.
         """
         from sklearn.decomposition import PCA  # here: most runs need none of scikit-learn
 

@@ -20,8 +20,8 @@ class KnowledgeProjection(nn.Module):
     Args:
         knowledge: h, with rows [N + 1, H].
         dimension: d.
-        trained: whether the linear layer is learned; otherwise it stays as it was drawn (ours, for the ablation: what
-            does a random projection keep of the vectors?).
+        trained: whether the linear layer is learned; otherwise it stays as it was drawn (added here, for the ablation:
+            what does a random projection keep of the vectors?).
 
     Attributes:
         knowledge: the standardised rows, [N + 1, H].

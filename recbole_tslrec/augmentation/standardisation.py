@@ -25,7 +25,7 @@ def standardise(rows: Tensor, center: Tensor, norm: Tensor) -> Tensor:
 
 
 def side_by_side(hidden: Tensor, categories: Tensor, count: int | None = None) -> Tensor:
-    """``knowledge_content: hidden_and_categories`` (our option): [h^v, g-hat^v], each part standardised for itself.
+    """``knowledge_content: hidden_and_categories`` (added here): [h^v, g-hat^v], each part standardised for itself.
 
     So both have the same root-mean-square norm: g-hat^v, whose numbers sum to 1, does not drown beside h^v.
 

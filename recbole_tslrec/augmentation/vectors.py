@@ -87,8 +87,8 @@ def open_vectors(path: str | Path, hashes: ContentHashes) -> Artifact:
     """A knowledge artifact, or a file of vectors as if it were one: its contents decide what is found again.
 
     Args:
-        path: of either.
-        hashes: of files that were read before.
+        path: the path of either.
+        hashes: the hashes of files that were read before.
 
     Raises:
         VectorsError: as :func:`check_vectors_path`.

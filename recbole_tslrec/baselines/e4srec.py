@@ -72,7 +72,7 @@ def next_item_task(settings: E4SRecSettings, histories: Histories, item_embeddin
     """The task on some users.
 
     Args:
-        settings: of the task.
+        settings: the settings of the task.
         histories: the training part of every user.
         item_embeddings: the frozen stage-0 rows, [N + 1, d].
 
@@ -110,7 +110,7 @@ def interaction_examples(
         histories: the training part of every user.
         max_items: that a prompt takes, and targets of a user.
         batch_size: examples a step.
-        seed: of their order.
+        seed: the seed of their order.
 
     Returns:
         The examples, whose targets are places of items counted from 0, and the user of each, int64 [E].

@@ -1,7 +1,7 @@
 """Every work-around for RecBole 1.2.1 and the libraries under it, each with its reason; a file per subject.
 
 ``apply()`` runs once, when ``recbole_tslrec`` is imported; plain RecBole models profit as well. Outside this
-package RecBole is patched in two places only, which make it find ours: names and properties in
+package RecBole is patched in two places only, which let it find this package: names and properties in
 :mod:`recbole_tslrec.configuration.registration`, datasets and loaders in :mod:`recbole_tslrec.sequential.loading`.
 """
 

@@ -41,7 +41,7 @@ def apply() -> None:
 
 def _spawn_processes_that_know_this_package() -> None:
     # A spawned process finds its function by module and name. RecBole's own would import RecBole alone, which then
-    # knows no model of ours; this one imports us on the way.
+    # knows none of this package's models; this one imports the package on the way.
     from recbole import quick_start
     from recbole.quick_start import quick_start as quick_start_module
 

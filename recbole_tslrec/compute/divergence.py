@@ -1,4 +1,4 @@
-"""What our trainers add to RecBole's: training that stops at the first loss that is not a number, and says where."""
+"""What this package's trainers add to RecBole's: an end at the first loss that is not a number, which says where."""
 
 import os
 from typing import Any

@@ -1,4 +1,4 @@
-"""The configuration: RecBole's, with our defaults, an explicit command line and a check of every key."""
+"""RecBole's configuration with the defaults of this package, an explicit command line and a check of every key."""
 
 import ast
 import difflib

@@ -42,8 +42,8 @@ def merge_own_defaults(config: Any, backbone: str, dataset: str) -> None:
     defaults = own_defaults(backbone, dataset, config.yaml_loader)
     loss_type = {**config.internal_config_dict, **defaults, **config.external_config_dict}.get("loss_type")
     if loss_type in (None, "BPR"):
-        del defaults["train_neg_sample_args"]  # ours is for the others; RecBole's own draws one negative
-    # ours names the interactions' columns; RecBole names those of items and entities for the models that need them
+        del defaults["train_neg_sample_args"]  # this package's is for other losses; RecBole's own draws one negative
+    # this package names columns of interactions; RecBole those of items and entities, for the models that need them
     defaults["load_col"] = {**(config.internal_config_dict["load_col"] or {}), **defaults["load_col"]}
     config.internal_config_dict.update(defaults)
 

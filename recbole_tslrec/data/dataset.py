@@ -70,7 +70,7 @@ class Data:
         """Hashes of the files beside the interactions that RecBole has read: features of items, a knowledge graph, ...
 
         Args:
-            hashes: of files that were read before.
+            hashes: the hashes of files that were read before.
         """
         folder, name = Path(self.config["data_path"]), self.config["dataset"]
         wanted = self.config["load_col"]

@@ -14,7 +14,7 @@ class Grouping(NamedTuple):
     """A group for each item.
 
     Attributes:
-        groups: of the item ids 1..N, int64 [N]; with a row for the pad [N + 1].
+        groups: the groups of the item ids 1..N, int64 [N]; with a row for the pad [N + 1].
         group_count: K.
     """
 

@@ -66,7 +66,7 @@ def training_histories(full: Histories, train_dataset: Any) -> Histories:
     the training set, so t training rows of a user stand for their first t + 1 interactions.
 
     Args:
-        full: of the same dataset.
+        full: all histories of the same dataset.
         train_dataset: the training dataset after ``data_preparation``.
 
     Raises:

@@ -33,7 +33,7 @@ def import_dataset(
     tokens are the source's own.
 
     Args:
-        name: of the dataset.
+        name: the name of the dataset.
         source: a file of one of :data:`~recbole_tslrec.data.sources.FORMATS`.
         data_path: RecBole's.
         form: the source's format; ``None`` recognises it from the content.

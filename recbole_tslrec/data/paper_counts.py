@@ -10,7 +10,7 @@ class Counts:
     Attributes:
         users: M.
         items: N.
-        interactions: of all users, repeats counted.
+        interactions: the interactions of all users, repeats counted.
     """
 
     users: int
@@ -29,8 +29,8 @@ def difference(name: str, counts: Counts) -> dict[str, int] | None:
     """How a dataset differs from the paper's of the same name.
 
     Args:
-        name: of the dataset.
-        counts: of the dataset.
+        name: the name of the dataset.
+        counts: the counts of the dataset.
 
     Returns:
         ``users``, ``items`` and ``interactions``, each less the paper's: all 0 where they agree. ``None`` where Table 1

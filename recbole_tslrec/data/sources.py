@@ -53,7 +53,7 @@ def read_source(path: Path, form: str | None = None, columns: Sequence[str] = ()
     Args:
         path: the file.
         form: one of :data:`FORMATS`; ``None`` recognises it from the content.
-        columns: of a table: those of user and item, and of the time if there is one.
+        columns: the columns of a table: those of user and item, and of the time if there is one.
 
     Returns:
         The format, and a frame with text ``user`` and ``item`` and a number ``time``, in the order of the file.
@@ -103,8 +103,8 @@ def fields(path: Path, separator: str | None, count: int, encoding: str = "utf-8
     Args:
         path: the file.
         separator: between fields; ``None`` is any white space.
-        count: of the fields.
-        encoding: of the file.
+        count: the number of the fields.
+        encoding: the encoding of the file.
 
     Raises:
         SourceError: a line has another number of fields.

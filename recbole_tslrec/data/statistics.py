@@ -20,7 +20,7 @@ class DatasetStatistics:
     """The statistics of a dataset under leave-one-out: a user's last item is tested on, the last but one validated on.
 
     Attributes:
-        name: of the dataset.
+        name: the name of the dataset.
         counts: users, items and interactions.
         lengths: interactions of each user, int64 [M].
         popularity: training interactions of each item, int64 [N].
@@ -97,10 +97,10 @@ def count(
     """The statistics of interactions in order of user and time.
 
     Args:
-        name: of the dataset.
-        user: of each interaction, rising, [interactions].
-        item: of each interaction, 1..N, [interactions].
-        time: of each interaction, [interactions].
+        name: the name of the dataset.
+        user: the user of each interaction, rising, [interactions].
+        item: the item of each interaction, 1..N, [interactions].
+        time: the time of each interaction, [interactions].
         items: N.
     """
     lengths = np.unique(user, return_counts=True)[1]

@@ -44,7 +44,7 @@ class HeldOut:
         target: item ids, int64 [R].
         items: in which the histories lie, item ids.
         start: where each begins, int64 [R].
-        length: of each, int64 [R].
+        length: the length of each history, int64 [R].
         sequence_length: interactions in the user's training part, int64 [R].
         popularity: training interactions of each item, by item id, int64 [N + 1].
     """
@@ -108,7 +108,7 @@ def held_out(data: Data, part: str) -> HeldOut:
         part: one of :data:`PARTS`.
 
     Raises:
-        ValueError: the training part cannot be told (:func:`training_histories`), or the rows are in another order.
+        ValueError: the training part cannot be found (:func:`training_histories`), or the rows are in another order.
     """
     full, training = data.full, data.histories
     loaders = dict(zip(PARTS, data.loaders[1:], strict=True))

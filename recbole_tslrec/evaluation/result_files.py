@@ -44,7 +44,7 @@ def write_evaluation(
 
     Args:
         folder: an existing folder.
-        config: of the model, or with the row's name as ``model``.
+        config: the configuration of the model, or with the row's name as ``model``.
         data: the dataset.
         row: the row's name in a table, such as ``TSLRec``.
         rank: gives the ranks of a part's targets.

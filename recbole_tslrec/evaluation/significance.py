@@ -21,7 +21,7 @@ class PairedTest:
     """Row a against row b over the same users.
 
     Attributes:
-        mean_difference: of a - b.
+        mean_difference: the mean of a - b.
         t_pvalue: two-sided, of the paired t-test.
         wilcoxon_pvalue: two-sided, of Wilcoxon's signed-rank test; users without a difference are left out.
         low: 2.5% end of the bootstrap interval of the mean difference.
@@ -40,7 +40,7 @@ class SeedTest:
     """Row a against row b over seeds.
 
     Attributes:
-        mean_difference: of the means, a - b.
+        mean_difference: the mean of the means, a - b.
         pvalue: two-sided, of Welch's two-sample t-test; ``None`` where it cannot be had.
         reason: why not.
     """
@@ -56,7 +56,7 @@ def paired(a: ArrayLike, b: ArrayLike, seed: int = 0) -> PairedTest:
     Args:
         a: figures of one row, [U].
         b: figures of the other, of the same users in the same order, [U].
-        seed: of the bootstrap.
+        seed: the seed of the bootstrap.
 
     Raises:
         ValueError: the numbers of users differ, or there are fewer than two.
@@ -79,7 +79,7 @@ def two_sample(a: ArrayLike, b: ArrayLike) -> SeedTest:
 
     Args:
         a: the figure of one row, one number a seed.
-        b: of the other row; the seeds need not be the same.
+        b: the figures of the other row; the seeds need not be the same.
     """
     of_a, of_b = _numbers(a), _numbers(b)
     difference = float(of_a.mean() - of_b.mean()) if len(of_a) and len(of_b) else float("nan")
@@ -97,7 +97,7 @@ def holm(pvalues: Sequence[float | None]) -> list[float | None]:
     """Holm's step-down correction over the comparisons of a table; a missing one stays missing and does not count.
 
     Args:
-        pvalues: of the single tests.
+        pvalues: the p-values of the single tests.
 
     Returns:
         Adjusted, in the same order: at most .05 where a difference holds at that level in the family of all.
@@ -116,7 +116,7 @@ def interval(values: ArrayLike, seed: int = 0) -> tuple[float, float]:
 
     Args:
         values: one number a user, [U].
-        seed: of the draws.
+        seed: the seed of the draws.
 
     Raises:
         ValueError: there is no user.

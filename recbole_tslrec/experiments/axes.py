@@ -17,7 +17,7 @@ class Axis:
 
     Attributes:
         about: for the reader of a report.
-        values: of the key with the axis' name; a mapping sets several keys at once.
+        values: the values of the key with the axis' name; a mapping sets several keys at once.
         llm: the kind of LLM that it is about, ``pretrained`` or ``scratch``; empty for both.
     """
 

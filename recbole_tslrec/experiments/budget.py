@@ -28,7 +28,7 @@ def list_runs(jobs: Sequence[Job]) -> str:
 def estimates(chain: Sequence[Job]) -> Iterator[tuple[Job, float | None]]:
     """Seconds of each missing job of a chain, ``None`` where nothing like it has finished.
 
-    A finished run tells what building each of its artifacts took. What an earlier job of the chain builds, or has
+    A finished run shows what building each of its artifacts took. What an earlier job of the chain builds, or has
     built, costs nothing again; so the jobs are compared with a chain of one other seed, which has most of them.
     """
     finished = {(job, outcome.trial.seed): outcome for job in chain for outcome in _with_other_seeds(job)}

@@ -28,14 +28,14 @@ class Command:
         datasets: names below ``data_path``.
         models: backbones.
         seeds: RecBole's.
-        rows: of :data:`~recbole_tslrec.experiments.trials.ROWS`.
+        rows: the rows of :data:`~recbole_tslrec.experiments.trials.ROWS`.
         output_dir: where runs and pages are written.
         jobs: processes that train at once.
         budget: list what would run, and run nothing.
         settings: ``--key=value`` arguments for every run.
         config_files: yaml files for every run; ``{dataset}`` and ``{backbone}`` in a name are those of the run, as in
             ``properties/tuned/{dataset}-{backbone}.yaml``.
-        paper: put the paper's figures beside ours (table2).
+        paper: put the paper's figures beside the measured ones (table2).
         axes: what is varied; see ``experiments/axes.py`` (ablation).
         values: values of an axis in the place of its defaults (ablation).
         variant: the value of an axis that these settings are (ablation); empty for none.
@@ -139,7 +139,7 @@ def _parser(name: str) -> argparse.ArgumentParser:
     parser.add_argument("--jobs", type=int, default=1, help="processes that train at once")
     parser.add_argument("--budget", action="store_true", help="list the runs with time estimates, run nothing")
     if name == "table2":
-        parser.add_argument("--paper", action="store_true", help="the paper's figures beside ours")
+        parser.add_argument("--paper", action="store_true", help="the paper's figures beside the measured ones")
     if name == "ablation":
         parser.add_argument("--axes", default="", help="what is varied, separated by commas; all of it by default")
         parser.add_argument("--values", default="", help='other values, e.g. "group_count: [8, 32], lora_rank: [4]"')

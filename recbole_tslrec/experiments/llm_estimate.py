@@ -27,7 +27,7 @@ class Estimator:
     """Operations at half the speed of a matrix product, as ``sft/cost.py`` estimates an epoch of SFT.
 
     Args:
-        settings: of the LLM and its adapters.
+        settings: the settings of the LLM and its adapters.
         prompt: the text parts.
         data: the prompts' lengths.
 
@@ -47,7 +47,7 @@ class Estimator:
         self.free_bytes = free_memory(settings.llm.device)
 
     def training(self) -> dict[str, Cost]:
-        """A training epoch of TSLRec, of E4SRec, and of E4SRec through our prefix row."""
+        """A training epoch of TSLRec, of E4SRec, and of E4SRec through the prefix row."""
         return self._costs(self.data.prompt_items, self.data.instance_items, self.training_operations)
 
     def inference(self) -> dict[str, Cost]:

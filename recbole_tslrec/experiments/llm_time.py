@@ -44,13 +44,13 @@ class Sample:
     """How much is timed.
 
     Attributes:
-        prompts: of training and of inference, where they are batched.
+        prompts: prompts of training and of inference, where they are batched.
         batch_size: prompts a step of the optimizer, where they are batched.
-        published_batches: of training, for e4srec_published.
-        published_users: of inference, for e4srec_published.
+        published_batches: the published batches of training, for e4srec_published.
+        published_users: the published users of inference, for e4srec_published.
         items: that are exported.
         rounds: that count.
-        budgets: of e4srec, in tokens, to choose from.
+        budgets: the budgets of e4srec, in tokens, to choose from.
     """
 
     prompts: int = 256
@@ -68,8 +68,8 @@ class Place:
 
     Attributes:
         build: a contender and N -> its network, whose encoder has the contender's layout.
-        device: of the networks.
-        dtype: of the LLM's weights.
+        device: the device of the networks.
+        dtype: the floating-point type of the LLM's weights.
     """
 
     build: Callable[[str, int], PromptNetwork]

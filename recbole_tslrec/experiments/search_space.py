@@ -20,7 +20,7 @@ def read_space(file: str | Path, config: Any, fixed: Iterable[str] = ()) -> Spac
 
     Args:
         file: a line per key, such as ``learning_rate choice [0.01,0.001]``; see :data:`LINES`.
-        config: the shared configuration; tells which keys take numbers.
+        config: the shared configuration; shows which keys take numbers.
         fixed: keys that the command line sets, and that cannot vary therefore.
 
     Returns:

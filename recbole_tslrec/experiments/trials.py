@@ -18,7 +18,7 @@ class Row:
     """How a row of Table 2 is made.
 
     Attributes:
-        family: of its model; ``None`` where no model is trained.
+        family: the family of its model; ``None`` where no model is trained.
         settings: ``--key=value`` arguments that make it this row.
         about: one phrase for the reader of a report.
         needs_words: whether its dataset needs words of items, as few have.

@@ -104,7 +104,7 @@ def tune(search: Search, space: Space, algorithm: str = "exhaustive", max_evals:
 
     Args:
         search: an object of :class:`Search` without trials.
-        space: of :func:`~recbole_tslrec.experiments.search_space.read_space`.
+        space: the space from :func:`~recbole_tslrec.experiments.search_space.read_space`.
         algorithm: one of :data:`ALGORITHMS`.
         max_evals: number of trials; ``None`` is all for ``exhaustive``, else RecBole's 100.
 

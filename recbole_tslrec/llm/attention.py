@@ -165,7 +165,7 @@ def prefix_row_attention(
         key: [1, h or fewer, P + T, d].
         value: like ``key``.
         attention_mask: must be ``None``; the row says who sees whom.
-        scaling: of the scores; 1 / sqrt(d) where it is ``None``.
+        scaling: the factor of the scores; 1 / sqrt(d) where it is ``None``.
         dropout: must be 0.
         prefix_row: how the row is divided.
         sliding_window: how far back a token sees; must hold prefix and longest segment.

@@ -38,7 +38,7 @@ class HiddenStates:
 
     @property
     def mean_of_item(self) -> Tensor:
-        """Our option ``export_pooling: mean``: the mean over the last item's words and vector, float32 [B, H]."""
+        """``export_pooling: mean`` (added here): the mean over the last item's words and vector, float32 [B, H]."""
         row, users = self.row, len(self.row.lengths)
         behind = row.lengths[row.segment] - row.local - self.response_length  # [T]; 1 is the item's own place
         of_item = (behind >= 1) & (behind <= self.item_tokens[row.segment])
@@ -61,7 +61,7 @@ class PromptEncoder(nn.Module):
 
     Attributes:
         layout: how prompts lie in memory; :func:`recbole_tslrec.llm.layout.choose_layout` sets it.
-        kernel: of the attention over a prefix row.
+        kernel: the kernel of the attention over a prefix row.
         pooling: what an export reads; see ``export_pooling``.
         takes_vectors: whether an item's place holds its vector, or what all items have; see ``prompt_item_vector``.
     """
@@ -101,7 +101,7 @@ class PromptEncoder(nn.Module):
         Args:
             items: stage-0 rows of the users' items, one user after the other, [sum of item_count, d].
             item_count: items of each user, int64 [B].
-            item_text: of the same items, to stand before them.
+            item_text: the words of the same items, to stand before them.
 
         Returns:
             h^u in float32 or better, [B, H].

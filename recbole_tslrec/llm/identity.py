@@ -23,7 +23,7 @@ def llm_content(settings: LLMSettings, hashes: ContentHashes) -> dict[str, str]:
 
     Args:
         settings: which LLM.
-        hashes: of files that were read before.
+        hashes: the hashes of files that were read before.
 
     Raises:
         LLMError: the hub cannot be asked, and the model is not in the local cache.

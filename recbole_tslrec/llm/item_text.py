@@ -1,4 +1,4 @@
-"""Words of items in the prompt, before their vectors (our option; the paper's prompt has the vectors alone)."""
+"""Words of items in the prompt, before their vectors (added here; the paper's prompt has the vectors alone)."""
 
 import functools
 from collections.abc import Iterable, Sequence
@@ -24,8 +24,8 @@ class ItemText:
     """The tokens of items' texts, one item after the other.
 
     Attributes:
-        tokens: of all items, int64 [W].
-        counts: of each item, int64 [M]; an item without text has none.
+        tokens: the tokens of all items, int64 [W].
+        counts: the counts of each item, int64 [M]; an item without text has none.
     """
 
     tokens: Tensor
@@ -80,8 +80,8 @@ def tokenise_item_texts(tokenizer: Any, texts: Sequence[str]) -> ItemText:
     """The first :data:`MOST_TEXT_TOKENS` tokens of each text, behind an empty row 0 for the pad.
 
     Args:
-        tokenizer: of transformers.
-        texts: of the items 1..N; empty where an item has none.
+        tokenizer: the tokenizer of transformers.
+        texts: the texts of the items 1..N; empty where an item has none.
     """
     found = tokenizer(list(texts), add_special_tokens=False)["input_ids"]
     return ItemText.of([[], *(tokens[:MOST_TEXT_TOKENS] for tokens in found)])

@@ -37,7 +37,7 @@ def weave_texts(items: Tensor, words: Tensor, word_counts: Tensor) -> Tensor:
     Args:
         items: projected items, [M, H].
         words: embedded texts, one item after the other, [W, H].
-        word_counts: of each item, int64 [M].
+        word_counts: the number of words of each item, int64 [M].
 
     Returns:
         [M + W, H].
@@ -74,7 +74,7 @@ def pad_prompts(instruction: Tensor, segments: Tensor, row: PrefixRow) -> Padded
 
     Args:
         instruction: embedded d_inst, [P, H].
-        segments: of :func:`lay_segments`, [T, H].
+        segments: the segments from :func:`lay_segments`, [T, H].
         row: how they are divided.
     """
     users, hidden_size = len(row.lengths), segments.shape[1]
@@ -96,7 +96,7 @@ def choose_layout(encoder: Any, wanted: str, longest_prompt: int = 0) -> str:
 
     Args:
         encoder: a ``PromptEncoder``; its layout and its LLM's attention are set.
-        wanted: of :data:`recbole_tslrec.llm.settings.LAYOUTS`.
+        wanted: one of :data:`recbole_tslrec.llm.settings.LAYOUTS`.
         longest_prompt: tokens; a decoder whose sliding window is shorter takes no prefix row.
 
     Raises:

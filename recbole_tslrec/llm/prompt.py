@@ -23,7 +23,7 @@ class Prompt:
         """How many items fit between the text parts.
 
         Args:
-            context_length: of the LLM, in tokens.
+            context_length: the context length of the LLM, in tokens.
             longest_text: the most tokens that stand before an item's own one.
 
         Raises:
@@ -43,7 +43,7 @@ def build_prompt(tokenizer: Any, instruction: str, response: str, group_count: i
     """Tokenise the text parts.
 
     Args:
-        tokenizer: of transformers.
+        tokenizer: the tokenizer of transformers.
         instruction: d_inst; ``{group_count}`` is filled in.
         response: d_res.
         group_count: K.

@@ -22,7 +22,7 @@ class Family:
     """One way to make a model of a backbone.
 
     Attributes:
-        name: of its row in a table.
+        name: the name of its row in a table.
         prefix: in front of the backbone's name.
         about: what its models are, for their docstrings.
         mixin: what is put over the backbone's class; ``None`` leaves the backbone as it is.

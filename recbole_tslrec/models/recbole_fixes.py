@@ -1,6 +1,6 @@
 """Backbones of RecBole 1.2.1 that contradict themselves, each with what is wrong and set right.
 
-Our Base and our fused models are made of these; what stock RecBole calls by its own name stays as it is.
+Base and the fused models are made of these; what stock RecBole calls by its own name stays as it is.
 """
 
 from pathlib import Path
@@ -64,7 +64,7 @@ class SHAN(sequential_recommender.SHAN):  # type: ignore[misc]
 
 
 class S3Rec(sequential_recommender.S3Rec):  # type: ignore[misc]
-    """Fine-tunes from a checkpoint of either phase's class, plain or fused, RecBole's .pth or our .safetensors.
+    """Fine-tunes from a checkpoint of either phase's class, plain or fused, .pth or .safetensors.
 
     RecBole loads ``pre_model_path`` inside ``__init__``, where no table is fused yet, with names that must all fit.
     """

@@ -71,7 +71,7 @@ def dropout_at(values: Tensor, module: nn.Dropout, shape: tuple[int, int], posit
     Args:
         values: [B, ..., width].
         module: whose probability, and whether it trains.
-        shape: of the whole: rows and width.
+        shape: the shape of the whole: rows and width.
         position: the row, int64 [B].
     """
     if not (module.training and module.p and values.device.type == "cpu"):

@@ -44,7 +44,7 @@ def evaluation(config: Any, trained: str, row: str) -> Stage:
     """The metrics of a trained model on the validation and test items, full ranking, in each history mode.
 
     Args:
-        config: of the model that was trained.
+        config: the configuration of the model that was trained.
         trained: the kind of its artifact.
         row: its name in a table.
     """
@@ -70,7 +70,7 @@ def run_model_free(config: Any, row: str, rebuild: Collection[str] = (), data: D
     """Evaluate a ranking that needs no model, as the row of a table.
 
     Args:
-        config: of any model; that decides nothing but how the dataset is read.
+        config: the configuration of any model; that decides nothing but how the dataset is read.
         row: one of ``evaluation.model_free.MODEL_FREE``.
         rebuild: with ``evaluation``, evaluate anew.
         data: the dataset, where it is loaded already.

@@ -66,7 +66,7 @@ class KnowledgeSource:
 
         Args:
             config: the configuration.
-            name: of the source.
+            name: the name of the source.
         """
         settings = self.settings.of(config)
         return Stage(
@@ -200,6 +200,10 @@ def _known(tokens: Sequence[str], rows: Tensor, known: Tensor) -> Vectors:
     return [token for token, is_known in zip(tokens, known, strict=True) if is_known], rows[known]
 
 
+def _check_width(settings: RandomSettings, data: Data) -> None:
+    llm_width(settings.llm)
+
+
 def llm_width(settings: LLMSettings) -> int:
     """H of the LLM, of which only its configuration is read.
 
@@ -229,7 +233,7 @@ KNOWLEDGE_SOURCES: dict[str, KnowledgeSource] = {
         RandomSettings,
         _random,
         lambda settings, data, hashes: llm_content(settings.llm, hashes),
-        lambda settings, data: None if llm_width(settings.llm) else None,
+        _check_width,
     ),
     "stage0": KnowledgeSource(
         "the backbone's item embeddings e_v, no LLM", ("item_embeddings",), SourceSettings, _stage_0

@@ -31,8 +31,8 @@ class Finished:
     """A stage that a run has found or built.
 
     Attributes:
-        kind: of the stage.
-        row: of the table, for an evaluation; empty for other stages.
+        kind: the kind of the stage.
+        row: the row of the table, for an evaluation; empty for other stages.
         artifact: what it left.
         seconds: spent in this run; what is reused costs almost nothing.
         reused: whether the artifact was found.
@@ -53,10 +53,10 @@ class Run:
     """One run: its configuration and data, and what its stages have left so far.
 
     Attributes:
-        config: of the model that is asked for; for the result's caption.
+        config: the configuration of the model that is asked for; for the result's caption.
         data: its dataset.
         store: where artifacts are kept.
-        hashes: of files that are no artifacts.
+        hashes: the hashes of files that are no artifacts.
         rebuild: kinds of stages to build anew even if nothing changed.
         given: artifacts that were not made by this run's stages: the user's, or found.
         finished: in the order of their end.
@@ -98,7 +98,7 @@ class Run:
 
         Args:
             stage: whose parents have finished.
-            row: of the table, for an evaluation.
+            row: the row of the table, for an evaluation.
             prepare: called before anything is built; not where the artifact is found.
         """
         started = time.perf_counter()

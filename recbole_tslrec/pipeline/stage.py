@@ -50,7 +50,7 @@ class Stage:
     """One stage of a run.
 
     Attributes:
-        kind: of its artifact, one of :data:`KINDS`.
+        kind: the kind of its artifact, one of :data:`KINDS`.
         about: what it does, for the line that says that it starts.
         settings: what it reads of the configuration; :func:`build` has them from here.
         parents: the kinds of the artifacts that it reads.

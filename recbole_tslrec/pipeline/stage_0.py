@@ -100,7 +100,7 @@ def train(settings: RecommenderSettings, data: Data, folder: Path, fused: Any = 
     """Train a model and leave it in ``folder``, with all that is needed to serve it.
 
     Args:
-        settings: of the training.
+        settings: the settings of the training.
         data: the dataset.
         folder: an existing folder.
         fused: what is fused into its item embeddings, if anything is.

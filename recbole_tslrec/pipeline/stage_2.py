@@ -35,7 +35,7 @@ def fused_table(settings: RecommenderSettings, inputs: Inputs) -> Any:
     """What a model fuses into the items of a dataset, loaded once for the training and the evaluation of a run.
 
     Args:
-        settings: of the model's training.
+        settings: the settings of the model's training.
         inputs: with the artifact of its family's table.
     """
     family = parse_model_name(settings.model).family

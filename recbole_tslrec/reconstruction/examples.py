@@ -29,7 +29,7 @@ def user_examples(
         targets: g-bar, [U, K].
         max_items: how many of the most recent items the prompt takes.
         batch_size: users a step.
-        seed: of their order.
+        seed: the seed of their order.
         item_tokens: as in :class:`~recbole_tslrec.sft.examples.Examples`.
     """
     ends = histories.offsets[1:]

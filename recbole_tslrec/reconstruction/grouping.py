@@ -18,7 +18,7 @@ def group_items(item_embeddings: Tensor, group_count: int, seed: int) -> tuple[T
     Args:
         item_embeddings: [N, d], without the pad row.
         group_count: K.
-        seed: of the k-means++ starts.
+        seed: the seed of the k-means++ starts.
 
     Returns:
         The group of each item, int64 [N], and the centers, [K, d].

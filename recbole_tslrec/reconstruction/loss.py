@@ -24,7 +24,7 @@ def reconstruction_error(predicted: Tensor, target: Tensor) -> Tensor:
 
 
 def kl_divergence(logits: Tensor, target: Tensor) -> Tensor:
-    """Our option beside Eq. 3: KL(g-bar || g-hat) of each user in nats, the cross entropy less the target's entropy.
+    """``sft_loss: kl`` (added here): KL(g-bar || g-hat) of each user in nats, cross entropy less the target's entropy.
 
     Args:
         logits: g-hat before its softmax, [B, K].

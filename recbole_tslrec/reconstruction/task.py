@@ -41,12 +41,12 @@ def reconstruction_task(
     """The task on some users.
 
     Args:
-        settings: of the task.
+        settings: the settings of the task.
         histories: the training part of every user.
         targets: g-bar, [U, K].
         groupings: that the targets are made of; read for ``target_view: rest``.
         item_embeddings: the frozen stage-0 rows, [N + 1, d].
-        item_text: of the same rows; see :func:`load_item_text`.
+        item_text: the words of the same rows; see :func:`load_item_text`.
 
     Raises:
         ValueError: the context has no room for an item, or no user is left to train on or to choose the epoch by.
@@ -124,7 +124,7 @@ def loss_of_mean_target(train: Examples, valid: Examples, objective: PreferenceO
 
 
 def load_prompt(settings: ReconstructionSettings) -> Prompt:
-    """The prompt in the tokens of the LLM; of several groupings the instruction names the first one's K (our choice)."""
+    """The prompt in the tokens of the LLM; it names the K of the first grouping (our choice)."""
     prompt, (first, *_) = settings.prompt, settings.groups.counts
     tokenizer = load_tokenizer(settings.engine.llm)
     return build_prompt(tokenizer, prompt.prompt_instruction, prompt.prompt_response, first)
@@ -134,7 +134,7 @@ def load_item_text(settings: ReconstructionSettings, tokens: Sequence[str]) -> I
     """The texts of ``prompt_item_text`` in the tokens of the LLM; ``None`` where the prompt has none.
 
     Args:
-        settings: of the task.
+        settings: the settings of the task.
         tokens: the external tokens of the items 1..N; row 0 of the result is the pad.
 
     Raises:
@@ -177,9 +177,9 @@ def untuned_network(
     """The network of the task before it is trained.
 
     Args:
-        settings: of the task.
+        settings: the settings of the task.
         item_embeddings: the frozen stage-0 rows, [N + 1, d].
-        item_text: of the same rows.
+        item_text: the words of the same rows.
 
     Raises:
         LLMError: the LLM cannot be loaded.
@@ -212,9 +212,9 @@ def load_fine_tuned(
     """The network of an ``sft`` artifact, without its table of items.
 
     Args:
-        settings: of :func:`saved_settings`.
+        settings: the settings from :func:`saved_settings`.
         sft_folder: the artifact.
-        item_text: of the items that are to be exported, if the prompt has it.
+        item_text: the words of the items that are to be exported, if the prompt has it.
     """
     checkpoint = sft_folder / CHECKPOINT
     network = untuned_network(settings, torch.zeros(2, embedding_size(checkpoint)), item_text)

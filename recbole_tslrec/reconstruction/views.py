@@ -1,4 +1,4 @@
-"""Our option ``target_view: rest``: what is left of a history tells what the part in the prompt should predict.
+"""``target_view: rest`` (added here): the part of a history in the prompt predicts what is left of it.
 
 The paper's target is made of the very items in the prompt, so that it can be had by counting them. Here it is made of
 the others: of one item, it is what users who have that item have beside it.

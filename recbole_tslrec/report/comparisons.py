@@ -93,7 +93,7 @@ def credit(tests: pd.DataFrame, subject: str = OURS, words: bool = False) -> Ite
     """A sentence for each dataset and backbone: whether its gain may be credited to an LLM.
 
     Args:
-        tests: of :func:`comparisons`.
+        tests: the tests from :func:`comparisons`.
         subject: the row that they are of.
         words: whether the LLM reads words of the items.
     """

@@ -30,7 +30,7 @@ class Map:
     """Places in the plane.
 
     Attributes:
-        name: of the vectors.
+        name: the name of the vectors.
         method: how they were laid out, and how much of them is seen.
         places: [n, 2].
     """
@@ -112,9 +112,9 @@ def plane(name: str, rows: NDArray[np.float32], seed: int) -> Map:
     """Lay vectors out in the plane: by UMAP where it is installed, else on their first two principal components.
 
     Args:
-        name: of the vectors.
+        name: the name of the vectors.
         rows: [n, width].
-        seed: of the layout.
+        seed: the seed of the layout.
     """
     if find_spec("umap") is not None:
         from umap import UMAP
@@ -140,11 +140,11 @@ def still(maps: list[Map], items: Items) -> "Figure":
 
 
 def interactive(maps: list[Map], items: Items, name: str) -> str:
-    """The maps as html, without plotly's own script; a point tells its item and group.
+    """The maps as html, without plotly's own script; a point shows its item and group.
 
     Args:
         maps: side by side.
-        items: of each point.
+        items: the items of each point.
         name: unique in a page.
     """
     from plotly.graph_objects import Figure, Scattergl

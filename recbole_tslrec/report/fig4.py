@@ -34,7 +34,7 @@ class Categories:
         trial: whose.
         groups: k-means groups, int64 [N].
         distribution: g-hat^v, [N, K].
-        labels: of the ``.item`` file, empty where an item has none, [N].
+        labels: the labels of the ``.item`` file, empty where an item has none, [N].
     """
 
     trial: Trial

@@ -35,7 +35,7 @@ class Groups:
 
     Attributes:
         by: what they are cut by.
-        labels: of the groups.
+        labels: the labels of the groups.
         members: the group of each user, int64 [U].
     """
 
@@ -88,7 +88,7 @@ def section(name: str, mode: str, results: Mapping[str, Sequence[UserResults]], 
     """Means and intervals of every row in every group.
 
     Args:
-        name: of the data and backbone.
+        name: the name of the data and backbone.
         mode: the history mode.
         results: for each row those of its seeds.
         lacking: rows that have none.
@@ -122,7 +122,7 @@ def over_seeds(seeds: Sequence[UserResults], column: str) -> NDArray[np.float64]
 
     Args:
         seeds: results with the same users in the same order.
-        column: of their frames.
+        column: the column of their frames.
 
     Raises:
         ReportError: a frame lacks the column.
@@ -140,7 +140,7 @@ def group_means(cut: Groups, values: Mapping[str, Mapping[str, NDArray[np.float6
 
     Args:
         cut: the groups.
-        values: of each user, [U], by row and metric.
+        values: the values of each user, [U], by row and metric.
     """
     rows = []
     for number, group in enumerate(cut.labels):
@@ -194,7 +194,7 @@ def by_activity(lengths: NDArray[np.int64], count: int = ACTIVITY_GROUPS) -> Gro
 
     Args:
         lengths: training interactions of each user, [U].
-        count: of parts.
+        count: the number of parts.
     """
     ends = np.unique(np.quantile(lengths, np.arange(1, count + 1) / count, method="inverted_cdf"))
     return Groups("sequence length", range_labels(lengths.min(), ends), np.searchsorted(ends, lengths))
@@ -204,7 +204,7 @@ def by_popularity(popularity: NDArray[np.int64]) -> Groups:
     """Users by how often their target was interacted with in training; bins without a user are left out.
 
     Args:
-        popularity: of each user's target, [U].
+        popularity: the popularity of each user's target, [U].
     """
     ends = np.array([*POPULARITY_ENDS, max(popularity.max(), POPULARITY_ENDS[-1] + 1)])
     labels = [*range_labels(0, ends)[:-1], f">{POPULARITY_ENDS[-1]}"]

@@ -53,7 +53,7 @@ class Page:
     """A report.
 
     Attributes:
-        name: of its command and its folder, e.g. ``table2``.
+        name: the name of its command and its folder, e.g. ``table2``.
         title: its heading.
         protocol: quoted as it is: how the figures came about, e.g. the command and ``properties/protocol.yaml``.
         sections: in order.

@@ -19,8 +19,8 @@ def new_figure(width: float, height: float, rows: int = 1, columns: int = 1) -> 
     Args:
         width: inches.
         height: inches.
-        rows: of axes.
-        columns: of axes.
+        rows: the rows of axes.
+        columns: the columns of axes.
 
     Returns:
         The figure and its axes, [rows, columns].
@@ -43,7 +43,7 @@ def stacked_shares(labels: Sequence[str], shares: Mapping[str, Sequence[float]],
     """Horizontal bars of length 1, each cut into shares.
 
     Args:
-        labels: of the bars, from the top.
+        labels: the labels of the bars, from the top.
         shares: part of each bar by the name of the part; together they make 1.
         what: the parts of what, for the axis.
     """
@@ -86,7 +86,7 @@ def points_with_intervals(
 
     Args:
         axes: to draw into.
-        labels: of the groups.
+        labels: the labels of the groups.
         rows: mean, lower and upper end in each group, by the name of the row.
     """
     places = np.arange(len(labels))

@@ -75,8 +75,8 @@ def table_section(command: Command, scores: Scores, remarks: Sequence[str]) -> S
     """The table in one history mode.
 
     Args:
-        command: rows, backbones and datasets; whether the paper's figures stand beside ours.
-        scores: of its runs.
+        command: rows, backbones and datasets; whether the paper's figures stand beside the measured ones.
+        scores: the scores of its runs.
         remarks: below the caption.
     """
     lines = lines_of(command)

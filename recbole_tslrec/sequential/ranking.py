@@ -3,7 +3,7 @@
 RecBole holds users x items of scores, and as many integers to mark the target (RecBole#1040). All that its metrics need
 is the target's rank, which chunks can count. Scores, and so ranks, are those that RecBole compares.
 
-Tie rule (ours; RecBole leaves it to the sort): of equal scores the smaller item id comes first. A score that is no
+Ties (RecBole leaves them to the sort): of equal scores the smaller item id comes first. A score that is no
 number counts as better than the target, and a target with such a score comes last, so that a diverged model looks bad.
 """
 
@@ -44,7 +44,7 @@ class ScoreBlock:
     Attributes:
         rows: a slice with a start and a stop.
         first: id of the first item.
-        scores: of the items ``first, first + 1, ...``, [rows, C].
+        scores: the scores of the items ``first, first + 1, ...``, [rows, C].
         own: the targets' scores, [rows, 1].
     """
 
@@ -77,7 +77,7 @@ def ranks_and_seen(model: Any, interaction: Any, target: Tensor, seen: Seen) -> 
         model: a sequential model in evaluation mode.
         interaction: B rows, on the model's device.
         target: item ids, int64 [B], on the model's device.
-        seen: of the same rows, on the model's device.
+        seen: the seen items of the same rows, on the model's device.
 
     Returns:
         Ranks from 1 with the seen items in the ranking, int64 [B], and the number of seen items among those before the
@@ -179,7 +179,7 @@ def count_before(scores: Tensor, own: Tensor, target: Tensor, first: int) -> Ten
     """How many items of a chunk come before the target.
 
     Args:
-        scores: of the items ``first, first + 1, ...``, [B, C].
+        scores: the scores of the items ``first, first + 1, ...``, [B, C].
         own: the target's score, [B, 1].
         target: item ids, int64 [B].
         first: id of the first item.
@@ -206,9 +206,9 @@ def count_seen_before(block: ScoreBlock, target: Tensor, seen: Seen) -> Tensor:
     """How many seen items of a block come before the target, by the rule of :func:`count_before`.
 
     Args:
-        block: of R rows.
+        block: the block of R rows.
         target: item ids, int64 [R].
-        seen: of these rows.
+        seen: the seen items of these rows.
 
     Returns:
         int64 [R].

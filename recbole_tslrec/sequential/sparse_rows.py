@@ -34,7 +34,7 @@ class AdamWithSparseRows(Optimizer):
     Args:
         dense: parameters with dense gradients.
         sparse: parameters with sparse gradients.
-        learning_rate: of both.
+        learning_rate: the learning rate of both.
     """
 
     def __init__(self, dense: list[nn.Parameter], sparse: list[nn.Parameter], learning_rate: float) -> None:

@@ -119,7 +119,7 @@ def batches_of_windows(
     """Put windows into batches of about ``targets`` positions, windows of like length together.
 
     Args:
-        length: of each window.
+        length: the length of each window.
         targets: positions of a batch; the last of them is the window that reaches it.
         random: for the order.
         shuffle: whether windows and batches are put in random order.

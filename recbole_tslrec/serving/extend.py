@@ -129,7 +129,7 @@ def extend_table(knowledge: Artifact, sft: Artifact, embeddings: Artifact, new: 
     Args:
         knowledge: what is extended.
         sft: the LLM that made it.
-        embeddings: of :func:`extend_item_embeddings`.
+        embeddings: the embeddings from :func:`extend_item_embeddings`.
         new: the new items.
 
     Raises:
@@ -199,7 +199,7 @@ def extend_recommender(model: Artifact, knowledge: Artifact, new: NewItems) -> A
 
     Args:
         model: a trained TSLRec model.
-        knowledge: of :func:`extend_table`.
+        knowledge: the knowledge from :func:`extend_table`.
         new: the new items.
     """
 
@@ -225,7 +225,7 @@ def with_new_items(files: ModelFiles, new: NewItems, knowledge: Tensor) -> Model
     """A TSLRec model's files with new items; see :func:`extend_knowledge` for what is put in their rows.
 
     Args:
-        files: of the trained model, N items.
+        files: files of the trained model, N items.
         new: n items.
         knowledge: their knowledge embeddings, [n, H].
     """

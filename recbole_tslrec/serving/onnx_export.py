@@ -189,7 +189,7 @@ def check_scores(path: Path, model: Any, batches: list[dict[str, Tensor]], expec
     """Run a graph on histories whose scores are known.
 
     Args:
-        path: of the graph.
+        path: the path of the graph.
         model: names the fields of ``batches``.
         batches: histories.
         expected: for each the scores [B, N + 1].

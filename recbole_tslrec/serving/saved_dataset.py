@@ -19,7 +19,7 @@ class SavedDataset:
     """A dataset without interactions.
 
     Args:
-        config: of the model.
+        config: the configuration of the model.
         description: ``model.json``.
         item_features: the columns of the ``.item`` file, N + 1 rows each; empty where there was none.
     """

@@ -32,7 +32,13 @@ ITEM_FEATURES = "item_features.safetensors"
 KINDS = ("recommender", "backbone")
 # What scoring has no need of, and would make a constructor look for files or counts of the training: windows, S3Rec's
 # pretrained weights, principal components.
-_SCORING = {"train_mode": "prefix", "train_stage": "pretrain", "fusion_input": "knowledge"}
+_SCORING = {
+    "train_mode": "prefix",
+    "train_stage": "pretrain",
+    "fusion_input": "knowledge",
+    "fusion_pca_dimension": 1,  # of no components
+    "fusion_pca_whiten": False,
+}
 _LOSS_MEMORY = 0.0  # MiB; a model in use computes no loss
 
 
@@ -41,7 +47,7 @@ class SavedModel:
     """A trained model, ready to score.
 
     Attributes:
-        name: of the model, e.g. ``TSLRecSASRec``.
+        name: the name of the model, e.g. ``TSLRecSASRec``.
         model: in evaluation mode.
         config: what its constructor was given.
         item_tokens: the external tokens of the items 1..N.
@@ -182,7 +188,7 @@ def save_description(folder: Path, settings: RecommenderSettings, dataset: Any) 
     """Write beside the weights what :func:`load_model` builds the model from.
 
     Args:
-        folder: of the artifact.
+        folder: the folder of the artifact.
         settings: that the model was trained with.
         dataset: the RecBole dataset that it was built with.
     """

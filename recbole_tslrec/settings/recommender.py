@@ -295,7 +295,7 @@ def check_loss(settings: TrainingSettings, model: str, plain_loss: bool, causal:
     """Refuse a ``train_mode`` or ``loss_type`` that a backbone cannot be trained with.
 
     Args:
-        settings: of the training.
+        settings: the settings of the training.
         model: its name.
         plain_loss: whether the loss may be one of :data:`SAMPLED_LOSSES`.
         causal: whether all positions can be trained at once.

@@ -1,6 +1,6 @@
-"""Which users make a step, and how a step is cut into micro-batches that fit a budget of tokens.
+"""Which examples make a step, and how a step is cut into micro-batches that fit a budget of tokens.
 
-A step is always ``sft_batch_size`` users, whatever the budget and the number of processes: they only decide in which
+A step is always ``sft_batch_size`` examples, whatever the budget and the number of processes: they only decide in which
 portions the step's gradient is summed up.
 """
 
@@ -16,12 +16,12 @@ _WINDOW = 8  # steps whose users are sorted by length together: enough to even o
 
 
 class MicroBatch(NamedTuple):
-    """Users whose prompts go through the LLM together.
+    """Examples whose prompts go through the LLM together.
 
     Attributes:
         examples: their numbers, [B].
-        weights: of each user's error in the loss, [B]; over all micro-batches and processes they sum to 1. A user who
-            only fills up a process without users of its own weighs 0.
+        weights: the weight of each example's error in the loss, [B]; over all micro-batches and processes they sum to
+            1. An example that only fills up a process without examples of its own weighs 0.
     """
 
     examples: NDArray[np.int64]
@@ -35,7 +35,7 @@ class TokenBudget:
     Attributes:
         tokens: that the LLM computes in one pass; a single user may have more.
         prefix: tokens of d_inst.
-        layout: of :data:`recbole_tslrec.llm.layout.LAYOUTS`.
+        layout: the layout of :data:`recbole_tslrec.llm.layout.LAYOUTS`.
     """
 
     tokens: int
@@ -89,7 +89,7 @@ def split_step(
     """The micro-batches of one process; every process gets equally many.
 
     Args:
-        users: of the step.
+        users: the users of the step.
         lengths: tokens of every user's segment, [U].
         budget: what a micro-batch may hold.
         processes: how many share the step.

@@ -27,12 +27,12 @@ class Decoder:
     """The numbers of a decoder that decide its cost.
 
     Attributes:
-        layers: of attention and feed-forward network.
+        layers: layers of attention and feed-forward network.
         hidden_size: H.
         intermediate_size: width of the feed-forward network.
         attention_size: heads times the size of a head.
         weights: without the token embeddings.
-        embedding_weights: of the token embeddings.
+        embedding_weights: weights of the token embeddings.
     """
 
     layers: int
@@ -148,8 +148,8 @@ def plan_memory(settings: FineTuningSettings, llm_config: Any, longest_prompt: i
     """Choose the micro-batch: ``sft_tokens_per_batch``, or what fits.
 
     Args:
-        settings: of the fine-tuning.
-        llm_config: of transformers.
+        settings: the settings of the fine-tuning.
+        llm_config: the configuration of transformers.
         longest_prompt: tokens.
     """
     decoder, itemsize = Decoder.of(llm_config), settings.llm.dtype.itemsize

@@ -27,8 +27,8 @@ def estimate_epoch(settings: FineTuningSettings, llm_config: Any, task: Task, pl
     Seconds are operations at half the speed of a matrix product, which is measured here.
 
     Args:
-        settings: of the fine-tuning.
-        llm_config: of transformers.
+        settings: the settings of the fine-tuning.
+        llm_config: the configuration of transformers.
         task: what is trained on.
         plan: how a micro-batch fits into memory.
     """

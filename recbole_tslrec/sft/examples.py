@@ -24,10 +24,10 @@ class Examples:
         items: item ids, int64 [S].
         starts: the prompt of example e is ``items[starts[e]:ends[e]]``, int64 [E].
         ends: see there, int64 [E].
-        targets: of each example, [E, ...].
+        targets: the targets of each example, [E, ...].
         chosen: the examples that are trained on or evaluated; the others belong to somebody else.
         batch_size: examples a step.
-        seed: of their order.
+        seed: the seed of their order.
         item_tokens: that each of the item ids 0..N takes in a prompt, int64 [N + 1]; ``None``: one each.
     """
 

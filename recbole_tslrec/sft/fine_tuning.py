@@ -24,7 +24,7 @@ def fine_tune(settings: FineTuningSettings, task: Task, folder: Path) -> dict[st
     What an interrupted call has left in the folder is gone on with, to the same weights bit by bit on a CPU.
 
     Args:
-        settings: of the LLM and its training.
+        settings: the settings of the LLM and its training.
         task: what is trained.
         folder: an existing folder.
 

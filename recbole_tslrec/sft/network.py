@@ -18,10 +18,10 @@ class PromptNetwork(nn.Module):
     """From item ids to a hidden state and a task's scores.
 
     Args:
-        encoder: of Eq. 1.
+        encoder: the encoder of Eq. 1.
         head: hidden states [B, H] -> scores [B, ...].
         item_embeddings: the frozen rows, [N + 1, d]; row 0 is the pad.
-        item_text: of the same N + 1 rows, where the prompt has it.
+        item_text: the words of the same N + 1 rows, where the prompt has it.
     """
 
     item_embeddings: Tensor
@@ -60,11 +60,11 @@ def build_network(
     """The untrained network: the LLM with fresh adapters (scratch: without), projection and head.
 
     Args:
-        settings: of the LLM and its adapters.
+        settings: the settings of the LLM and its adapters.
         prompt: the text parts.
         head: makes the head for a width H.
         item_embeddings: the frozen rows, [N + 1, d]; row 0 is the pad.
-        item_text: of the same rows, if the prompt has words.
+        item_text: the words of the same rows, if the prompt has words.
         max_items: the most items of a prompt; a layout has to take so many.
         takes_vectors: whether an item's place holds its vector.
 

@@ -64,9 +64,9 @@ def random_examples(
     Args:
         item_counts: items in each prompt, [U].
         items: N.
-        targets: of each prompt, [U, ...].
+        targets: the targets of each prompt, [U, ...].
         batch_size: prompts a step.
-        seed: of the items and of the prompts' order.
+        seed: the seed of the items and of the prompts' order.
     """
     flat = np.random.default_rng(seed).integers(1, items + 1, int(item_counts.sum()))
     ends = np.cumsum(item_counts)

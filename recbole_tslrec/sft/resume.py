@@ -60,7 +60,7 @@ class StepCheckpoints:
 
     Args:
         trainer: an ``SFTTrainer`` that is prepared.
-        data_fingerprint: of its training examples.
+        data_fingerprint: the fingerprint of its training examples.
     """
 
     def __init__(self, trainer: Any, data_fingerprint: str) -> None:

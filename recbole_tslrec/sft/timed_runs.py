@@ -22,7 +22,7 @@ class Training:
         network: what is trained.
         examples: the users' prompts and targets.
         steps: the micro-batches of each step.
-        device: of the network.
+        device: the device of the network.
         objective: whose errors are minimised.
         autocast: in half precision, where the LLM is.
     """
@@ -70,7 +70,7 @@ class Inference:
         network: fine-tuned.
         examples: the users.
         steps: the micro-batches of each step.
-        device: of the network.
+        device: the device of the network.
     """
 
     def __init__(
@@ -97,8 +97,8 @@ def budget_steps(examples: Examples, tokens: int, layout: str, prefix: int, resp
 
     Args:
         examples: the users.
-        tokens: of a micro-batch.
-        layout: of the prompts.
+        tokens: the tokens of a micro-batch.
+        layout: the layout of the prompts.
         prefix: tokens of d_inst.
         response: tokens of d_res.
     """

@@ -50,7 +50,7 @@ class SFTTrainer(StepwiseNanCheck, Trainer):  # type: ignore[misc]  # RecBole is
     :mod:`recbole_tslrec.sft.resume`.
 
     Args:
-        settings: of the fine-tuning.
+        settings: the settings of the fine-tuning.
         task: what is trained.
         model: the network.
         folder: where checkpoints go.

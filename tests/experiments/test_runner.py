@@ -23,7 +23,8 @@ time.sleep(0.3)
 if "CI" in name: sys.exit("some trace" + chr(10) + "error: out of luck")
 pathlib.Path("evaluation").mkdir(exist_ok=True)
 row = name.split("-")[1]
-pathlib.Path(result).write_text(json.dumps({"stages": [{"stage": "evaluation", "row": row, "folder": "evaluation", "built_in_seconds": 1.0}]}))
+stage = {"stage": "evaluation", "row": row, "folder": "evaluation", "built_in_seconds": 1.0}
+pathlib.Path(result).write_text(json.dumps({"stages": [stage]}))
 with open(events, "a") as file: file.write(json.dumps(["end", name, ""]) + chr(10))
 """
 

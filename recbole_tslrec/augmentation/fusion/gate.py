@@ -7,7 +7,7 @@ from torch import Tensor, nn
 class GateFusion(nn.Module):
     """x = g * e + (1 - g) * p with g = sigmoid(Linear(2d -> d)([e; p])).
 
-    The paper does not print the gate; this form is our choice (method.md, Stage 2).
+    The paper does not print the gate; this form is our choice.
     """
 
     def __init__(self, dimension: int) -> None:
