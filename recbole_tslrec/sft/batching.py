@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from recbole_tslrec.llm.settings import PADDED
 
-_WINDOW = 8  # steps whose users are sorted by length together: enough to even out lengths, few enough to stay random
+_WINDOW = 8  # steps whose examples are sorted by length together: enough to even out lengths, few enough to stay random
 
 
 class MicroBatch(NamedTuple):
@@ -33,9 +33,9 @@ class TokenBudget:
     """What a micro-batch may hold.
 
     Attributes:
-        tokens: that the LLM computes in one pass; a single user may have more.
+        tokens: that the LLM computes in one pass; a single example may have more.
         prefix: tokens of d_inst.
-        layout: the layout of :data:`recbole_tslrec.llm.layout.LAYOUTS`.
+        layout: the layout of :data:`recbole_tslrec.llm.settings.LAYOUTS`.
     """
 
     tokens: int
@@ -58,22 +58,22 @@ class TokenBudget:
 
 
 def plan_steps(
-    lengths: NDArray[np.int64], users: NDArray[np.int64], batch_size: int, seed: int, epoch: int
+    lengths: NDArray[np.int64], examples: NDArray[np.int64], batch_size: int, seed: int, epoch: int
 ) -> list[NDArray[np.int64]]:
-    """The users of each step of an epoch.
+    """The examples of each step of an epoch.
 
-    The users are shuffled and cut into windows; in a window they are sorted by length, so that a step's users are of
-    about one length, and the steps of a window are shuffled.
+    The examples are shuffled and cut into windows. A window is sorted by length, so that a step's examples are of about
+    one length, and its steps are shuffled.
 
     Args:
-        lengths: tokens of every user's segment, [U].
-        users: those to train on.
-        batch_size: users a step; the last one may have fewer.
+        lengths: tokens of every example's segment, [E].
+        examples: those to train on.
+        batch_size: examples a step; the last one may have fewer.
         seed: and
         epoch: decide the order.
     """
     random = np.random.default_rng([seed, epoch])
-    order = random.permutation(users)
+    order = random.permutation(examples)
     steps: list[NDArray[np.int64]] = []
     for start in range(0, len(order), _WINDOW * batch_size):
         window = order[start : start + _WINDOW * batch_size]
@@ -84,25 +84,25 @@ def plan_steps(
 
 
 def split_step(
-    users: NDArray[np.int64], lengths: NDArray[np.int64], budget: TokenBudget, processes: int = 1, rank: int = 0
+    examples: NDArray[np.int64], lengths: NDArray[np.int64], budget: TokenBudget, processes: int = 1, rank: int = 0
 ) -> list[MicroBatch]:
     """The micro-batches of one process; every process gets equally many.
 
     Args:
-        users: the users of the step.
-        lengths: tokens of every user's segment, [U].
+        examples: the examples of the step.
+        lengths: tokens of every example's segment, [E].
         budget: what a micro-batch may hold.
         processes: how many share the step.
         rank: the process.
     """
-    users = users[np.argsort(lengths[users], kind="stable")]
-    shares = [users[process::processes] for process in range(processes)]  # about equal in users and in tokens
+    examples = examples[np.argsort(lengths[examples], kind="stable")]
+    shares = [examples[process::processes] for process in range(processes)]  # about equal in examples and in tokens
     count = max(len(budget.cut(lengths[share])) for share in shares)
     share = shares[rank]
     ends = budget.cut(lengths[share])
     micro_batches = [
-        MicroBatch(share[start:end], np.full(end - start, 1 / len(users)))
+        MicroBatch(share[start:end], np.full(end - start, 1 / len(examples)))
         for start, end in zip([0, *ends], ends, strict=False)
     ]
-    filler = MicroBatch(users[:1], np.zeros(1))
+    filler = MicroBatch(examples[:1], np.zeros(1))
     return micro_batches + [filler] * (count - len(micro_batches))

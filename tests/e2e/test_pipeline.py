@@ -14,12 +14,15 @@ from recbole_tslrec.augmentation.vector_files import VectorsError
 from recbole_tslrec.compute.divergence import TrainingDiverged
 from recbole_tslrec.data.dataset import DatasetError
 from recbole_tslrec.llm.identity import LLMError
+from recbole_tslrec.llm.loading import byte_level_tokenizer
 from recbole_tslrec.pipeline import run_stages, stage_1
+from recbole_tslrec.pipeline.run import Run
 from recbole_tslrec.pipeline.stage import KINDS
 from recbole_tslrec.result import Result, StageResult
 from recbole_tslrec.store.artifacts import ArtifactError, open_artifact
 from recbole_tslrec.training import recommender
 from tests.conftest import walks
+from tests.decoders import tiny_decoder
 
 MakeConfig = Callable[..., Any]
 ALL = [*KINDS[:-1], "evaluation of Base", "evaluation of TSLRec"]
@@ -72,6 +75,30 @@ def test_other_data_rebuilds_everything(make_config: MakeConfig) -> None:
     assert not any(run_stages(make_config("SASRec", interactions=walks(seed=1))).reused.values())
 
 
+def test_another_llm_under_the_same_path_rebuilds_sft_and_knowledge(make_config: MakeConfig, tmp_path: Path) -> None:
+    """Its files are as many and as long as those of the first; only its weights are other numbers."""
+    tokenizer = byte_level_tokenizer()
+    tokenizer.save_pretrained(tmp_path / "llm")
+
+    def run_with(seed: int) -> Run:
+        tiny_decoder("Llama", seed, vocab_size=len(tokenizer)).save_pretrained(tmp_path / "llm")
+        config = make_config("TSLRecSASRec", llm_name_or_path=str(tmp_path / "llm"))
+        return run_stages(config, stop_after="knowledge")
+
+    def listing() -> dict[str, int]:
+        return {path.name: path.stat().st_size for path in (tmp_path / "llm").iterdir()}
+
+    first, listed = run_with(seed=0), listing()
+    other = run_with(seed=1)
+    assert listing() == listed
+    assert [stage for stage, reused in other.reused.items() if not reused] == ["sft", "knowledge"]
+    tables = [run.artifacts["knowledge"].tensors()["knowledge"] for run in (first, other)]
+    assert (tables[0] - tables[1]).abs().max() > 1e-3
+    again = run_with(seed=0)
+    assert all(again.reused.values())
+    assert again.artifacts["knowledge"].hash == first.artifacts["knowledge"].hash
+
+
 def test_base_ci_and_tslrec_share_a_backbone(make_config: MakeConfig) -> None:
     base = run_stages(make_config("SASRec"))
     assert list(base.reused) == ["backbone", "evaluation of Base"]
@@ -115,7 +142,7 @@ def test_knowledge_path_shows_the_base_row_where_the_backbone_was_trained_before
 
 
 def test_what_is_reused_needs_no_llm(make_config: MakeConfig, tmp_path: Path) -> None:
-    """A pretrained LLM that has been deleted since, or a machine without transformers."""
+    """A machine without transformers, say. (An LLM that is a folder has to be there: its files are what it is.)"""
     config = make_config("TSLRecSASRec")
     run_stages(config)
     blocked = dict.fromkeys(("transformers", "peft", "recbole_tslrec.llm.loading"))
