@@ -30,16 +30,16 @@ def llm_content(settings: LLMSettings, hashes: ContentHashes) -> dict[str, str]:
     """
     if settings.is_scratch:
         return {}
-    folder = Path(settings.llm_name_or_path).expanduser()
+    folder = Path(settings.source)
     if folder.is_dir():
         # a top-level file of a checkpoint, not whatever a training has left in folders below
         files = [file for file in folder.iterdir() if file.suffix in _SUFFIXES and file.is_file()]
         return {"llm": hashes.of_all(folder, files)}
-    if looks_like_a_folder(settings.llm_name_or_path):
+    if looks_like_a_folder(settings.source):
         raise LLMError(
             f"llm_name_or_path [{folder}] is no folder with a config.json; check the path, or give a hub name"
         )
-    return {"llm": hub_revision(settings.llm_name_or_path)}
+    return {"llm": hub_revision(settings.source)}
 
 
 def looks_like_a_folder(name: str) -> bool:

@@ -29,7 +29,7 @@ def load_tokenizer(settings: LLMSettings) -> Any:
     Raises:
         LLMError: it cannot be loaded.
     """
-    name = settings.llm_name_or_path
+    name = settings.source
     if settings.is_scratch:
         return byte_level_tokenizer()
     with _explained(name):
@@ -52,7 +52,7 @@ def load_llm_config(settings: LLMSettings) -> Any:
     Raises:
         LLMError: it cannot be loaded, or is no decoder.
     """
-    name = settings.llm_name_or_path
+    name = settings.source
     if settings.is_scratch:
         return transformers.LlamaConfig(
             vocab_size=len(byte_level_tokenizer()),
@@ -88,7 +88,7 @@ def check_llm(settings: LLMSettings) -> None:
     bytes_free = free_memory(settings.device)
     if bytes_needed > bytes_free:
         raise LLMError(
-            f"[{settings.llm_name_or_path}] needs {bytes_needed / 2**30:.1f} GiB for its weights, {settings.device} "
+            f"[{settings.source}] needs {bytes_needed / 2**30:.1f} GiB for its weights, {settings.device} "
             f"has {bytes_free / 2**30:.1f} GiB free; choose a smaller LLM, llm_dtype=bfloat16 or llm_quantization=4bit"
         )
 
@@ -121,7 +121,7 @@ def load_llm(settings: LLMSettings) -> nn.Module:
             bnb_4bit_compute_dtype=settings.dtype,
         )
         options["device_map"] = {"": settings.device}
-    name = settings.llm_name_or_path
+    name = settings.source
     with _explained(name):
         llm = transformers.AutoModel.from_pretrained(name, **options, **_revision(name))
     if quantized:
@@ -188,7 +188,7 @@ def _check_quantization(settings: LLMSettings) -> None:
 
 
 def _check_weight_files(settings: LLMSettings) -> None:
-    name = settings.llm_name_or_path
+    name = settings.source
     if not settings.is_scratch and Path(name).is_dir():
         with _explained(name):
             for path in Path(name).glob("*.safetensors"):

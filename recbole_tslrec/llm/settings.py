@@ -1,5 +1,6 @@
 """What decides the LLM and the words of its prompt."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -60,6 +61,11 @@ class LLMSettings(Settings):
     def is_scratch(self) -> bool:
         """Whether the LLM is the embedded one."""
         return self.llm_name_or_path == SCRATCH
+
+    @property
+    def source(self) -> str:
+        """The hub name, or the path with ``~`` as the user's folder."""
+        return os.path.expanduser(self.llm_name_or_path)
 
     @property
     def dtype(self) -> torch.dtype:
