@@ -14,7 +14,7 @@ def install() -> None:
     compatibility.apply()
     # only now: RecBole must be importable first
     from recbole_tslrec.configuration.registration import register_models
-    from recbole_tslrec.sequential.loading import register_loader
+    from recbole_tslrec.sequential.loaders import register_loader
 
     register_models()
     register_loader()

@@ -2,10 +2,17 @@
 
 ``apply()`` runs once, when ``recbole_tslrec`` is imported; plain RecBole models profit as well. Outside this
 package RecBole is patched in two places only, which let it find this package: names and properties in
-:mod:`recbole_tslrec.configuration.registration`, datasets and loaders in :mod:`recbole_tslrec.sequential.loading`.
+:mod:`recbole_tslrec.configuration.registration`, datasets and loaders in :mod:`recbole_tslrec.sequential.loaders`.
 """
 
-from recbole_tslrec.compatibility import activations, checkpoints, importing, metrics, processes, time_order
+from recbole_tslrec.compatibility import (
+    activations,
+    checkpoints,
+    metric_collection,
+    processes,
+    recbole_import,
+    time_order,
+)
 from recbole_tslrec.compatibility.checkpoints import loading_a_checkpoint
 from recbole_tslrec.compatibility.time_order import sort_by_time
 from recbole_tslrec.compatibility.wrapping import wrap_once
@@ -19,9 +26,9 @@ def apply() -> None:
     Raises:
         ImportError: pandas 3 or a RecBole other than 1.2.1 is installed; both would give wrong results silently.
     """
-    importing.apply()  # first: the others import RecBole
+    recbole_import.apply()  # first: the others import RecBole
     time_order.apply()
     checkpoints.apply()
-    metrics.apply()
+    metric_collection.apply()
     processes.apply()
     activations.apply()

@@ -27,7 +27,7 @@ from recbole_tslrec.models.scoring import (
     SHAN_SCORES,
     Scoring,
 )
-from recbole_tslrec.sequential.loading import KnowledgeGraphPrefixDataset
+from recbole_tslrec.sequential.loaders import KnowledgeGraphPrefixDataset
 from recbole_tslrec.sequential.prefixes import PrefixDataset
 from recbole_tslrec.sequential.training_mode import trainable
 

@@ -18,7 +18,7 @@ import torch
 from torch.nn.functional import linear
 
 from recbole_tslrec.serving.saved_model import load_model
-from recbole_tslrec.serving.scoring import (
+from recbole_tslrec.serving.score_comparison import (
     ExportError,
     random_histories,
     relative_difference,

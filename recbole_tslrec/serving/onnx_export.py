@@ -27,7 +27,7 @@ from torch.nn.functional import linear
 from torch.nn.utils import parametrize
 
 from recbole_tslrec.models.backbones import backbone_of
-from recbole_tslrec.serving.scoring import (
+from recbole_tslrec.serving.score_comparison import (
     ExportError,
     random_histories,
     relative_difference,

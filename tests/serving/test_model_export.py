@@ -18,7 +18,7 @@ from recbole_tslrec.models.backbones import BACKBONES
 from recbole_tslrec.models.scoring import Scoring
 from recbole_tslrec.serving.model_export import ExportError, export, main
 from recbole_tslrec.serving.saved_model import load_model
-from recbole_tslrec.serving.scoring import scoring_of
+from recbole_tslrec.serving.score_comparison import scoring_of
 from recbole_tslrec.serving.table_files import WRITERS, ItemTable, read_table
 from recbole_tslrec.store.artifacts import ArtifactError
 from tests.serving.test_saved_model import model_folder

@@ -12,7 +12,7 @@ from recbole_tslrec.serving import onnx_export
 from recbole_tslrec.serving.model_export import ExportError, export, export_model
 from recbole_tslrec.serving.onnx_export import check_scores
 from recbole_tslrec.serving.saved_model import load_model
-from recbole_tslrec.serving.scoring import random_histories
+from recbole_tslrec.serving.score_comparison import random_histories
 from tests.serving.test_saved_model import model_folder
 
 MODELS = ["SASRec", "TSLRecSASRec", "CIGRU4Rec", "TSLRecFMLPRec"]
