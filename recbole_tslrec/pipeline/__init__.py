@@ -6,8 +6,8 @@ A model needs its backbone and, if it fuses a table, what that is made from: a C
 its ``knowledge_source`` reads.
 """
 
-import functools
 from collections.abc import Callable, Collection
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -101,15 +101,20 @@ def plan(config: Any) -> list[Stage]:
 
 
 def _run(run: Run, stages: list[Stage]) -> None:
-    """Find or build the stages; before the first one is built, look for what would make any of them fail."""
+    """Find or build the stages; before the first one is built, look for what would make it or a later one fail.
 
-    @functools.cache  # once, before the first stage that is built
-    def check() -> None:
-        for stage in stages:
-            stage.check(run.data)
+    What was found needs no check: another ``fusion_type`` asks for no LLM.
+    """
+    checked: set[str] = set()
 
-    for stage in stages:
-        run.finish(stage, prepare=check)
+    def check(stages_left: list[Stage]) -> None:
+        for stage in stages_left:
+            if stage.kind not in checked:
+                stage.check(run.data)
+                checked.add(stage.kind)
+
+    for place, stage in enumerate(stages):
+        run.finish(stage, prepare=partial(check, stages[place:]))
 
 
 def _evaluate(run: Run) -> None:

@@ -1,4 +1,4 @@
-"""The user-level SFT: a RecBole ``Trainer`` whose examples are users and whose score is the validation loss.
+"""Fine-tuning: a RecBole ``Trainer`` over the examples of a task, whose score is the validation loss.
 
 ``fit``, early stopping and logging are RecBole's; precision, DDP, FSDP2 and DeepSpeed are accelerate's.
 """

@@ -17,8 +17,7 @@ _LARGE = 2**30  # bytes; hashing more takes seconds, so it is said
 class ContentHashes:
     """SHA-256 of files, computed once for each version of a file.
 
-    A file that changes keeps neither its size nor its time of change, to the nanosecond; where both are the same, it is
-    taken to be the same.
+    A file is taken to be unchanged where its size and its time of change, to the nanosecond, are the same.
 
     Args:
         folder: where the hashes are kept, in ``content_hashes.json``; it is made when the first is.

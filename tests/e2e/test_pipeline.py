@@ -70,6 +70,19 @@ def test_a_change_rebuilds_what_depends_on_it(
         assert built[-1] == "evaluation of TSLRec"
 
 
+def test_a_stage_that_needs_no_llm_asks_for_none(make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the LLM has left is found; the recommender is trained anew."""
+    run_stages(make_config("TSLRecSASRec"))
+
+    def check(settings: Any) -> None:
+        raise AssertionError("the LLM was looked for")
+
+    monkeypatch.setattr("recbole_tslrec.llm.loading.check_llm", check)
+    assert not run_stages(make_config("TSLRecSASRec", fusion_type="sum")).reused["recommender"]
+    with pytest.raises(AssertionError, match="the LLM was looked for"):
+        run_stages(make_config("TSLRecSASRec", seed=7))
+
+
 def test_other_data_rebuilds_everything(make_config: MakeConfig) -> None:
     run_stages(make_config("SASRec"))
     assert not any(run_stages(make_config("SASRec", interactions=walks(seed=1))).reused.values())
