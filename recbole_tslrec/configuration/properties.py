@@ -8,6 +8,9 @@ import recbole
 import yaml
 from recbole.model import sequential_recommender
 
+from recbole_tslrec.models.backbones import BACKBONES, Backbone
+from recbole_tslrec.settings.recommender import valid_train_mode
+
 
 def properties_folder() -> Path:
     """The folder ``properties/``: inside an installed package, or at the top of a checkout.
@@ -38,7 +41,7 @@ def own_defaults(backbone: str, dataset: str, loader: Any = yaml.SafeLoader) -> 
 
 
 def merge_own_defaults(config: Any, backbone: str, dataset: str) -> None:
-    """Put the defaults of this package over RecBole's in ``config``."""
+    """Put the defaults of this package over RecBole's in ``config``, and what ``train_mode: auto`` means."""
     defaults = own_defaults(backbone, dataset, config.yaml_loader)
     loss_type = {**config.internal_config_dict, **defaults, **config.external_config_dict}.get("loss_type")
     if loss_type in (None, "BPR"):
@@ -46,6 +49,10 @@ def merge_own_defaults(config: Any, backbone: str, dataset: str) -> None:
     # this package names columns of interactions; RecBole those of items and entities, for the models that need them
     defaults["load_col"] = {**(config.internal_config_dict["load_col"] or {}), **defaults["load_col"]}
     config.internal_config_dict.update(defaults)
+    causal = BACKBONES.get(backbone, Backbone()).causal
+    mode = valid_train_mode({**config.internal_config_dict, **config.external_config_dict}, causal)
+    of_the_user = config.external_config_dict
+    (of_the_user if "train_mode" in of_the_user else config.internal_config_dict)["train_mode"] = mode
 
 
 @functools.cache

@@ -11,7 +11,6 @@ from recbole_tslrec.data.dataset import check_files
 from recbole_tslrec.evaluation.model_free import MODEL_FREE
 from recbole_tslrec.experiments.command import Command, key_of, override
 from recbole_tslrec.experiments.trials import LLM_BASELINES, ROWS, Outcome, Trial
-from recbole_tslrec.models.backbones import BACKBONES
 from recbole_tslrec.pipeline import plan
 from recbole_tslrec.pipeline.knowledge_sources import SFT
 from recbole_tslrec.settings import ConfigError
@@ -52,9 +51,6 @@ class Job:
         """The ``--key=value`` arguments of the run: those that make the row win over those given."""
         trial, given = self.trial, self.command.settings
         own = (*ROWS[trial.row].settings, f"--seed={trial.seed}")
-        prefix_only = trial.backbone in BACKBONES and not BACKBONES[trial.backbone].causal
-        if prefix_only and "train_mode" not in map(key_of, given):
-            own += ("--train_mode=prefix",)  # a configuration file for all backbones may ask for all_positions
         return override(given, own)
 
     @property

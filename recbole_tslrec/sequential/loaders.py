@@ -7,6 +7,7 @@ from recbole.data import dataset as recbole_datasets
 from recbole.data import utils as recbole_loading
 
 from recbole_tslrec.compatibility.wrapping import wrap_once
+from recbole_tslrec.sequential.prefix_samples import PrefixSampleLoader
 from recbole_tslrec.sequential.prefixes import PrefixDataset
 from recbole_tslrec.sequential.windows import WindowLoader
 
@@ -16,7 +17,7 @@ class KnowledgeGraphPrefixDataset(PrefixDataset, recbole_datasets.KGSeqDataset):
 
 
 def register_loader() -> None:
-    """Let RecBole's ``data_preparation`` take a :class:`WindowLoader` for ``train_mode: all_positions``."""
+    """Let RecBole's ``data_preparation`` take the loader of ``train_mode`` and ``prefixes_per_user``."""
     wrap_once(recbole_loading, "get_dataloader", _loader_of_the_mode)
 
 
@@ -25,4 +26,6 @@ def _loader_of_the_mode(
 ) -> Any:
     if phase == "train" and config["train_mode"] == "all_positions":
         return WindowLoader
+    if phase == "train" and config["prefixes_per_user"]:
+        return PrefixSampleLoader
     return get_dataloader(config, phase)

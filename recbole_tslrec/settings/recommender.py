@@ -6,13 +6,15 @@ from typing import Any
 
 from recbole.data.transform import construct_transform
 
-from recbole_tslrec.settings.base import ConfigError, Settings, setting
+from recbole_tslrec.settings.base import ConfigError, Settings, optional_positive_integer, setting
 from recbole_tslrec.settings.recbole_config import RecBoleConfig
 
-TRAIN_MODES = ("prefix", "all_positions")
+TRAIN_MODES = ("auto", "prefix", "all_positions")
 SAMPLED_LOSSES = ("sampled_softmax", "gBCE")
 LOSSES = (None, "CE", "BPR", *SAMPLED_LOSSES)
 
+# what is done to a row that is a prefix: transformations of a batch, files that were split elsewhere, a sample
+_OF_PREFIXES = ("transform", "benchmark_filename", "prefixes_per_user")
 _WHERE = "where a run happens: results agree but for rounding"
 _SHOWN = "what a run shows or logs"
 _SAVED = "RecBole's own copies of data on the disk, which this package does not make"
@@ -198,7 +200,10 @@ class TrainingSettings(Settings):
     transform: Any = setting()
     """(str) What RecBole does to a batch."""
     train_mode: str = setting(choices=TRAIN_MODES)
-    """(str) ``prefix``: a row per prefix of a history, as in RecBole; ``all_positions``: a row per history."""
+    """(str) ``prefix``: a row per prefix of a history, as in RecBole; ``all_positions``: a row per history. ``auto`` in
+    a configuration becomes one of the two, see :func:`valid_train_mode`."""
+    prefixes_per_user: int | None = setting(check=optional_positive_integer)
+    """(int) Prefixes of each user that an epoch draws; ``None``: all of them."""
     loss_type: Any = setting(choices=LOSSES)
     """(str) The loss; ``None`` where a model has but one."""
     loss_negatives: Any = setting()
@@ -291,6 +296,19 @@ class RecommenderSettings:
         return config
 
 
+def valid_train_mode(given: Mapping[str, Any], causal: bool) -> str:
+    """What ``train_mode: auto`` means: all positions where that is valid, prefixes elsewhere; other modes as they are.
+
+    Args:
+        given: the configuration's values by key.
+        causal: whether all positions of the backbone can be trained at once.
+    """
+    if given["train_mode"] != "auto":
+        return str(given["train_mode"])
+    prefixes_only = any(given.get(key) for key in _OF_PREFIXES)
+    return "all_positions" if causal and not prefixes_only else "prefix"
+
+
 def check_loss(settings: TrainingSettings, model: str, plain_loss: bool, causal: bool) -> None:
     """Refuse a ``train_mode`` or ``loss_type`` that a backbone cannot be trained with.
 
@@ -306,8 +324,14 @@ def check_loss(settings: TrainingSettings, model: str, plain_loss: bool, causal:
     if settings.train_mode == "all_positions" and not causal:
         raise ConfigError(
             f"train_mode all_positions is not valid for {model}, whose positions see later items or are not read one "
-            "by one; set --train_mode=prefix, or choose a model that docs/models.md names, such as SASRec"
+            "by one; set --train_mode=auto or prefix, or choose a model that docs/models.md names, such as SASRec"
         )
+    for key in ("transform", "prefixes_per_user") if settings.train_mode == "all_positions" else ():
+        if getattr(settings, key):
+            raise ConfigError(
+                f"{key} [{getattr(settings, key)}] is for rows that are prefixes, and train_mode all_positions has "
+                "none; leave one of the two out, or set --train_mode=auto"
+            )
     if settings.loss_type in SAMPLED_LOSSES and not plain_loss:
         raise ConfigError(
             f"loss_type [{settings.loss_type}] cannot replace the loss of {model}; set --loss_type=CE, or choose a "

@@ -54,8 +54,8 @@ def test_what_makes_the_row_wins_over_what_is_given(command):
 
 
 @pytest.mark.parametrize(("backbone", "mode"), [("SASRec", "all_positions"), ("Caser", "prefix")])
-def test_a_file_for_all_backbones_may_ask_for_all_positions(command, tmp_path, backbone, mode):
-    (tmp_path / "all.yaml").write_text("train_mode: all_positions")
+def test_a_file_for_all_backbones_may_leave_the_mode_to_each(command, tmp_path, backbone, mode):
+    (tmp_path / "all.yaml").write_text("train_mode: auto")
     command = replace(command, config_files=(str(tmp_path / "all.yaml"),))
     assert Job(Trial("toy", backbone, "Base", 1), command).config()["train_mode"] == mode
 

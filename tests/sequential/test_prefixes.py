@@ -47,7 +47,9 @@ def test_row_holds_the_latest_items_before_its_target(make_config):
 @pytest.fixture
 def both(make_config):
     """The parts of one dataset, by this package and by RecBole."""
-    config = make_config(interactions=walks(), load_col={"inter": ["user_id", "item_id", "timestamp"]})
+    config = make_config(
+        interactions=walks(), train_mode="prefix", load_col={"inter": ["user_id", "item_id", "timestamp"]}
+    )
     return tuple(data_preparation(config, kind(config)) for kind in (PrefixDataset, SequentialDataset))
 
 
@@ -77,7 +79,7 @@ def test_slices_give_the_rows_that_they_give_in_recbole(both):
 
 def test_sampled_evaluation_runs(make_config):
     eval_args = {"split": {"LS": "valid_and_test"}, "order": "TO", "group_by": "user", "mode": "uni10"}
-    config = make_config(eval_args=eval_args)
+    config = make_config(eval_args=eval_args, train_mode="prefix")
     train_data, valid_data, _ = Data(config).loaders
     trainer = RecommenderTrainer(config, build_model(config, train_data))
     assert trainer.evaluate(valid_data, load_best_model=False)["hit@10"] > 0.5  # one of 11 is not among the first ten

@@ -96,7 +96,7 @@ def test_unknown_loss_is_refused(make_config):
 
 
 def test_unknown_mode_is_refused(make_config):
-    with pytest.raises(ValueError, match=r"train_mode \[al_positions\] is not one of prefix, all_positions"):
+    with pytest.raises(ValueError, match=r"train_mode \[al_positions\] is not one of auto, prefix, all_positions"):
         make_config(train_mode="al_positions")
 
 

@@ -8,7 +8,7 @@ from recbole_tslrec.data.dataset import Data
 from recbole_tslrec.models.backbones import BACKBONES
 from recbole_tslrec.pipeline.stage_0 import recommender_settings
 from recbole_tslrec.settings import ConfigError, RecBoleConfig, derive
-from recbole_tslrec.settings.recommender import RecommenderSettings
+from recbole_tslrec.settings.recommender import RecommenderSettings, valid_train_mode
 from recbole_tslrec.training.recommender import RecommenderTrainer, build_model
 from tests.contracts.ml_100k_head import NAME, SETTINGS, SMALL, write_head
 
@@ -58,6 +58,36 @@ def test_loss_that_a_backbone_cannot_take_is_known_at_once(make_config):
         recommender_settings(make_config("Caser", loss_type="gBCE"), "Caser")
     with pytest.raises(ConfigError, match="train_mode all_positions is not valid for Caser"):
         recommender_settings(make_config("Caser", train_mode="all_positions"), "Caser")
+
+
+@pytest.mark.parametrize(("key", "value"), [("transform", "crop_itemseq"), ("prefixes_per_user", 3)])
+def test_what_is_done_to_prefixes_is_refused_for_all_positions(make_config, key, value):
+    with pytest.raises(ConfigError, match=f"{key} .{value}. is for rows that are prefixes"):
+        recommender_settings(make_config("SASRec", train_mode="all_positions", **{key: value}), "SASRec")
+
+
+@pytest.mark.parametrize(
+    ("causal", "given", "mode"),
+    [
+        (True, {}, "all_positions"),
+        (False, {}, "prefix"),
+        (True, {"transform": "crop_itemseq"}, "prefix"),
+        (True, {"benchmark_filename": ["train", "valid", "test"]}, "prefix"),
+        (True, {"prefixes_per_user": 3}, "prefix"),
+        (True, {"train_mode": "prefix"}, "prefix"),
+        (False, {"train_mode": "all_positions"}, "all_positions"),  # which is refused, by its name
+    ],
+)
+def test_auto_trains_all_positions_where_that_is_valid(causal, given, mode):
+    assert valid_train_mode({"train_mode": "auto", **given}, causal) == mode
+
+
+@pytest.mark.parametrize(("model", "mode"), [("TSLRecSASRec", "all_positions"), ("TSLRecCaser", "prefix")])
+@pytest.mark.parametrize("given", [{}, {"train_mode": "auto"}])
+@pytest.mark.parametrize("config_class", [Config, recbole.config.Config])
+def test_configurations_say_what_auto_means(monkeypatch, config_class, given, model, mode):
+    monkeypatch.setattr("sys.argv", ["run.py"])  # RecBole's own reads it
+    assert config_class(model, "ml-100k", [], given)["train_mode"] == mode
 
 
 def test_settings_of_equal_configurations_are_equal(make_config):
