@@ -1,4 +1,4 @@
-"""``python -m recbole_tslrec data import|stats``."""
+"""``python -m recbole_tslrec data download|import|stats``."""
 
 import argparse
 import sys
@@ -8,14 +8,16 @@ from pathlib import Path
 from tabulate import tabulate
 
 from recbole_tslrec.configuration.config import Config
+from recbole_tslrec.data.downloading import FOLDER, download_dataset, public_dataset
 from recbole_tslrec.data.importing import import_dataset
-from recbole_tslrec.data.paper_counts import TABLE1
+from recbole_tslrec.data.paper_counts import TABLE1, Counts
+from recbole_tslrec.data.public_datasets import known_names
 from recbole_tslrec.data.sources import COLUMNS, FORMATS
 from recbole_tslrec.data.statistics import statistics
 
 
 def main(argv: Sequence[str]) -> None:
-    """Import a dataset, or describe one.
+    """Download or import a dataset, or describe one.
 
     Raises:
         SourceError: the source is missing, malformed or not the paper's dataset; nothing is written then.
@@ -23,13 +25,48 @@ def main(argv: Sequence[str]) -> None:
         ImportError: ``stats --output_dir`` without matplotlib.
     """
     parser = argparse.ArgumentParser(prog="python -m recbole_tslrec data", allow_abbrev=False)
-    commands = parser.add_subparsers(required=True, metavar="import|stats")
+    commands = parser.add_subparsers(required=True, metavar="download|import|stats")
+    _add_download(commands)
     _add_import(commands)
     _add_stats(commands)
     given, keys = parser.parse_known_args(list(argv))
     if keys and given.run is not _stats:
         parser.error(f"unknown arguments: {' '.join(keys)}")
     given.run(given, keys)
+
+
+def _add_download(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = commands.add_parser(
+        "download",
+        help="fetch a public dataset and import it",
+        description=f"Known datasets: {known_names()}. What was fetched stays in <data_path>/{FOLDER}.",
+        allow_abbrev=False,
+    )
+    parser.set_defaults(run=_download)
+    parser.add_argument("name", help="of the dataset, such as ml-1m")
+    parser.add_argument("--data_path", type=Path, default=Path("dataset"), help="where to put it (default: dataset)")
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing dataset's folder")
+    parser.add_argument("--url", default="", help="of a mirror: of the file, or with a slash at the end of its folder")
+
+
+def _download(given: argparse.Namespace, _: Sequence[str]) -> None:
+    dataset = public_dataset(given.name)
+    folder = given.data_path / dataset.name
+    if folder.exists() and not given.overwrite:
+        sys.stdout.write(f"{folder} exists; nothing was done. --overwrite replaces it as a whole\n")
+        return
+    sys.stdout.write(f"{dataset.terms}\n")
+    sys.stdout.flush()  # before the transfer, also where it is piped
+    counts = download_dataset(dataset, given.data_path, given.overwrite, given.url)
+    against = ""
+    if dataset.counts:
+        against = ", as published" if counts == dataset.counts else f"; published are {_sizes(dataset.counts)}"
+    note = f"{dataset.note}\n" if dataset.note else ""
+    sys.stdout.write(f"{folder}: {_sizes(counts)}{against}\n{note}")
+
+
+def _sizes(counts: Counts) -> str:
+    return f"{counts.users:,} users, {counts.items:,} items, {counts.interactions:,} interactions"
 
 
 def _add_import(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

@@ -95,8 +95,8 @@ def _amazon_2014(category: str, name: str = "", counts: Counts | None = None) ->
     files = (PublicFile(f"{folder}/reviews_{category}_5.json.gz"), PublicFile(f"{folder}/meta_{category}.json.gz"))
     return PublicDataset(
         name or f"amazon-2014-{_as_name(category)}",
-        "Amazon's reviews until 2014, 5-core, by McAuley (https://cseweb.ucsd.edu/~jmcauley/datasets/amazon/links.html):"
-        " for research; cite He and McAuley, Ups and downs, WWW 2016, or McAuley et al., Image-based recommendations on "
+        "Amazon reviews until 2014, 5-core, by McAuley (https://cseweb.ucsd.edu/~jmcauley/datasets/amazon/links.html): "
+        "for research; cite He and McAuley, Ups and downs, WWW 2016, or McAuley et al., Image-based recommendations on "
         "styles and substitutes, SIGIR 2015",
         files,
         files[0].name,
@@ -110,8 +110,8 @@ def _amazon_2023(category: str) -> PublicDataset:
     ratings = PublicFile(f"{folder}/benchmark/5core/rating_only/{category}.csv.gz")
     return PublicDataset(
         f"amazon-2023-{_as_name(category)}",
-        "Amazon's reviews until 2023, 5-core, by the McAuley Lab (https://amazon-reviews-2023.github.io/): for research;"
-        " cite Hou et al., Bridging Language and Items for Retrieval and Recommendation, arXiv:2403.03952, 2024",
+        "Amazon reviews until 2023, 5-core, by the McAuley Lab (https://amazon-reviews-2023.github.io/): for research; "
+        "cite Hou et al., Bridging Language and Items for Retrieval and Recommendation, arXiv:2403.03952, 2024",
         (ratings,),
         ratings.name,
         columns=("user_id", "parent_asin", "timestamp"),
@@ -121,9 +121,10 @@ def _amazon_2023(category: str) -> PublicDataset:
 
 
 def _as_name(category: str) -> str:
-    return category.lower().replace("_", "-")
+    return category.lower().replace("_", "-").removeprefix("amazon-")
 
 
+_PREFIXES = ("amazon-2014-", "amazon-2023-")
 _RATINGS = "userId,movieId,timestamp"  # the columns of MovieLens' CSV files
 
 _AMAZON_2014 = (
@@ -242,3 +243,11 @@ PUBLIC_DATASETS: dict[str, PublicDataset] = {
         *map(_amazon_2023, _AMAZON_2023),
     )
 }
+
+
+def known_names() -> str:
+    """The names of all public datasets, those of Amazon's categories with what they have in common said once."""
+    groups = {prefix: [name for name in PUBLIC_DATASETS if name.startswith(prefix)] for prefix in _PREFIXES}
+    single = [name for name in PUBLIC_DATASETS if not name.startswith(_PREFIXES)]
+    parts = [f"{prefix}... ({', '.join(name[len(prefix) :] for name in names)})" for prefix, names in groups.items()]
+    return ", ".join([*single, *parts])

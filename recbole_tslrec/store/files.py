@@ -69,9 +69,9 @@ def beside(path: Path, suffix: str) -> Path:
     return path.with_name(f"{path.name}.{suffix}")
 
 
-def hash_file(path: Path) -> str:
-    """The SHA-256 of a file's contents."""
-    digest = hashlib.sha256()
+def hash_file(path: Path, kind: str = "sha256") -> str:
+    """The SHA-256 of a file's contents, or another hash of :mod:`hashlib`."""
+    digest = hashlib.new(kind, usedforsecurity=False)
     with path.open("rb") as file:
         while block := file.read(1 << 20):
             digest.update(block)
