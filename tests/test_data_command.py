@@ -1,11 +1,14 @@
-"""``python -m recbole_tslrec data import|stats``."""
+"""``python -m recbole_tslrec data download|import|stats``."""
 
+import hashlib
 import json
 from pathlib import Path
 
 import pytest
 
 from recbole_tslrec import cli
+from recbole_tslrec.data.paper_counts import Counts
+from recbole_tslrec.data.public_datasets import PUBLIC_DATASETS, PublicDataset, PublicFile
 
 
 def test_command_imports_and_describes(
@@ -26,3 +29,23 @@ def test_command_imports_and_describes(
     assert (row["users"], row["repeated interactions"]) == (2, 2)
     endings = {path.suffix for path in (tmp_path / "reports" / "statistics-toy").glob("distributions.*")}
     assert {".png", ".svg"} <= endings
+
+
+def test_command_downloads_once_and_says_the_terms(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content = b"user_id,item_id,timestamp\na,x,1\na,y,2\n"
+    file = PublicFile("https://files.invalid/toy.csv", f"md5:{hashlib.md5(content).hexdigest()}")
+    toy = PublicDataset("toy", "Toys, for research", (file,), "toy.csv", counts=Counts(1, 2, 2), note="Mind the edges")
+    monkeypatch.setitem(PUBLIC_DATASETS, "toy", toy)
+    monkeypatch.setattr("sys.argv", ["recbole-tslrec", "data", "download", "toy", "--data_path=data"])
+    with pytest.raises(SystemExit, match=r"error: https://files\.invalid/toy\.csv cannot be had"):
+        cli.console()
+    assert capsys.readouterr().out == "Toys, for research\n"
+    (tmp_path / "data" / "downloads" / "toy.csv").write_bytes(content)
+    cli.console()
+    assert capsys.readouterr().out == (
+        "Toys, for research\ndata/toy: 1 users, 2 items, 2 interactions, as published\nMind the edges\n"
+    )
+    cli.console()
+    assert capsys.readouterr().out == "data/toy exists; nothing was done. --overwrite replaces it as a whole\n"
