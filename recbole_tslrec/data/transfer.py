@@ -65,15 +65,16 @@ def fetch(url: str, path: Path, digest: str = "") -> None:
 def _transfer(url: str, partial: Path, name: str) -> None:
     """One request: for the whole file or, if the server still has the same one, for the rest of it."""
     with _open(url, partial) as response:
-        if response.status != 206:  # the whole file: it has changed, or the server knows no ranges
-            partial.unlink(missing_ok=True)
-            write_json(_origin(partial), {"url": url, "version": _version(response)})
-        have = _size(partial)
+        is_whole = response.status != 206  # it has changed, or the server knows no ranges
+        have = 0 if is_whole else _size(partial)
         length = response.headers["Content-Length"]
         total = have + int(length) if length else None
         free = shutil.disk_usage(partial.parent).free
         if total is not None and total - have > free:
             raise SourceError(f"{url} has {total - have:,} bytes to come, but {partial.parent} has room for {free:,}")
+        if is_whole:
+            partial.unlink(missing_ok=True)
+            write_json(_origin(partial), {"url": url, "version": _version(response)})
         with (
             partial.open("ab") as file,
             tqdm(total=total, initial=have, desc=name, unit="B", unit_scale=True, disable=None) as bar,

@@ -188,3 +188,4 @@ def test_a_file_that_the_disk_cannot_hold_is_refused_before_it_comes(
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=10_000))
     with pytest.raises(SourceError, match=r"10,240 bytes to come, but .* has room for 10,000"):
         fetch(f"{web.address}toy", tmp_path / "toy", DIGEST)
+    assert names(tmp_path) == []
