@@ -21,6 +21,7 @@ SMALL = {
     "embedding_size": WIDTH,
     "inner_size": 2 * WIDTH,
     "train_batch_size": 512,
+    "train_mode": "prefix",
     "epochs": 1,
 }
 

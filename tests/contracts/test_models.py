@@ -32,7 +32,7 @@ class Toy:
 
     def __init__(self, name, make_config, make_knowledge, make_groups):
         self.make_knowledge, self.make_groups = make_knowledge, make_groups
-        self.config = make_config(name, eval_batch_size=10)  # 40 users: 4 batches
+        self.config = make_config(name, eval_batch_size=10, train_mode="prefix")  # 40 users: 4 batches
         self.data = Data(self.config)
         self.train_data, self.valid_data, _ = self.data.loaders
         self.batch = next(iter(self.train_data)).to(self.config["device"])

@@ -32,7 +32,7 @@ def stock_results() -> dict[str, Any]:
 @pytest.mark.parametrize("model", ["SASRec", "GRU4Rec", "Caser"])
 def test_base_equals_stock_recbole(make_config: Callable[..., Any], stock_results: dict[str, Any], model: str) -> None:
     """On small integer times, whose order stock RecBole keeps."""
-    config = make_config(model, epochs=3, metric_decimal_place=12)
+    config = make_config(model, epochs=3, metric_decimal_place=12, train_mode="prefix")
     if not stock_results:
         shared = ("load_col", "MAX_ITEM_LIST_LENGTH", "hidden_size", "embedding_size", "inner_size", "epochs", "topk")
         settings = {key: config[key] for key in (*shared, "train_batch_size", "metrics", "valid_metric")}

@@ -79,7 +79,7 @@ def test_unknown_name_is_no_attribute():
 
 
 def test_own_model_without_the_table_says_how_to_name_it(make_config, make_knowledge):
-    config = make_config("SASRec")
+    config = make_config("SASRec", train_mode="prefix")
     train_data = Data(config).loaders[0]
     config["knowledge_path"] = str(make_knowledge([f"i{item}" for item in range(30)], torch.randn(30, 6)).folder)
     message = r"LastItem has no nn.Embedding \[item_embedding\] with a row for each of 31 .*large enough: items"

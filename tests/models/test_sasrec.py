@@ -12,7 +12,7 @@ from recbole_tslrec.models.sasrec import SASRec, dropout_at
 @pytest.fixture
 def pair(make_config):
     """RecBole's SASRec and ours with equal weights, and a batch of prefixes of different lengths."""
-    config = make_config("SASRec", n_layers=2)
+    config = make_config("SASRec", n_layers=2, train_mode="prefix")
     train_data = Data(config).loaders[0]
     models = []
     for kind in (sequential_recommender.SASRec, SASRec):
