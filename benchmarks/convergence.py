@@ -112,7 +112,7 @@ def main() -> None:
     parser.add_argument("--patience", type=int, default=5)
     given = parser.parse_args()
     recommender.build_model = without_pads(recommender.build_model)
-    fixed = {"data_path": given.data_path, "MAX_ITEM_LIST_LENGTH": given.length, "loss_memory": 8}
+    fixed = {"data_path": given.data_path, "MAX_ITEM_LIST_LENGTH": given.length}
     fixed |= {"stopping_step": given.patience, "epochs": 1 if given.quick else 200, "show_progress": False}
     report = Report(f"convergence, {given.model} on {given.dataset}, length {given.length}", given.json)
     if given.json and given.json.exists():

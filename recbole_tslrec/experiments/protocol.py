@@ -5,7 +5,7 @@ from recbole_tslrec.experiments.command import Command
 
 SEEDS_ON_BEAUTY = 10
 # where the protocol leaves something to the backbone, or what does not change a result
-_FREE = ("train_mode", "eval_batch_size", "loss_memory")
+_FREE = ("train_mode", "eval_batch_size")
 
 
 def deviations(command: Command) -> list[str]:

@@ -12,6 +12,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, logsigmoid
 
 from recbole_tslrec.compute.autocast import computing_dtype
 
+_CACHE = 8.0  # MiB; scores that a processor's cache holds are computed up to 1.4 times as fast
 _LEAST = torch.finfo(torch.float32).tiny  # a share of the target that is smaller counts as this: a loss of 87
 
 
@@ -22,8 +23,9 @@ def full_cross_entropy(query: Tensor, table: Tensor, target: Tensor, memory: flo
         query: [T, d].
         table: [N + 1, d]; the pad row takes part, as in RecBole.
         target: int64 [T].
-        memory: MiB of scores that are held at once.
+        memory: MiB of scores that are held at once, at most.
     """
+    memory = min(memory, _CACHE) if query.device.type == "cpu" else memory
     rows = max(1, int(memory * 2**20 / (4 * len(table))))
     loss: Tensor = _ChunkedCrossEntropy.apply(query, table, target, rows)  # type: ignore[no-untyped-call]
     return loss
