@@ -1,5 +1,6 @@
 """A public dataset is fetched once, unpacked no further than it is read, and imported; else it is said what to do."""
 
+import gzip
 import hashlib
 import io
 import zipfile
@@ -12,7 +13,7 @@ import pytest
 from recbole_tslrec.data import downloading
 from recbole_tslrec.data.downloading import download_dataset, public_dataset
 from recbole_tslrec.data.paper_counts import Counts
-from recbole_tslrec.data.public_datasets import PublicDataset, PublicFile
+from recbole_tslrec.data.public_datasets import PUBLIC_DATASETS, PublicDataset, PublicFile
 from recbole_tslrec.data.sources import SourceError
 
 RATINGS = "".join(f"{user}::{item}::5::{100 + item}\n" for user in range(5) for item in range(5))
@@ -153,3 +154,38 @@ def test_what_is_for_persons_only_says_where_they_go(tmp_path: Path) -> None:
 def test_an_unknown_name_lists_the_known_ones() -> None:
     with pytest.raises(SourceError, match=r"\[ml-2m\].*ml-1m.*beauty.*amazon-2023-\.\.\. \(all-beauty"):
         public_dataset("ml-2m")
+
+
+# a few lines of the form in which each family is published
+PUBLISHED = {
+    "ml-10m": {
+        "ml-10M100K/ratings.dat": RATINGS,
+        "ml-10M100K/movies.dat": MOVIES,
+    },
+    "amazon-2014-baby": {
+        "reviews_Baby_5.json.gz": "".join(
+            f'{{"reviewerID": "A{user}", "asin": "B{item}", "overall": 5.0, "unixReviewTime": {item}}}\n'
+            for user in range(5)
+            for item in range(5)
+        ),
+        "meta_Baby.json.gz": "{'asin': 'B0', 'title': \"Baby's\", 'categories': [['Baby', 'Toys']]}\n",
+    },
+    "amazon-2023-all-beauty": {
+        "All_Beauty.csv.gz": "user_id,parent_asin,rating,timestamp\nA,B1,5.0,1588687728923\nA,B2,4.0,1588687728924\n"
+    },
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_each_family_is_imported_as_it_is_published(web: Any, tmp_path: Path, name: str) -> None:
+    dataset, members = PUBLIC_DATASETS[name], PUBLISHED[name]
+    if dataset.files[0].name.endswith(".zip"):
+        web.files[dataset.files[0].name] = zipped(members)
+    else:
+        web.files = {file: gzip.compress(text.encode()) for file, text in members.items()}
+    assert set(members) == {dataset.source, dataset.items} - {""}
+    unhashed = replace(dataset, files=tuple(PublicFile(file.url) for file in dataset.files))
+    counts = download_dataset(unhashed, tmp_path, mirror=web.address)
+    written = (tmp_path / name / f"{name}.inter").read_text().splitlines()
+    has_header = bool(dataset.columns) and not dataset.columns[0].isdigit()
+    assert len(written) - 1 == counts.interactions == members[dataset.source].count("\n") - has_header
