@@ -1,26 +1,36 @@
 """The decoder and its tokenizer: by hub name, from a folder, or the embedded ``scratch``; with LoRA adapters."""
 
 import warnings
-from importlib.util import find_spec
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import psutil
 import torch
 import transformers
-from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HfHubHTTPError,
+    LocalEntryNotFoundError,
+    RemoteEntryNotFoundError,
+    RepositoryNotFoundError,
+)
 from peft import LoraConfig, PeftModel, get_peft_model, prepare_model_for_kbit_training
-from safetensors import SafetensorError, safe_open
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from torch import nn
+from transformers.models.auto import modeling_auto
 
 from recbole_tslrec.compute.random_state import isolated_random_state
-from recbole_tslrec.llm.identity import LLMError, hub_revision, looks_like_a_folder
+from recbole_tslrec.llm.checkpoint_files import gguf_tensors, is_gguf, why_incomplete
+from recbole_tslrec.llm.identity import LLMError, hub_revision, looks_like_a_path, refuse_other_paths
+from recbole_tslrec.llm.quantization import BITSANDBYTES, bytes_per_weight, method_of, why_not_quantized
 from recbole_tslrec.llm.settings import LLMSettings, LoraSettings
 
 # transformers 5.23 has new names for activation checkpointing; peft 0.21 and older versions of it know the former only
 for _name in ("is_gradient_checkpointing", "gradient_checkpointing_enable"):
     warnings.filterwarnings("ignore", message=f"`{_name}` is deprecated", category=FutureWarning)
+# peft looks for the base model's vocabulary beside a GGUF file, where it is not
+warnings.filterwarnings("ignore", message="Could not find a config file in", category=UserWarning)
 
 
 def load_tokenizer(settings: LLMSettings) -> Any:
@@ -29,11 +39,11 @@ def load_tokenizer(settings: LLMSettings) -> Any:
     Raises:
         LLMError: it cannot be loaded.
     """
-    name = settings.source
     if settings.is_scratch:
         return byte_level_tokenizer()
-    with _explained(name):
-        return transformers.AutoTokenizer.from_pretrained(name, **_revision(name))
+    with _explained(settings.source):
+        name, options = _place(settings.source)
+        return transformers.AutoTokenizer.from_pretrained(name, trust_remote_code=False, **options)
 
 
 def byte_level_tokenizer() -> Any:
@@ -47,12 +57,15 @@ def byte_level_tokenizer() -> Any:
 
 
 def load_llm_config(settings: LLMSettings) -> Any:
-    """The architecture of ``llm_name_or_path``.
+    """The architecture of ``llm_name_or_path``; of a model for images or sounds as well, that of its decoder of text.
 
     Raises:
         LLMError: it cannot be loaded, or is no decoder.
     """
-    name = settings.source
+    return _of_text(_load_whole_config(settings))
+
+
+def _load_whole_config(settings: LLMSettings) -> Any:
     if settings.is_scratch:
         return transformers.LlamaConfig(
             vocab_size=len(byte_level_tokenizer()),
@@ -62,34 +75,59 @@ def load_llm_config(settings: LLMSettings) -> Any:
             num_attention_heads=settings.scratch.scratch_heads,
             max_position_embeddings=settings.scratch.scratch_context_length,
         )
-    if looks_like_a_folder(name) and not (Path(name) / "config.json").is_file():
-        raise LLMError(f"llm_name_or_path [{name}] is no folder with a config.json; check the path, or give a hub name")
-    with _explained(name):
-        llm_config = transformers.AutoConfig.from_pretrained(name, **_revision(name))
+    if looks_like_a_path(settings.source):
+        refuse_other_paths(settings.source)
+    with _explained(settings.source):
+        name, options = _place(settings.source)
+        llm_config = transformers.AutoConfig.from_pretrained(name, trust_remote_code=False, **options)
     if llm_config.is_encoder_decoder:
         raise LLMError(
-            f"[{name}] is an encoder-decoder ({llm_config.model_type}); TSLRec reads the last hidden state of a "
-            "decoder: choose one such as Qwen/Qwen3-0.6B"
+            f"[{settings.source}] is an encoder-decoder ({llm_config.model_type}); TSLRec reads the last hidden state "
+            f"of a decoder: choose one such as {_EXAMPLE}"
+        )
+    if not _KINDS_OF_TEXT & {llm_config.model_type, _of_text(llm_config).model_type}:
+        raise LLMError(
+            f"[{settings.source}] is no language model ({llm_config.model_type}): it does not go on with a text; "
+            f"choose a decoder such as {_EXAMPLE}"
         )
     return llm_config
 
 
-def check_llm(settings: LLMSettings) -> None:
-    """Everything that can be known before long work starts: the LLM exists, may be read, and fits into memory.
+def _of_text(llm_config: Any) -> Any:
+    """The part of a configuration that describes the decoder of text: all of it, or ``text_config`` and the like."""
+    text = llm_config.get_text_config(decoder=True)
+    if text is not llm_config and hasattr(llm_config, "quantization_config"):
+        text.quantization_config = llm_config.quantization_config
+    return text
+
+
+def check_llm(settings: LLMSettings, lora: LoraSettings | None = None) -> None:
+    """Everything that can be known before long work starts.
+
+    The LLM exists and is whole, may be read, serves and fits into memory; its tokenizer is its own; adapters fit it.
+
+    Args:
+        settings: which LLM.
+        lora: the adapters that it will get, if any.
 
     Raises:
         LLMError: says which of these fails and what to do.
     """
-    llm_config = load_llm_config(settings)
-    load_tokenizer(settings)
-    _check_quantization(settings)
-    _check_weight_files(settings)
-    bytes_needed = count_parameters(llm_config) * bytes_per_weight(settings)
+    if looks_like_a_path(settings.source) and not settings.is_scratch:
+        refuse_other_paths(settings.source)
+        _refuse(settings, why_incomplete(Path(settings.source)))
+    llm_config = _load_whole_config(settings)
+    _refuse(settings, why_not_quantized(settings, llm_config))
+    _refuse(settings, _why_not_its_tokenizer(load_tokenizer(settings), _of_text(llm_config)))
+    if lora is not None and not settings.is_scratch:
+        add_adapters(_blank(_of_text(llm_config)), lora, settings.seed)
+    _check_weights(settings, llm_config)
+    bytes_needed = count_parameters(llm_config) * bytes_per_weight(settings, llm_config)
     bytes_free = free_memory(settings.device)
     if bytes_needed > bytes_free:
         raise LLMError(
             f"[{settings.source}] needs {bytes_needed / 2**30:.1f} GiB for its weights, {settings.device} "
-            f"has {bytes_free / 2**30:.1f} GiB free; choose a smaller LLM, llm_dtype=bfloat16 or llm_quantization=4bit"
+            f"has {bytes_free / 2**30:.1f} GiB free; {_LESS_MEMORY}"
         )
 
 
@@ -101,34 +139,59 @@ def load_llm(settings: LLMSettings) -> nn.Module:
     Raises:
         LLMError: it cannot be loaded.
     """
-    llm_config = load_llm_config(settings)
+    llm_config = _load_whole_config(settings)
     attention = settings.llm_attn_implementation
     if settings.is_scratch:
         with isolated_random_state(settings.seed):
             llm = transformers.AutoModel.from_config(llm_config, attn_implementation=attention, dtype=torch.float32)
         scratch: nn.Module = llm.to(settings.device)
         return scratch
-    _check_quantization(settings)
+    _refuse(settings, why_not_quantized(settings, llm_config))
     if not settings.show_progress:
         transformers.utils.logging.disable_progress_bar()
     options: dict[str, Any] = {"dtype": settings.dtype, "attn_implementation": attention}
-    quantized = settings.llm_quantization != "none"
-    if quantized:
+    if settings.llm_quantization != "none":
         options["quantization_config"] = transformers.BitsAndBytesConfig(
             load_in_8bit=settings.llm_quantization == "8bit",
             load_in_4bit=settings.llm_quantization == "4bit",
             bnb_4bit_quant_type="nf4",
             bnb_4bit_compute_dtype=settings.dtype,
         )
+    elif is_gguf(settings.source) and hasattr(transformers, "GgufConfig"):  # before 5.20 there was no other way
+        options["quantization_config"] = transformers.GgufConfig(dequantize=True)  # packed weights have no gradients
+    method = method_of(llm_config) or (BITSANDBYTES if settings.llm_quantization != "none" else None)
+    if method is not None:
         options["device_map"] = {"": settings.device}
-    name = settings.source
-    with _explained(name):
-        llm = transformers.AutoModel.from_pretrained(name, **options, **_revision(name))
-    if quantized:
+    llm = _load(settings, **options)
+    if _of_text(llm_config) is not llm_config:
+        llm = llm.get_decoder().base_model
+    if method == BITSANDBYTES:
         prepared: nn.Module = prepare_model_for_kbit_training(llm, use_gradient_checkpointing=False)
         return prepared
-    frozen: nn.Module = llm.requires_grad_(False).to(settings.device)
+    llm.requires_grad_(False)
+    frozen: nn.Module = llm if method is not None else llm.to(settings.device)
     return frozen
+
+
+def _load(settings: LLMSettings, **options: Any) -> Any:
+    """The whole model from its files.
+
+    Raises:
+        LLMError: it cannot be loaded, or the files do not hold all of its weights.
+    """
+    with _explained(settings.source):
+        name, place = _place(settings.source)
+        llm, found = transformers.AutoModel.from_pretrained(
+            name, output_loading_info=True, trust_remote_code=False, **options, **place
+        )
+    missing = sorted(weight for weight in found["missing_keys"] if "pooler" not in weight)  # a BERT's head: not read
+    if missing:
+        raise LLMError(
+            f"[{settings.source}] lacks {len(missing)} of the weights that a {type(llm).__name__} of its configuration "
+            f"has, such as {missing[0]}: weights and configuration are not of one model, or in part; "
+            "fetch both from one place"
+        )
+    return llm
 
 
 def add_adapters(llm: nn.Module, settings: LoraSettings, seed: int) -> nn.Module:
@@ -149,12 +212,17 @@ def add_adapters(llm: nn.Module, settings: LoraSettings, seed: int) -> nn.Module
             adapted: nn.Module = get_peft_model(llm, lora)
             return adapted
         except ValueError as error:
-            raise LLMError(f"lora_target_modules [{settings.lora_target_modules}] does not fit: {error}") from error
+            raise LLMError(
+                f"lora_target_modules [{settings.lora_target_modules}] does not fit: {_first_line(error)}; linear "
+                f"layers of this LLM: {', '.join(_linear_layers(llm))}"
+            ) from error
 
 
 def merge_adapters(encoder: Any) -> None:
     """Make the LoRA adapters of an encoder's LLM part of its weights."""
-    if isinstance(encoder.llm, PeftModel):
+    if not isinstance(encoder.llm, PeftModel):
+        return
+    if method_of(base_model(encoder.llm).config) in (None, BITSANDBYTES):  # into others peft cannot merge
         encoder.llm = encoder.llm.merge_and_unload()
 
 
@@ -165,41 +233,75 @@ def base_model(llm: nn.Module) -> Any:
 
 def context_length(llm_config: Any) -> int:
     """The longest prompt of the LLM, in tokens."""
-    return int(getattr(llm_config, "max_position_embeddings", 2**31))
+    names = ("max_position_embeddings", "max_seq_len", "context_length")  # ALiBi and recurrence have no limit
+    lengths = (getattr(llm_config, name, None) for name in names)
+    return int(next((length for length in lengths if length), 2**31))
 
 
 def count_parameters(llm_config: Any) -> int:
     """The number of weights of an architecture, counted without making them."""
+    return sum(weight.numel() for weight in _blank(llm_config).parameters())
+
+
+def _blank(llm_config: Any) -> Any:
+    """A model of an architecture, its weights without memory."""
     with torch.device("meta"):
-        return sum(weight.numel() for weight in transformers.AutoModel.from_config(llm_config).parameters())
+        return transformers.AutoModel.from_config(llm_config)
 
 
-def _revision(name: str) -> dict[str, str]:
-    """The revision of a hub name that recipes hold, for ``from_pretrained``; by itself that takes the hub's newest."""
-    return {} if looks_like_a_folder(name) else {"revision": hub_revision(name)}
+def _linear_layers(llm: nn.Module) -> list[str]:
+    """The names of the linear layers, each once."""
+    return sorted({name.rsplit(".", 1)[-1] for name, module in llm.named_modules() if isinstance(module, nn.Linear)})
 
 
-def _check_quantization(settings: LLMSettings) -> None:
-    if settings.llm_quantization != "none" and find_spec("bitsandbytes") is None:
-        raise LLMError(
-            f"llm_quantization={settings.llm_quantization} needs bitsandbytes; install it with: "
-            "pip install 'recbole_tslrec[quantization]'"
-        )
+def _place(source: str) -> tuple[str, dict[str, str]]:
+    """What ``from_pretrained`` calls a source: a folder, a folder and a GGUF file, or a hub name and its revision.
+
+    The revision is the one that recipes hold; by itself ``from_pretrained`` takes the hub's newest.
+    """
+    if is_gguf(source):
+        return str(Path(source).parent), {"gguf_file": Path(source).name}
+    return source, {} if looks_like_a_path(source) else {"revision": hub_revision(source)}
 
 
-def _check_weight_files(settings: LLMSettings) -> None:
-    name = settings.source
-    if not settings.is_scratch and Path(name).is_dir():
-        with _explained(name):
-            for path in Path(name).glob("*.safetensors"):
-                with safe_open(str(path), "pt"):  # reads the header and compares it with the file's length
-                    pass
+def _refuse(settings: LLMSettings, reason: str | None) -> None:
+    if reason is not None:
+        raise LLMError(f"llm_name_or_path [{settings.source}]: {reason}")
 
 
-def bytes_per_weight(settings: LLMSettings) -> float:
-    """Bytes that a frozen weight takes in ``llm_dtype`` or ``llm_quantization``."""
-    quantized = {"8bit": 1.0, "4bit": 0.5}
-    return quantized.get(settings.llm_quantization, float(settings.dtype.itemsize))
+def _why_not_its_tokenizer(tokenizer: Any, llm_config: Any) -> str | None:
+    """Why token ids would reach beyond the word embeddings; of special tokens the prompt holds BOS only."""
+    unused = set(tokenizer.all_special_ids) - {tokenizer.bos_token_id}
+    largest = max((index for index in tokenizer.get_vocab().values() if index not in unused), default=-1)
+    if largest < 0:
+        return "its tokenizer has no words; fetch the tokenizer's files from where the weights are from"
+    if largest < llm_config.vocab_size:
+        return None
+    return (
+        f"its tokenizer's ids go up to {largest:,}, its word embeddings to {llm_config.vocab_size - 1:,}; take the "
+        "tokenizer that belongs to it, or enlarge the embeddings: model.resize_token_embeddings(len(tokenizer))"
+    )
+
+
+def _check_weights(settings: LLMSettings, llm_config: Any) -> None:
+    """Load the weights' names and shapes, without the weights.
+
+    Raises:
+        LLMError: they are not those of the configuration.
+    """
+    source = settings.source
+    if is_gguf(source):
+        held = sum(int(tensor.n_elements) for tensor in gguf_tensors(Path(source)))
+        needed = count_parameters(llm_config)
+        if held < needed:
+            raise LLMError(f"[{source}] holds {held:,} of the {needed:,} weights that it should; fetch it again")
+    elif Path(source).is_dir() and method_of(llm_config) is None:
+        verbosity = transformers.logging.get_verbosity()
+        transformers.logging.set_verbosity_error()  # the head, which is not wanted, would be reported
+        try:
+            _load(settings, device_map="meta")
+        finally:
+            transformers.logging.set_verbosity(verbosity)
 
 
 def free_memory(device: torch.device | str) -> int:
@@ -212,40 +314,87 @@ def free_memory(device: torch.device | str) -> int:
 class _explained:
     """Turns the many errors of loading from the hub or a folder into one that says which and what to do."""
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    def __init__(self, source: str) -> None:
+        self.source = source
 
     def __enter__(self) -> None:
         return None
 
     def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
-        if isinstance(error, (OSError, ValueError, MemoryError, ImportError, RuntimeError, SafetensorError)):
-            raise LLMError(f"[{self.name}] cannot be loaded: {self._reason(error)}") from error
+        if isinstance(error, Exception):  # of whatever a file makes of transformers
+            raise LLMError(f"[{self.source}] cannot be loaded: {self._reason(error)}") from error
 
     def _reason(self, error: BaseException) -> str:
-        chain: list[BaseException] = []
-        link: BaseException | None = error
-        while link is not None and link not in chain:
-            chain.append(link)
-            link = link.__cause__ or link.__context__
-        if looks_like_a_folder(self.name):
-            if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
-                return "not enough memory; choose a smaller LLM, llm_dtype=bfloat16 or llm_quantization=4bit"
-            return f"the folder is incomplete or damaged ({_first_line(error)}); download it again"
+        chain = list(_chain(error))
         for link in chain:
-            if isinstance(link, GatedRepoError):
-                return "its repository is gated; accept its licence on its hub page, then run `hf auth login`"
-            if isinstance(link, RepositoryNotFoundError):
-                return "the hub has no such repository, or it is private; check the name, or run `hf auth login`"
-            if isinstance(link, (MemoryError, torch.OutOfMemoryError)):
-                return "not enough memory; choose a smaller LLM, llm_dtype=bfloat16 or llm_quantization=4bit"
-        unreachable = (ConnectionError, TimeoutError, LocalEntryNotFoundError, HfHubHTTPError)
-        if any(isinstance(link, unreachable) or "connect" in str(link).lower() for link in chain):
+            for kinds, words, reason in _REASONS:
+                if isinstance(link, kinds) and words in str(link):
+                    return reason
+        if looks_like_a_path(self.source):
+            return f"its files do not fit each other or are damaged ({_first_line(error)}); fetch all from one place"
+        if any(isinstance(link, _UNREACHABLE) or "connect" in str(link).lower() for link in chain):
             return (
                 "the hub cannot be reached and the model is not in the local cache; go online, give the folder of a "
                 "downloaded model, or use llm_name_or_path=scratch"
             )
         return _first_line(error)
+
+
+_LESS_MEMORY = "choose a smaller LLM, llm_dtype=bfloat16 or llm_quantization=4bit"
+_EXAMPLE = "Qwen/Qwen3-0.6B"
+_UNREACHABLE = (ConnectionError, TimeoutError, LocalEntryNotFoundError, HfHubHTTPError)
+# an error in the chain, words in it, and what they mean
+_REASONS: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str, str], ...] = (
+    (GatedRepoError, "", "its repository is gated; accept its licence on its hub page, then run `hf auth login`"),
+    (
+        RemoteEntryNotFoundError,
+        "config.json",
+        "its repository has no config.json, but adapters or GGUF files: give the base model, or fetch one file with "
+        "`hf download` and give its path",
+    ),
+    (
+        RepositoryNotFoundError,
+        "",
+        "the hub has no such repository, or it is private; check the name, or run `hf auth login`",
+    ),
+    ((MemoryError, torch.OutOfMemoryError), "", f"not enough memory; {_LESS_MEMORY}"),
+    (
+        ValueError,
+        "trust_remote_code",
+        f"it needs Python code of its own, which is not run; choose an LLM that transformers has, such as {_EXAMPLE}",
+    ),
+    (
+        ValueError,
+        "does not recognize this architecture",
+        f"transformers {transformers.__version__} does not know its architecture; pip install -U transformers, or "
+        "choose another LLM",
+    ),
+    (
+        ValueError,
+        "Unrecognized model",
+        f"its config.json has no model_type that transformers {transformers.__version__} knows; fetch it again",
+    ),
+    (
+        ValueError,
+        "GGUF model with architecture",
+        "transformers does not read GGUF files of its architecture; take the model as a folder with a config.json",
+    ),
+)
+# what goes on with a text, or fills in its gaps; with pictures and sounds as well
+_KINDS_OF_TEXT = frozenset(
+    name
+    for kind in ("CAUSAL_LM", "MASKED_LM", "IMAGE_TEXT_TO_TEXT", "MULTIMODAL_LM")
+    for name in getattr(modeling_auto, f"MODEL_FOR_{kind}_MAPPING_NAMES", ())
+)
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and those that it came from."""
+    seen: list[BaseException] = []
+    while error is not None and error not in seen:
+        seen.append(error)
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def _first_line(error: BaseException) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from recbole_tslrec.compute.precision import DTYPES, named_dtype
+from recbole_tslrec.llm.checkpoint_files import hub_snapshot
 from recbole_tslrec.settings import ConfigError, Settings, setting
 from recbole_tslrec.settings.base import boolean, optional_positive_integer
 
@@ -41,7 +42,7 @@ class LLMSettings(Settings):
     """Which LLM, and in which type it computes. Its files enter recipes by their content."""
 
     llm_name_or_path: str = setting()
-    """(str) Hub name or folder of a decoder or text encoder, or ``scratch``."""
+    """(str) Hub name, folder or GGUF file of a decoder or text encoder, or ``scratch``."""
     llm_dtype: str = setting(choices=("auto", *DTYPES))
     """(str) Floating-point type; auto: bfloat16 on a GPU, float32 on a CPU."""
     llm_quantization: str = setting(choices=QUANTIZATIONS)
@@ -64,8 +65,8 @@ class LLMSettings(Settings):
 
     @property
     def source(self) -> str:
-        """The hub name, or the path with ``~`` as the user's folder."""
-        return os.path.expanduser(self.llm_name_or_path)
+        """The hub name, or the path: ``~`` is the user's folder, a folder of the hub's cache its snapshot."""
+        return hub_snapshot(os.path.expanduser(self.llm_name_or_path))
 
     @property
     def dtype(self) -> torch.dtype:

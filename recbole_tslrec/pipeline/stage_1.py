@@ -125,7 +125,7 @@ def check_llm_stage(settings: ReconstructionSettings, data: Data) -> None:
             f"fine-tuning needs {error.name}; install it with: pip install 'recbole_tslrec[llm]', or start from an "
             "export with --knowledge_path=<folder>"
         ) from error
-    check_llm(settings.engine.llm)
+    check_llm(settings.engine.llm, settings.engine.lora)
     check_prompt(settings)
 
 

@@ -1,6 +1,7 @@
 """What the LLM stage costs, from the LLM's configuration and the lengths of the prompts, before anything is loaded."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from recbole_tslrec.compute import distributed
-from recbole_tslrec.llm.loading import bytes_per_weight, count_parameters, free_memory
+from recbole_tslrec.llm.loading import count_parameters, free_memory
+from recbole_tslrec.llm.quantization import bytes_per_weight
 from recbole_tslrec.llm.settings import LLMSettings
 from recbole_tslrec.sft.settings import FineTuningSettings
 
@@ -45,13 +47,14 @@ class Decoder:
     @classmethod
     def of(cls, llm_config: Any) -> "Decoder":
         """The numbers of a transformers configuration."""
-        hidden, heads = llm_config.hidden_size, llm_config.num_attention_heads
-        head_size = getattr(llm_config, "head_dim", None) or hidden // heads
+        hidden = llm_config.hidden_size
+        heads = _largest(getattr(llm_config, "num_attention_heads", 0))  # state-space models have none
+        head_size = getattr(llm_config, "head_dim", None) or hidden // max(heads, 1)
         embedding = llm_config.vocab_size * hidden
         return cls(
             layers=llm_config.num_hidden_layers,
             hidden_size=hidden,
-            intermediate_size=getattr(llm_config, "intermediate_size", None) or 4 * hidden,
+            intermediate_size=_largest(getattr(llm_config, "intermediate_size", None) or 4 * hidden),
             attention_size=heads * head_size,
             weights=max(count_parameters(llm_config) - embedding, 1),
             embedding_weights=embedding,
@@ -154,7 +157,7 @@ def plan_memory(settings: FineTuningSettings, llm_config: Any, longest_prompt: i
     """
     decoder, itemsize = Decoder.of(llm_config), settings.llm.dtype.itemsize
     trained = trained_weights(settings, decoder)
-    weights = (decoder.weights + decoder.embedding_weights) * bytes_per_weight(settings.llm)
+    weights = (decoder.weights + decoder.embedding_weights) * bytes_per_weight(settings.llm, llm_config)
     fixed = int(weights + 16 * trained)  # weight, gradient and two moments in float32
     device = torch.device(settings.llm.device)
     sharing = distributed.process_count() if device.type == "cpu" else 1  # a GPU belongs to one process
@@ -169,6 +172,11 @@ def plan_memory(settings: FineTuningSettings, llm_config: Any, longest_prompt: i
             break
     tokens = int(wanted or max(longest_prompt, min(fits, most)))
     return MemoryPlan(fixed, per_token, tokens, checkpointed)
+
+
+def _largest(size: int | Sequence[int]) -> int:
+    """A size, which some architectures give for each layer."""
+    return max(size) if isinstance(size, Sequence) else size
 
 
 def trained_weights(settings: FineTuningSettings, decoder: Decoder) -> int:

@@ -9,7 +9,7 @@ import pytest
 import torch
 import transformers
 
-from recbole_tslrec.llm import loading
+from recbole_tslrec.llm import loading, quantization
 from recbole_tslrec.llm.identity import LLMError
 from recbole_tslrec.llm.loading import add_adapters, check_llm, load_llm
 from recbole_tslrec.llm.settings import LLMSettings, LoraSettings
@@ -79,7 +79,7 @@ def _encoder_decoder(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (_damaged, "incomplete or damaged"),
+        (_damaged, "model.safetensors is cut short or damaged, at 100 bytes"),
         (_encoder_decoder, "is an encoder-decoder"),
         (lambda folder: (folder / "config.json").unlink(), "no folder with a config.json"),
     ],
@@ -95,7 +95,7 @@ def test_what_cannot_be_loaded_is_said_before_work_starts(
 def test_quantisation_without_bitsandbytes_names_the_extra(
     make_settings: MakeSettings, llama_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loading, "find_spec", lambda name: None)
+    monkeypatch.setattr(quantization, "find_spec", lambda name: None)
     with pytest.raises(LLMError, match=r"recbole_tslrec\[quantization\]"):
         check_llm(make_settings(llm_name_or_path=str(llama_folder), llm_quantization="4bit"))
 
