@@ -10,7 +10,7 @@ from logging import getLogger
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from recbole_tslrec.llm import attention
 from recbole_tslrec.llm.attention import PrefixRow
@@ -91,8 +91,10 @@ def choose_layout(encoder: Any, wanted: str, longest_prompt: int = 0) -> str:
     """``wanted``, or ``padded`` where the encoder's LLM cannot take a prefix row; says so, and why.
 
     Two short prompts go through both layouts; outputs and gradients have to agree. So a decoder that does anything else
-    than plain attention (soft caps, sinks, ALiBi, recurrence, attention in both directions) is found out, and so is a
-    kernel that does not work on this machine.
+    than plain attention (soft caps, sinks, ALiBi, attention in both directions) is found out, and so is a kernel that
+    does not work on this machine. One whose tokens see their neighbours otherwise, by recurrence (Mamba, RWKV) or a
+    convolution (LFM2), is padded without a trial: fresh weights may let so little through that none would show.
+    Pads stand behind, where neither reaches.
 
     Args:
         encoder: a ``PromptEncoder``; its layout and its LLM's attention are set.
@@ -100,17 +102,21 @@ def choose_layout(encoder: Any, wanted: str, longest_prompt: int = 0) -> str:
         longest_prompt: tokens; a decoder whose sliding window is shorter takes no prefix row.
 
     Raises:
-        LLMError: the LLM overflows in its floating-point type.
+        LLMError: the LLM does not run on embeddings, overflows in its floating-point type, or gives a prompt another
+            hidden state in another batch.
     """
     encoder.layout = PADDED
     llm = base_model(encoder.llm)
     if llm.config._attn_implementation == attention.NAME:  # it has had a prefix row before
         llm.set_attn_implementation("sdpa")
+    _check_padded(encoder)
     if wanted == PADDED:
         return PADDED
     window = getattr(llm.config, "sliding_window", None)
     if window is not None and window < longest_prompt:
         reason: str | None = f"its sliding window of {window} tokens is shorter than a prompt"
+    elif getattr(llm, "_is_stateful", False) or any(isinstance(module, nn.Conv1d) for module in llm.modules()):
+        reason = "a state or a convolution goes from token to token, across the prompts of a row"
     else:
         reason = _why_not(encoder)
         if reason is not None and encoder.kernel != "tiles":
@@ -138,11 +144,6 @@ def _why_not(encoder: Any) -> str | None:
         return "its attention does not go through transformers' attention interface"
     before, training = llm.config._attn_implementation, encoder.training
     padded = _probe(encoder.eval())
-    if not torch.isfinite(padded[0]).all():
-        raise LLMError(
-            f"the hidden states of {type(llm).__name__} are not finite in {llm.dtype}; set llm_dtype to bfloat16 or "
-            "float32"
-        )
     try:
         llm.set_attn_implementation(attention.NAME)
         encoder.layout = PREFIX_ROW
@@ -152,15 +153,43 @@ def _why_not(encoder: Any) -> str | None:
     except Exception as error:  # a kernel may fail in any way: it must not fail the run
         reason: str | None = (str(error).strip() or type(error).__name__).splitlines()[0]
     else:
-        # by the norm; a GPU may round float32 to 10 bits in products
-        exact = llm.dtype in (torch.float32, torch.float64) and row[0].device.type == "cpu"
-        agree = _agree(row, padded, 1e-3 if exact else 0.05)
+        agree = _agree(row, padded, _tolerance(row[0], llm.dtype))
         reason = None if agree else "its outputs or gradients differ from those of padded prompts"
     if reason is not None:
         encoder.layout = PADDED
         llm.set_attn_implementation(before)
     encoder.train(training)
     return reason
+
+
+@torch.no_grad()
+def _check_padded(encoder: Any) -> None:
+    """Two prompts of different lengths in a batch, and each alone: their hidden states must be numbers, and the same.
+
+    Raises:
+        LLMError: they are not.
+    """
+    llm, training, items = base_model(encoder.llm), encoder.training, _probe_items(encoder)
+    name = type(llm).__name__
+    encoder.eval()
+    try:
+        together = encoder(items, torch.tensor([3, 1], device=items.device))
+        alone = [encoder(part, torch.tensor([len(part)], device=items.device)) for part in (items[:3], items[3:])]
+    except (AttributeError, LookupError, NotImplementedError, TypeError, ValueError) as error:
+        raise LLMError(f"{name} does not run on embeddings of its input: {error}; choose another LLM") from error
+    finally:
+        encoder.train(training)
+    if not torch.isfinite(together).all():
+        raise LLMError(
+            f"the hidden states of {name} are not finite in {llm.dtype}; set llm_dtype to bfloat16 or float32"
+        )
+    if not _agree((together,), (torch.cat(alone),), _tolerance(together, llm.dtype)):
+        raise LLMError(f"{name} gives a prompt another hidden state in another batch; choose another LLM")
+
+
+def _tolerance(states: Tensor, dtype: torch.dtype) -> float:
+    """Of a difference, by the norm; a GPU may round float32 to 10 bits in products."""
+    return 1e-3 if dtype in (torch.float32, torch.float64) and states.device.type == "cpu" else 0.05
 
 
 def _probe(encoder: Any) -> tuple[Tensor, Tensor]:
@@ -185,7 +214,7 @@ def _probe_items(encoder: Any) -> Tensor:
     return items.to(weight.device, weight.dtype)
 
 
-def _agree(found: tuple[Tensor, Tensor], expected: tuple[Tensor, Tensor], tolerance: float) -> bool:
+def _agree(found: tuple[Tensor, ...], expected: tuple[Tensor, ...], tolerance: float) -> bool:
     """Whether each tensor is its expected one, but for rounding.
 
     A gradient that overflows says nothing: in training it is scaled.

@@ -90,6 +90,11 @@ def _load_whole_config(settings: LLMSettings) -> Any:
             f"[{settings.source}] is no language model ({llm_config.model_type}): it does not go on with a text; "
             f"choose a decoder such as {_EXAMPLE}"
         )
+    if type(_of_text(llm_config)) not in transformers.MODEL_MAPPING:
+        raise LLMError(
+            f"[{settings.source}] is a {llm_config.model_type}, whose decoder of text cannot be had alone; "
+            f"choose a decoder such as {_EXAMPLE}"
+        )
     return llm_config
 
 
@@ -164,7 +169,8 @@ def load_llm(settings: LLMSettings) -> nn.Module:
         options["device_map"] = {"": settings.device}
     llm = _load(settings, **options)
     if _of_text(llm_config) is not llm_config:
-        llm = llm.get_decoder().base_model
+        decoder = transformers.MODEL_MAPPING[type(_of_text(llm_config))]
+        llm = next(module for module in llm.modules() if isinstance(module, decoder))
     if method == BITSANDBYTES:
         prepared: nn.Module = prepare_model_for_kbit_training(llm, use_gradient_checkpointing=False)
         return prepared
@@ -207,6 +213,7 @@ def add_adapters(llm: nn.Module, settings: LoraSettings, seed: int) -> nn.Module
         target_modules=settings.lora_target_modules,
         bias="none",
     )
+    linear = sorted({name.rsplit(".", 1)[-1] for name, module in llm.named_modules() if isinstance(module, nn.Linear)})
     with isolated_random_state(seed):
         try:
             adapted: nn.Module = get_peft_model(llm, lora)
@@ -214,7 +221,7 @@ def add_adapters(llm: nn.Module, settings: LoraSettings, seed: int) -> nn.Module
         except ValueError as error:
             raise LLMError(
                 f"lora_target_modules [{settings.lora_target_modules}] does not fit: {_first_line(error)}; linear "
-                f"layers of this LLM: {', '.join(_linear_layers(llm))}"
+                f"layers of this LLM: {', '.join(linear)}"
             ) from error
 
 
@@ -249,11 +256,6 @@ def _blank(llm_config: Any) -> Any:
         return transformers.AutoModel.from_config(llm_config)
 
 
-def _linear_layers(llm: nn.Module) -> list[str]:
-    """The names of the linear layers, each once."""
-    return sorted({name.rsplit(".", 1)[-1] for name, module in llm.named_modules() if isinstance(module, nn.Linear)})
-
-
 def _place(source: str) -> tuple[str, dict[str, str]]:
     """What ``from_pretrained`` calls a source: a folder, a folder and a GGUF file, or a hub name and its revision.
 
@@ -271,7 +273,8 @@ def _refuse(settings: LLMSettings, reason: str | None) -> None:
 
 def _why_not_its_tokenizer(tokenizer: Any, llm_config: Any) -> str | None:
     """Why token ids would reach beyond the word embeddings; of special tokens the prompt holds BOS only."""
-    unused = set(tokenizer.all_special_ids) - {tokenizer.bos_token_id}
+    special = {index for index, token in tokenizer.added_tokens_decoder.items() if token.special}
+    unused = special - {tokenizer.bos_token_id}
     largest = max((index for index in tokenizer.get_vocab().values() if index not in unused), default=-1)
     if largest < 0:
         return "its tokenizer has no words; fetch the tokenizer's files from where the weights are from"
@@ -291,7 +294,8 @@ def _check_weights(settings: LLMSettings, llm_config: Any) -> None:
     """
     source = settings.source
     if is_gguf(source):
-        held = sum(int(tensor.n_elements) for tensor in gguf_tensors(Path(source)))
+        tensors = gguf_tensors(Path(source))
+        held = sum(int(tensor.n_elements) for tensor in tensors if tensor.name not in _BEYOND_THE_DECODER)
         needed = count_parameters(llm_config)
         if held < needed:
             raise LLMError(f"[{source}] holds {held:,} of the {needed:,} weights that it should; fetch it again")
@@ -342,6 +346,7 @@ class _explained:
 
 _LESS_MEMORY = "choose a smaller LLM, llm_dtype=bfloat16 or llm_quantization=4bit"
 _EXAMPLE = "Qwen/Qwen3-0.6B"
+_BEYOND_THE_DECODER = ("output.weight", "rope_freqs.weight")  # in a GGUF file: the head, and what is no weight here
 _UNREACHABLE = (ConnectionError, TimeoutError, LocalEntryNotFoundError, HfHubHTTPError)
 # an error in the chain, words in it, and what they mean
 _REASONS: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str, str], ...] = (

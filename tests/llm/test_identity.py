@@ -15,6 +15,7 @@ from recbole_tslrec.llm.identity import LLMError, hub_revision, llm_content
 from recbole_tslrec.llm.loading import check_llm, load_llm
 from recbole_tslrec.llm.settings import LLMSettings
 from recbole_tslrec.store.contents import ContentHashes
+from tests.llm.gguf_files import write_gguf
 
 MakeSettings = Callable[..., LLMSettings]
 Content = Callable[[str | Path], dict[str, str]]
@@ -119,6 +120,16 @@ def test_folder_that_does_not_exist_is_refused(content: Content, path: str) -> N
 def test_file_in_place_of_the_folder_is_refused(content: Content, llama_folder: Path) -> None:
     with pytest.raises(LLMError, match=r"config\.json\] is no folder with a config\.json"):
         content(llama_folder / "config.json")
+
+
+def test_gguf_file_is_its_content_wherever_it_lies_and_whatever_its_name(
+    content: Content, llama_folder: Path, tmp_path: Path
+) -> None:
+    file = write_gguf(llama_folder, tmp_path / "llama.gguf")
+    before = content(file)
+    assert content(shutil.copy(file, tmp_path / "other.gguf")) == before
+    overwrite(file, file.read_bytes()[:-1] + b"1")
+    assert content(file) != before
 
 
 # hub names: the tests run with HF_HUB_OFFLINE=1

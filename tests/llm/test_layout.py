@@ -26,7 +26,17 @@ UNSERVED: Mapping[str, tuple[str, Mapping[str, Any], str]] = {
     ),
     "soft caps": ("Gemma2", {"attention": "eager", "num_key_value_heads": 2, "head_dim": 8}, "softcap"),
     "sinks": ("GptOss", {"num_local_experts": 4, "num_key_value_heads": 2, "head_dim": 8}, "s_aux"),
-    "recurrence": ("Mamba", {"state_size": 4}, "outputs or gradients differ"),
+    "recurrence": ("Mamba", {"state_size": 4}, "a state or a convolution goes from token to token"),
+    "recurrence beside attention": (
+        "FalconH1",
+        {"mamba_d_ssm": 32, "mamba_n_heads": 4, "mamba_d_head": 8, "mamba_d_state": 8, "num_key_value_heads": 2},
+        "a state or a convolution goes from token to token",
+    ),
+    "convolutions": (
+        "Lfm2",
+        {"num_key_value_heads": 2, "layer_types": ["conv", "full_attention"]},
+        "a state or a convolution goes from token to token",
+    ),
     "dropout in attention": ("Llama", {"attention_dropout": 0.1}, "dropout"),
     "a short window": (
         "Mistral",
