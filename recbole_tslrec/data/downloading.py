@@ -9,10 +9,10 @@ from zipfile import ZipFile
 
 from filelock import FileLock
 
+from recbole_tslrec.data.content import SourceError
 from recbole_tslrec.data.importing import import_dataset
 from recbole_tslrec.data.paper_counts import Counts
 from recbole_tslrec.data.public_datasets import COMMAND, PUBLIC_DATASETS, PublicDataset, PublicFile, known_names
-from recbole_tslrec.data.sources import SourceError
 from recbole_tslrec.data.transfer import TransferError, fetch
 from recbole_tslrec.store.files import beside
 

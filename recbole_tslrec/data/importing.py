@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from recbole_tslrec.data.content import SourceError
 from recbole_tslrec.data.item_information import read_items
 from recbole_tslrec.data.paper_counts import Counts, difference
-from recbole_tslrec.data.sources import FORMATS, SourceError, read_source
+from recbole_tslrec.data.sources import FORMATS, read_source
 from recbole_tslrec.store.files import beside, replace_folder
 
 CORE = 5  # interactions that a user and an item must have, where the source is raw

@@ -8,7 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from recbole_tslrec.data.sources import SourceError, fields, open_text, records
+from recbole_tslrec.data.content import SourceError, open_text
+from recbole_tslrec.data.sources import fields, records
 
 _ITEM = "item_id:token"
 

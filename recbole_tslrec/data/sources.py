@@ -12,24 +12,20 @@ Each may be packed with gzip. Where a source has no times, the place in the user
 """
 
 import ast
-import gzip
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from recbole_tslrec.data.content import SourceError, open_text
+
 COLUMNS = ("user_id", "item_id", "timestamp")  # of a table, where none are named
-_GZIP = b"\x1f\x8b"
 _LOOKED_AT = 200  # lines by which a format is recognised
-
-
-class SourceError(ValueError):
-    """A source cannot be read, or is not what it was taken for."""
 
 
 @dataclass(frozen=True)
@@ -90,14 +86,7 @@ def recognise(path: Path) -> str:
     )
 
 
-def open_text(path: Path, encoding: str = "utf-8") -> TextIO:
-    """A text file, packed with gzip or not, whatever its name."""
-    with path.open("rb") as file:
-        packed = file.read(2) == _GZIP
-    return gzip.open(path, "rt", encoding=encoding) if packed else path.open(encoding=encoding)
-
-
-def fields(path: Path, separator: str | None, count: int, encoding: str = "utf-8") -> Iterator[list[str]]:
+def fields(path: Path, separator: str | None, count: int, encoding: str | None = None) -> Iterator[list[str]]:
     """The fields of each line; blank lines count for nothing.
 
     Args:

@@ -13,7 +13,7 @@ from zipfile import BadZipFile, ZipFile
 
 from tqdm import tqdm
 
-from recbole_tslrec.data.sources import SourceError
+from recbole_tslrec.data.content import SourceError
 from recbole_tslrec.store.files import beside, hash_file, write_json
 from recbole_tslrec.version import __version__
 

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from recbole_tslrec.data import downloading
+from recbole_tslrec.data.content import SourceError
 from recbole_tslrec.data.downloading import download_dataset, public_dataset
 from recbole_tslrec.data.paper_counts import Counts
 from recbole_tslrec.data.public_datasets import PUBLIC_DATASETS, PublicDataset, PublicFile
-from recbole_tslrec.data.sources import SourceError
 
 RATINGS = "".join(f"{user}::{item}::5::{100 + item}\n" for user in range(5) for item in range(5))
 MOVIES = "".join(f"{item}::Movie {item}::Drama\n" for item in range(5))

@@ -7,10 +7,10 @@ import pytest
 
 from recbole_tslrec.configuration.config import Config
 from recbole_tslrec.data import paper_counts
+from recbole_tslrec.data.content import SourceError
 from recbole_tslrec.data.dataset import Data
 from recbole_tslrec.data.importing import five_core, import_dataset
 from recbole_tslrec.data.paper_counts import Counts
-from recbole_tslrec.data.sources import SourceError
 
 HEADER = "user_id:token\titem_id:token\ttimestamp:float"
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from recbole_tslrec.data.content import SourceError
 from recbole_tslrec.data.item_information import read_items
-from recbole_tslrec.data.sources import SourceError
 
 
 def write(tmp_path: Path, text: str, encoding: str = "utf-8") -> Path:

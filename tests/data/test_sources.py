@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from recbole_tslrec.data.sources import SourceError, read_source, recognise
+from recbole_tslrec.data.content import SourceError
+from recbole_tslrec.data.sources import read_source, recognise
 
 REVIEWS = [("r1", "a", 20), ("r1", "b", 10), ("r2", "a", 30)]
 TEXTS = {

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from recbole_tslrec.data import transfer
-from recbole_tslrec.data.sources import SourceError
+from recbole_tslrec.data.content import SourceError
 from recbole_tslrec.data.transfer import TransferError, fetch
 
 CONTENT = bytes(range(256)) * 40
