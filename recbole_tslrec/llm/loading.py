@@ -80,22 +80,26 @@ def _load_whole_config(settings: LLMSettings) -> Any:
     with _explained(settings.source):
         name, options = _place(settings.source)
         llm_config = transformers.AutoConfig.from_pretrained(name, trust_remote_code=False, **options)
-    if llm_config.is_encoder_decoder:
-        raise LLMError(
-            f"[{settings.source}] is an encoder-decoder ({llm_config.model_type}); TSLRec reads the last hidden state "
-            f"of a decoder: choose one such as {_EXAMPLE}"
-        )
-    if not _KINDS_OF_TEXT & {llm_config.model_type, _of_text(llm_config).model_type}:
-        raise LLMError(
-            f"[{settings.source}] is no language model ({llm_config.model_type}): it does not go on with a text; "
-            f"choose a decoder such as {_EXAMPLE}"
-        )
-    if type(_of_text(llm_config)) not in transformers.MODEL_MAPPING:
-        raise LLMError(
-            f"[{settings.source}] is a {llm_config.model_type}, whose decoder of text cannot be had alone; "
-            f"choose a decoder such as {_EXAMPLE}"
-        )
+    reason = _why_unsuited(llm_config)
+    if reason is not None:
+        raise LLMError(f"[{settings.source}] ({llm_config.model_type}) {reason}; choose a decoder such as {_EXAMPLE}")
     return llm_config
+
+
+def _why_unsuited(llm_config: Any) -> str | None:
+    """Why an architecture does not serve: TSLRec gives embeddings in, and reads the last hidden state of a decoder."""
+    if llm_config.is_encoder_decoder:
+        return "is an encoder-decoder, and TSLRec reads the last hidden state of a decoder"
+    text = _of_text(llm_config)
+    if not _KINDS_OF_TEXT & {llm_config.model_type, text.model_type}:
+        return "is no language model: it does not go on with a text"
+    if type(text) not in transformers.MODEL_MAPPING:
+        return "has a decoder of text that cannot be had without its other parts"
+    if text.model_type.startswith("gemma4") and text.hidden_size_per_layer_input:
+        return "looks each token up in a second table of embeddings, and items are no tokens"
+    if llm_config.model_type == "paligemma":
+        return "has a decoder that gives a prompt another hidden state where pads stand behind it"
+    return None
 
 
 def _of_text(llm_config: Any) -> Any:
@@ -206,14 +210,18 @@ def add_adapters(llm: nn.Module, settings: LoraSettings, seed: int) -> nn.Module
     Raises:
         LLMError: ``lora_target_modules`` names no module of the LLM.
     """
+    named = list(llm.named_modules())
+    linear = sorted({name.rsplit(".", 1)[-1] for name, module in named if isinstance(module, nn.Linear)})
+    # of Llama 4: a linear layer that gives two results, which an adapter cannot be added to
+    routers = [name for name, module in named if type(module).__name__.endswith("Router")]
     lora = LoraConfig(
         r=settings.lora_rank,
         lora_alpha=settings.lora_alpha,
         lora_dropout=settings.lora_dropout,
         target_modules=settings.lora_target_modules,
+        exclude_modules=routers or None,
         bias="none",
     )
-    linear = sorted({name.rsplit(".", 1)[-1] for name, module in llm.named_modules() if isinstance(module, nn.Linear)})
     with isolated_random_state(seed):
         try:
             adapted: nn.Module = get_peft_model(llm, lora)

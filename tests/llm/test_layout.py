@@ -11,6 +11,7 @@ from peft import LoraConfig, get_peft_model
 from recbole_tslrec.llm import attention, layout
 from recbole_tslrec.llm.attention import PrefixRow
 from recbole_tslrec.llm.encoder import PromptEncoder
+from recbole_tslrec.llm.identity import LLMError
 from recbole_tslrec.llm.layout import choose_layout, lay_segments, pad_prompts, weave_texts
 from recbole_tslrec.llm.loading import base_model
 from recbole_tslrec.llm.settings import LAYOUTS, PADDED, PREFIX_ROW
@@ -216,3 +217,22 @@ def test_an_encoder_is_told_by_its_attention_even_where_fresh_weights_hide_it() 
     for weight in llm.parameters():
         torch.nn.init.normal_(weight, std=0.02)
     assert choose_layout(encoder_of(llm), PREFIX_ROW) == PADDED
+
+
+@pytest.mark.parametrize("wanted", [PREFIX_ROW, PADDED])
+def test_an_llm_to_which_pads_make_a_difference_is_refused(wanted: str) -> None:
+    """Gemma as PaliGemma sets it up looks at what follows, unless a mask hides pads."""
+    decoder = tiny_decoder("Gemma", num_key_value_heads=2, head_dim=8, use_bidirectional_attention=True)
+    with pytest.raises(LLMError, match="GemmaModel gives a prompt another hidden state in another batch"):
+        choose_layout(encoder_of(decoder), wanted)
+
+
+def test_an_llm_that_wants_token_ids_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    decoder = tiny_decoder("Llama")
+
+    def forward(input_ids: torch.Tensor, **others: Any) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(decoder, "forward", forward)
+    with pytest.raises(LLMError, match=r"LlamaModel does not run on embeddings of its input .*input_ids"):
+        choose_layout(encoder_of(decoder), PADDED)

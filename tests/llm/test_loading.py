@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from recbole_tslrec.llm import loading, quantization
 from recbole_tslrec.llm.identity import LLMError
+from recbole_tslrec.llm.layout import choose_layout
 from recbole_tslrec.llm.loading import (
     add_adapters,
     byte_level_tokenizer,
@@ -21,8 +22,9 @@ from recbole_tslrec.llm.loading import (
     load_llm_config,
     load_tokenizer,
 )
-from recbole_tslrec.llm.settings import LLMSettings, LoraSettings
+from recbole_tslrec.llm.settings import LAYOUTS, PREFIX_ROW, LLMSettings, LoraSettings
 from recbole_tslrec.sft.cost import Decoder
+from tests.decoders import encoder_of
 from tests.llm.gguf_files import write_gguf
 
 MakeConfig = Callable[..., Any]
@@ -107,9 +109,12 @@ def _fewer_words(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (_of(transformers.T5Config()), r"is an encoder-decoder \(t5\)"),
-        (_of(transformers.CLIPConfig()), r"is no language model \(clip\)"),
-        (_of(transformers.ViTConfig()), r"is no language model \(vit\)"),
+        (_of(transformers.T5Config()), r"\(t5\) is an encoder-decoder"),
+        (_of(transformers.CLIPConfig()), r"\(clip\) is no language model"),
+        (_of(transformers.ViTConfig()), r"\(vit\) is no language model"),
+        (_of(transformers.MllamaConfig()), r"\(mllama\) has a decoder of text that cannot be had without"),
+        (_of(transformers.PaliGemmaConfig()), r"\(paligemma\) has a decoder that gives a prompt another hidden state"),
+        (_of(transformers.Gemma4TextConfig()), r"\(gemma4_text\) looks each token up in a second table"),
         (_own_code, "needs Python code of its own, which is not run"),
         (_weight_lost, "lacks 1 of the weights .* such as layers.1.mlp.down_proj.weight"),
         (_other_configuration, "its files do not fit each other or are damaged"),
@@ -218,6 +223,8 @@ def test_of_a_model_for_pictures_the_decoder_is_taken(make_config: MakeConfig, t
     stored = load_file(tmp_path / "llm" / "model.safetensors")
     (words,) = (weight for name, weight in stored.items() if name.endswith("embed_tokens.weight"))
     assert torch.equal(llm.get_input_embeddings().weight, words)
+    encoder = encoder_of(add_adapters(llm, LoraSettings.of(config), seed=0))
+    assert choose_layout(encoder, PREFIX_ROW) in LAYOUTS
 
 
 # models without attention
