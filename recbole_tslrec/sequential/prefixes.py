@@ -1,10 +1,13 @@
 """RecBole's training rows, a prefix and its next item each, without holding the prefixes.
 
 RecBole copies every prefix into every list column before the first step: ml-1m at length 200 becomes a million rows of
-200, 4.9 GiB and 12 s (RecBole#1721). Here a row is the place of its target among the interactions, and a batch gathers
-its prefixes when it is asked for. Rows, their order and their values are RecBole's.
+200, 4.9 GiB and 12 s (RecBole#1721). Here a row is the place of its target among the interactions; a batch gathers its
+prefixes when it is asked for, and whoever asks for a list column of a whole dataset gets it made then. Rows, their
+order, columns and values are RecBole's.
 """
 
+from collections.abc import Iterator, MutableMapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,15 +16,17 @@ from recbole.data.dataset import SequentialDataset
 from recbole.data.interaction import Interaction
 from torch import Tensor
 
-TARGET_ROW = "target_row"  # column: where a row's target stands among `interactions`
+TARGET_ROW = "target_row"  # name under which rows give their targets' places; no column, RecBole has none such
+_ROWS_AT_ONCE = 2**14  # of a list column that is made: what is needed beside the column stays small
 
 
 class PrefixDataset(SequentialDataset):  # type: ignore[misc]  # RecBole is untyped
-    """RecBole's ``SequentialDataset`` with list columns that are made batch by batch.
+    """RecBole's ``SequentialDataset`` with list columns that are made when they are asked for.
 
     Attributes:
         interactions: every interaction once, by (user, time); shared by the parts of a split, never changed.
-        inter_feat: a row for each interaction but a user's first: its columns, the length of its prefix and its place.
+        inter_feat: a row for each interaction but a user's first (:class:`PrefixRows`); what ``benchmark_filename``
+            gives has its list columns already and is RecBole's own ``Interaction``.
     """
 
     interactions: Any
@@ -33,36 +38,129 @@ class PrefixDataset(SequentialDataset):  # type: ignore[misc]  # RecBole is unty
         self._check_field("uid_field", "time_field")
         self.sort(by=[self.uid_field, self.time_field], ascending=True)
         self.interactions = self.inter_feat
-        position = position_in_history(self.interactions[self.uid_field])  # [interactions]
-        targets = position.nonzero().squeeze(1)  # [rows]
-        rows = {name: column[targets] for name, column in self.interactions.interaction.items()}
-        rows[self.item_list_length_field] = position[targets].clamp(max=self.max_item_list_len)
-        rows[TARGET_ROW] = targets
-        self.inter_feat = Interaction(rows)
+        position = position_in_history(self.interactions[self.uid_field])
+        lists = {getattr(self, f"{name}_list_field"): name for name in self.interactions if name != self.uid_field}
+        histories = Histories(self.interactions, position, self.max_item_list_len, lists)
+        self.inter_feat = histories.rows(self.item_list_length_field)
 
     def __getitem__(self, index: Any, join: bool = True) -> Any:
-        """The rows ``index`` with their list columns, [B, L] each, pads behind."""
-        if TARGET_ROW not in self.inter_feat:  # benchmark_filename: the list columns come from the file
-            return super().__getitem__(index, join)
-        batch = self._with_prefixes(index)
+        """The rows ``index`` as RecBole's ``Interaction``, with all list columns [B, L], pads behind."""
+        batch = self.inter_feat[index]
+        if isinstance(batch, PrefixRows):
+            batch = Interaction(dict(batch.interaction))  # made here, in a loader's worker if there are any
         return self.join(batch) if join else batch
 
-    def _with_prefixes(self, index: Any) -> Interaction:
-        if isinstance(index, slice):  # RecBole's loader for sampled evaluation asks so
-            index = range(len(self))[index]
-        index = torch.as_tensor(np.asarray(index), dtype=torch.int64)
-        columns = {name: column[index] for name, column in self.inter_feat.interaction.items()}
-        end, length = columns.pop(TARGET_ROW), columns[self.item_list_length_field]
-        place, is_item = places_before(end, length, self.max_item_list_len)
-        for name, column in self.interactions.interaction.items():
-            if name != self.uid_field:
-                columns[getattr(self, f"{name}_list_field")] = take(column, place, is_item)
-        return Interaction(columns)
 
-    def inter_matrix(self, form: str = "coo", value_field: str | None = None) -> Any:
-        """RecBole's sparse matrix of users and items."""
-        whole = self.copy(self._with_prefixes(np.arange(len(self))))  # it reads the list columns
-        return SequentialDataset.inter_matrix(whole, form, value_field)
+@dataclass(frozen=True)
+class Histories:
+    """What list columns are made of.
+
+    Attributes:
+        interactions: every interaction, by (user, time).
+        position: how many interactions of the same user stand before each, int64 [interactions].
+        longest: L, the width of a list column.
+        lists: list column -> the column that it lists.
+    """
+
+    interactions: Any
+    position: Tensor
+    longest: int
+    lists: dict[str, str]
+
+    def rows(self, length_column: str) -> "PrefixRows":
+        """A row for every interaction but a user's first."""
+        targets = self.position.nonzero().squeeze(1)
+        columns = {name: column[targets] for name, column in self.interactions.interaction.items()}
+        columns[length_column] = self.position[targets].clamp(max=self.longest)
+        return PrefixRows(PrefixColumns({**columns, **dict.fromkeys(self.lists)}, targets, self))
+
+    def before(self, targets: Tensor, name: str) -> Tensor:
+        """The list column ``name`` of the rows with these targets, int64 [...]: [..., L], pads behind are 0."""
+        column = self.interactions[self.lists[name]]
+        end = targets.reshape(-1)
+        made = column.new_empty(len(end), self.longest, *column.shape[1:])
+        for start in range(0, len(end), _ROWS_AT_ONCE):
+            some = end[start : start + _ROWS_AT_ONCE]
+            length = self.position[some].clamp(max=self.longest)
+            made[start : start + _ROWS_AT_ONCE] = take(column, *places_before(some, length, self.longest))
+        list_column: Tensor = made.view(*targets.shape, *made.shape[1:])
+        return list_column
+
+
+_dict: Any = dict  # to mypy the two bases below disagree in their overloads
+
+
+class PrefixColumns(MutableMapping[str, Tensor], _dict):  # type: ignore[misc]  # a dict: Interaction takes no other
+    """Columns of rows; a list column is ``None`` inside until somebody asks for it, and kept then.
+
+    All that reads values (``items``, ``get``, ``dict(columns)``, ...) is ``MutableMapping``'s and goes through
+    ``__getitem__``.
+    """
+
+    def __init__(self, columns: dict[str, Any], targets: Tensor, histories: Histories) -> None:
+        _dict.__init__(self, columns)
+        self.targets, self.histories = targets, histories
+
+    def __getitem__(self, name: str) -> Tensor:
+        if name == TARGET_ROW:
+            return self.targets
+        column: Tensor | None = _dict.__getitem__(self, name)
+        if column is None:
+            column = self[name] = self.histories.before(self.targets, name)
+        return column
+
+    def __contains__(self, name: object) -> bool:
+        return name == TARGET_ROW or _dict.__contains__(self, name)
+
+    __setitem__, __delitem__ = _dict.__setitem__, _dict.__delitem__
+    __len__, __reversed__ = _dict.__len__, _dict.__reversed__
+
+    def __iter__(self) -> Iterator[str]:
+        names: Iterator[str] = _dict.__iter__(self)
+        return names
+
+    def __repr__(self) -> str:
+        return repr(dict(self.items()))
+
+    def __reduce__(self) -> Any:
+        return PrefixColumns, (dict(_dict.items(self)), self.targets, self.histories)
+
+    def at(self, index: Any) -> "PrefixColumns":
+        """The columns at ``index``, whatever a tensor takes; list columns that nobody asked for are not made."""
+        columns = {name: None if column is None else column[index] for name, column in _dict.items(self)}
+        return PrefixColumns(columns, self.targets[index], self.histories)
+
+
+class PrefixRows(Interaction):  # type: ignore[misc]  # RecBole is untyped
+    """RecBole's ``Interaction`` with list columns that are made when they are asked for.
+
+    Selecting, sorting, shuffling, copying and pickling leave them unmade.
+    """
+
+    def __init__(self, columns: PrefixColumns) -> None:
+        self.interaction = columns
+        self.length = len(columns.targets)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, str) or not isinstance(self.interaction, PrefixColumns):
+            return super().__getitem__(index)
+        columns = self.interaction.at(tensor_index(index))
+        return PrefixRows(columns) if columns.targets.dim() else Interaction(dict(columns))
+
+    def _reindex(self, index: Any) -> None:
+        if isinstance(self.interaction, PrefixColumns):
+            self.interaction = self.interaction.at(index)
+        else:  # after `add_prefix` it is a plain dict
+            super()._reindex(index)
+
+
+def tensor_index(index: Any) -> Any:
+    """``index``, a list or an array as a tensor: read once for all columns."""
+    if not isinstance(index, list | np.ndarray | Tensor):
+        return index
+    index = torch.as_tensor(index)
+    refused_or_mask = index.is_floating_point() or index.dtype == torch.bool
+    return index if refused_or_mask and index.numel() else index.long()
 
 
 def position_in_history(users: Tensor) -> Tensor:
