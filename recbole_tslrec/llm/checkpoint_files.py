@@ -20,7 +20,7 @@ Check = Callable[[Path], str | None]
 CONFIG, ADAPTER, GGUF = "config.json", "adapter_config.json", ".gguf"
 _DOWNLOAD = "hf download <its hub name> --local-dir"  # goes on with what is there
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # in transformers' order; each of them, or its index and shards
-_TOKENIZER = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "tekken.json")
+_TOKENIZER = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "tekken.json")
 _LFS = b"version https://git-lfs.github.com/spec/"
 # weights that transformers does not read
 _FOREIGN = {
@@ -119,10 +119,11 @@ def _whole_cache(path: Path) -> str | None:
 
 
 def _one_level_too_high(path: Path) -> str | None:
-    below = [str(found) for found in _folders(path) if (found / CONFIG).is_file()]
+    below = [found for found in _folders(path) if (found / CONFIG).is_file()]
     if (path / CONFIG).is_file() or not below:
         return None
-    return f"is no folder with a {CONFIG}, but there is one below it; give {_some(below)}"
+    whole = [found for found in below if _weight_names(found)] or below  # sentence-transformers has configs without
+    return f"is no folder with a {CONFIG}, but there is one below it; give {_some(map(str, whole))}"
 
 
 def _only_gguf(path: Path) -> str | None:
@@ -252,7 +253,8 @@ def _damaged_pickle(file: Path) -> str | None:
 
 
 def _no_tokenizer(path: Path) -> str | None:
-    if any((path / name).is_file() for name in _TOKENIZER) or any(path.glob("*.tiktoken")):
+    others = (file for pattern in ("*.model", "*.tiktoken") for file in path.glob(pattern))
+    if any((path / name).is_file() for name in _TOKENIZER) or any(others):
         return None
     return (
         "holds no tokenizer (tokenizer.json, tokenizer.model or vocab files); fetch it to the weights: hf download "

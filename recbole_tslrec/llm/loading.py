@@ -2,12 +2,15 @@
 
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import psutil
 import torch
 import transformers
+from huggingface_hub.constants import HF_HUB_OFFLINE
 from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
@@ -29,8 +32,6 @@ from recbole_tslrec.llm.settings import LLMSettings, LoraSettings
 # transformers 5.23 has new names for activation checkpointing; peft 0.21 and older versions of it know the former only
 for _name in ("is_gradient_checkpointing", "gradient_checkpointing_enable"):
     warnings.filterwarnings("ignore", message=f"`{_name}` is deprecated", category=FutureWarning)
-# peft looks for the base model's vocabulary beside a GGUF file, where it is not
-warnings.filterwarnings("ignore", message="Could not find a config file in", category=UserWarning)
 
 
 def load_tokenizer(settings: LLMSettings) -> Any:
@@ -41,8 +42,7 @@ def load_tokenizer(settings: LLMSettings) -> Any:
     """
     if settings.is_scratch:
         return byte_level_tokenizer()
-    with _explained(settings.source):
-        name, options = _place(settings.source)
+    with _explained(settings.source), _place(settings.source) as (name, options):
         return transformers.AutoTokenizer.from_pretrained(name, trust_remote_code=False, **options)
 
 
@@ -77,10 +77,9 @@ def _load_whole_config(settings: LLMSettings) -> Any:
         )
     if looks_like_a_path(settings.source):
         refuse_other_paths(settings.source)
-    with _explained(settings.source):
-        name, options = _place(settings.source)
+    with _explained(settings.source), _place(settings.source) as (name, options):
         llm_config = transformers.AutoConfig.from_pretrained(name, trust_remote_code=False, **options)
-    reason = _why_unsuited(llm_config)
+        reason = _why_unsuited(llm_config)
     if reason is not None:
         raise LLMError(f"[{settings.source}] ({llm_config.model_type}) {reason}; choose a decoder such as {_EXAMPLE}")
     return llm_config
@@ -166,7 +165,7 @@ def load_llm(settings: LLMSettings) -> nn.Module:
             bnb_4bit_quant_type="nf4",
             bnb_4bit_compute_dtype=settings.dtype,
         )
-    elif is_gguf(settings.source) and hasattr(transformers, "GgufConfig"):  # before 5.20 there was no other way
+    elif is_gguf(settings.source) and hasattr(transformers, "GgufConfig"):  # older versions know no other way
         options["quantization_config"] = transformers.GgufConfig(dequantize=True)  # packed weights have no gradients
     method = method_of(llm_config) or (BITSANDBYTES if settings.llm_quantization != "none" else None)
     if method is not None:
@@ -175,6 +174,7 @@ def load_llm(settings: LLMSettings) -> nn.Module:
     if _of_text(llm_config) is not llm_config:
         decoder = transformers.MODEL_MAPPING[type(_of_text(llm_config))]
         llm = next(module for module in llm.modules() if isinstance(module, decoder))
+    llm.name_or_path = llm.config.name_or_path = settings.source  # adapters say what they are for
     if method == BITSANDBYTES:
         prepared: nn.Module = prepare_model_for_kbit_training(llm, use_gradient_checkpointing=False)
         return prepared
@@ -189,8 +189,7 @@ def _load(settings: LLMSettings, **options: Any) -> Any:
     Raises:
         LLMError: it cannot be loaded, or the files do not hold all of its weights.
     """
-    with _explained(settings.source):
-        name, place = _place(settings.source)
+    with _explained(settings.source), _place(settings.source) as (name, place):
         llm, found = transformers.AutoModel.from_pretrained(
             name, output_loading_info=True, trust_remote_code=False, **options, **place
         )
@@ -264,14 +263,20 @@ def _blank(llm_config: Any) -> Any:
         return transformers.AutoModel.from_config(llm_config)
 
 
-def _place(source: str) -> tuple[str, dict[str, str]]:
+@contextmanager
+def _place(source: str) -> Iterator[tuple[str, dict[str, str]]]:
     """What ``from_pretrained`` calls a source: a folder, a folder and a GGUF file, or a hub name and its revision.
 
+    A GGUF file is given alone: from its own folder transformers would take the tokenizer and the adapters of others.
     The revision is the one that recipes hold; by itself ``from_pretrained`` takes the hub's newest.
     """
-    if is_gguf(source):
-        return str(Path(source).parent), {"gguf_file": Path(source).name}
-    return source, {} if looks_like_a_path(source) else {"revision": hub_revision(source)}
+    if not is_gguf(source):
+        yield source, {} if looks_like_a_path(source) else {"revision": hub_revision(source)}
+        return
+    with TemporaryDirectory() as alone:
+        link = Path(alone) / "model.gguf"
+        link.symlink_to(Path(source).resolve())
+        yield alone, {"gguf_file": link.name}
 
 
 def _refuse(settings: LLMSettings, reason: str | None) -> None:
@@ -295,7 +300,7 @@ def _why_not_its_tokenizer(tokenizer: Any, llm_config: Any) -> str | None:
 
 
 def _check_weights(settings: LLMSettings, llm_config: Any) -> None:
-    """Load the weights' names and shapes, without the weights.
+    """Load the weights' names and shapes, without the weights; not of a hub name, which would be fetched for it.
 
     Raises:
         LLMError: they are not those of the configuration.
@@ -307,7 +312,7 @@ def _check_weights(settings: LLMSettings, llm_config: Any) -> None:
         needed = count_parameters(llm_config)
         if held < needed:
             raise LLMError(f"[{source}] holds {held:,} of the {needed:,} weights that it should; fetch it again")
-    elif Path(source).is_dir() and method_of(llm_config) is None:
+    elif method_of(llm_config) is None and (Path(source).is_dir() or HF_HUB_OFFLINE):
         verbosity = transformers.logging.get_verbosity()
         transformers.logging.set_verbosity_error()  # the head, which is not wanted, would be reported
         try:
@@ -371,6 +376,11 @@ _REASONS: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str
         "the hub has no such repository, or it is private; check the name, or run `hf auth login`",
     ),
     ((MemoryError, torch.OutOfMemoryError), "", f"not enough memory; {_LESS_MEMORY}"),
+    (
+        OSError,
+        "does not appear to have a file named",
+        "it lacks files of weights, in the local cache or on the hub; fetch them all: hf download and its hub name",
+    ),
     (
         ValueError,
         "trust_remote_code",

@@ -31,19 +31,21 @@ def save_trained_weights(network: PromptNetwork, folder: Path, state: Mapping[st
     state = network.state_dict() if state is None else state
     llm_state = _below(state, _LLM)
     if isinstance(llm, PeftModel):
-        llm.save_pretrained(str(folder / ADAPTER), state_dict=llm_state)
-        _sort_target_modules(folder / ADAPTER / "adapter_config.json")
+        # peft would ask the hub whether the embeddings, which are not trained, are as they were
+        llm.save_pretrained(str(folder / ADAPTER), state_dict=llm_state, save_embedding_layers=False)
+        _sort_modules(folder / ADAPTER / "adapter_config.json")
     else:
         write_tensors(folder / SCRATCH_LLM, llm_state)
     own = {f"{ours}{name}": weight for ours, long in _OWN.items() for name, weight in _below(state, long).items()}
     write_tensors(folder / PROJECTION_AND_HEAD, own)
 
 
-def _sort_target_modules(path: Path) -> None:
-    """peft writes a set, in another order in each process; equal weights shall make equal artifacts."""
+def _sort_modules(path: Path) -> None:
+    """peft writes sets, in another order in each process; equal weights shall make equal artifacts."""
     config = json.loads(path.read_text(encoding="utf-8"))
-    if isinstance(config["target_modules"], list):
-        config["target_modules"] = sorted(config["target_modules"])
+    for key in ("target_modules", "exclude_modules"):
+        if isinstance(config.get(key), list):
+            config[key] = sorted(config[key])
     write_json(path, config)
 
 

@@ -176,6 +176,13 @@ def test_hub_name_that_is_not_in_the_cache_is_looked_up_and_kept(cache: Path, mo
     assert hub_revision(NAME) == NEW
 
 
+def test_weights_that_the_cache_lacks_are_missed_at_once(make_settings: MakeSettings, cache: Path) -> None:
+    """Offline, as tests are; else the hub has them."""
+    (cache / "snapshots" / OLD / "model.safetensors").unlink()
+    with pytest.raises(LLMError, match=rf"\[{NAME}\] cannot be loaded: it lacks files of weights"):
+        check_llm(make_settings(NAME))
+
+
 def test_what_is_loaded_is_the_commit_that_recipes_name(
     make_settings: MakeSettings, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

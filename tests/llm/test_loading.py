@@ -264,7 +264,9 @@ def test_what_adapters_of_mamba_may_not_be_on_is_said_before_work_starts(
 def test_gguf_file_is_the_model_that_it_was_made_from(
     make_settings: MakeSettings, llama_folder: Path, tmp_path: Path
 ) -> None:
+    """Whatever tokenizer lies beside it."""
     file = write_gguf(llama_folder, tmp_path / "llama.gguf")
+    (tmp_path / "tokenizer.json").write_text("of another model")
     folder, single = (make_settings(llm_name_or_path=str(path)) for path in (llama_folder, file))
     check_llm(single)
     words = load_tokenizer(single)("Once upon a time", add_special_tokens=False)["input_ids"]
@@ -286,6 +288,7 @@ def test_adapters_train_on_gguf_weights_that_came_in_8_bits(make_config: MakeCon
     config = make_config(llm_name_or_path=str(file), lora_rank=2)
     check_llm(LLMSettings.of(config), LoraSettings.of(config))
     llm = add_adapters(load_llm(LLMSettings.of(config)), LoraSettings.of(config), seed=0)
+    assert llm.peft_config["default"].base_model_name_or_path == str(file)
     assert {weight.dtype for weight in llm.parameters()} == {torch.float32}
     llm(inputs_embeds=torch.randn(1, 3, 32)).last_hidden_state.square().sum().backward()
     adapters = [weight for name, weight in llm.named_parameters() if "lora_B" in name]
