@@ -159,8 +159,7 @@ def tensor_index(index: Any) -> Any:
     if not isinstance(index, list | np.ndarray | Tensor):
         return index
     index = torch.as_tensor(index)
-    refused_or_mask = index.is_floating_point() or index.dtype == torch.bool
-    return index if refused_or_mask and index.numel() else index.long()
+    return index if index.dtype == torch.bool else index.long()
 
 
 def position_in_history(users: Tensor) -> Tensor:
