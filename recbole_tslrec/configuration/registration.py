@@ -30,8 +30,15 @@ def register_models() -> None:
     for name in (*BACKBONES, *added_model_names()):
         dataset = BACKBONES[parse_model_name(name).backbone].dataset
         if dataset:
-            setattr(recbole_datasets, f"{name}Dataset", dataset)  # where create_dataset looks for it
+            _set_dataset(f"{name}Dataset", dataset)
     wrap_once(Config, "_load_internal_config_dict", _load_with_own_defaults)
+
+
+def _set_dataset(name: str, dataset: type) -> None:
+    """Put a class where ``create_dataset`` looks for it, in the place of RecBole's own but not of a user's."""
+    there = getattr(recbole_datasets, name, None)
+    if there is None or there.__module__.startswith("recbole."):
+        setattr(recbole_datasets, name, dataset)
 
 
 def with_knowledge(model: type, tables: Sequence[str] = ()) -> type:

@@ -16,7 +16,7 @@ from recbole.data.dataset import SequentialDataset
 from recbole.data.interaction import Interaction
 from torch import Tensor
 
-TARGET_ROW = "target_row"  # name under which rows give their targets' places; no column, RecBole has none such
+TARGET_ROW = "places of the targets"  # under this name rows give them; it is no column, and no file can have it
 _ROWS_AT_ONCE = 2**14  # of a list column that is made: what is needed beside the column stays small
 
 

@@ -144,6 +144,87 @@ def test_full_sort_of_the_case_study(settings: Settings) -> None:
     assert torch.allclose(top_scores, expected[:3].gather(1, top_items), atol=1e-6)
 
 
+# What users of stock RecBole have written, in a process that imports this package and in one that does not
+
+OWN_CODE = """
+import json, sys
+with_us, settings = sys.argv.pop() == "import", json.loads(sys.argv.pop())
+import recbole.data.dataset, recbole.trainer
+from recbole.config import Config
+from recbole.data import create_dataset, data_preparation
+from recbole.data.dataset import SequentialDataset
+from recbole.data.interaction import Interaction
+from recbole.quick_start import run_recbole
+from recbole.trainer import Trainer
+from torch.utils.data import DataLoader, TensorDataset
+
+class Latest(SequentialDataset):
+    def data_augmentation(self):
+        super().data_augmentation()
+        self.inter_feat["item_id_list"][:, 1:] = 0
+
+class OfListColumns(Trainer):
+    def fit(self, train_data, *args, **kwargs):
+        rows = train_data.dataset.inter_feat
+        names = ["item_id_list", "item_length", "item_id"]
+        for batch in DataLoader(TensorDataset(*[rows[name] for name in names]), batch_size=64):
+            self.optimizer.zero_grad()
+            loss = self.model.calculate_loss(Interaction(dict(zip(names, batch))))
+            loss.backward()
+            self.optimizer.step()
+            losses.append(loss.item())
+        self._save_checkpoint(0)
+        return 0, {}
+
+def loaders(model):
+    config = Config(model, "toy", config_dict=settings)
+    dataset = create_dataset(config)
+    kinds[model] = type(dataset).__name__
+    return data_preparation(config, dataset)
+
+def columns(rows):
+    return [[name, str(rows[name].dtype), rows[name].tolist()] for name in rows.interaction]
+
+losses, kinds = [], {}
+recbole.data.dataset.STAMPDataset = Latest
+if with_us:
+    import recbole_tslrec
+assert ("recbole_tslrec" in sys.modules) == with_us
+recbole.data.dataset.NARMDataset = Latest
+recbole.trainer.GRU4RecTrainer = OfListColumns
+print("RESULT" + json.dumps({
+    "parts": {model: [columns(part.dataset.inter_feat) for part in loaders(model)] for model in settings["models"]},
+    "batches": {model: [columns(batch) for batch in loaders(model)[0]] for model in settings["models"]},
+    "metrics": run_recbole("GRU4Rec", "toy", config_dict=settings)["test_result"],
+    "losses": losses,
+    "kinds": kinds,
+}))
+"""
+
+
+@pytest.mark.skipif(find_spec("ray") is None, reason="stock RecBole cannot be imported without ray")
+@pytest.mark.skipif(int(np.__version__.split(".")[0]) > 1, reason="stock RecBole cannot be imported with numpy 2")
+def test_own_datasets_and_trainers_find_what_they_find_in_stock_recbole(settings: Settings) -> None:
+    models = ["SASRec", "STAMP", "NARM"]
+    small = settings(models=models, train_neg_sample_args=None)
+    small |= {"load_col": {"inter": ["user_id", "item_id", "timestamp"]}}
+    # RecBole alone can read its own checkpoint by consent only
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD": "1"}
+    environment["PYTHONPATH"] = f"{REPOSITORY}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
+    found = {}
+    for imports in ("import", "without"):
+        command = [sys.executable, "-W", "ignore", "-c", OWN_CODE, json.dumps(small), imports]
+        finished = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+        assert finished.returncode == 0, finished.stderr[-2000:]
+        (line,) = (line for line in finished.stdout.splitlines() if line.startswith("RESULT"))
+        found[imports] = json.loads(line.removeprefix("RESULT"))
+    kinds = {imports: result.pop("kinds") for imports, result in found.items()}
+    assert kinds["without"] == {"SASRec": "SequentialDataset", "STAMP": "Latest", "NARM": "Latest"}
+    assert kinds["import"] == {**kinds["without"], "SASRec": "PrefixDataset"}
+    assert len(found["import"]["losses"]) > 3
+    assert found["import"] == found["without"]
+
+
 # RecBole's processes, on a CPU
 
 # all rows in one step, so that shares of a batch make the same step as the batch
