@@ -4,39 +4,44 @@ import argparse
 import importlib
 import logging
 import sys
+import traceback
 from collections.abc import Sequence
 from logging import getLogger
+from typing import NamedTuple
 
 from recbole_tslrec.compute import distributed
+from recbole_tslrec.configuration.documentation import listing, where_documented
 from recbole_tslrec.pipeline.stage import KINDS
 from recbole_tslrec.quick_start import run
 from recbole_tslrec.result import Result
 
-# what `python -m recbole_tslrec <command> ...` runs: the `main(argv)` of a module
+
+class Command(NamedTuple):
+    """What ``python -m recbole_tslrec <name> ...`` runs: ``main(argv)`` of a module, and a line about it."""
+
+    module: str
+    about: str
+
+
 COMMANDS = {
-    "data": "recbole_tslrec.data_command",
-    "export": "recbole_tslrec.serving.model_export",
-    "extend": "recbole_tslrec.serving.extend",
-    "recommend": "recbole_tslrec.serving.recommend",
-    "report": "recbole_tslrec.report",
-    "tune": "recbole_tslrec.experiments.tuning",
+    "run": Command("recbole_tslrec.cli", "train and evaluate a model, with all that it is made from; the default"),
+    "data": Command("recbole_tslrec.data_command", "download or import a dataset, or describe one"),
+    "recommend": Command("recbole_tslrec.serving.recommend", "the best next items for new users of a trained model"),
+    "extend": Command("recbole_tslrec.serving.extend", "put new items into a trained model; nothing is trained"),
+    "export": Command("recbole_tslrec.serving.model_export", "write a trained model's item table, or an ONNX graph"),
+    "report": Command("recbole_tslrec.report", "the paper's tables and figures: run what is missing, write pages"),
+    "tune": Command("recbole_tslrec.experiments.tuning", "search for the best values of configuration keys"),
 }
+_WITH_KEYS = ("run", "report", "tune")  # they read configuration keys, _SHOW_ALL among them
+_SHOW_ALL = "--state=DEBUG"
 MAIN_JOB = ("--model=TSLRecSASRec", "--dataset=ml-100k", "--config_files=properties/presets/quick.yaml")
 
 
 def main(argv: Sequence[str]) -> Result:
     """Run with command-line arguments; without any, the main job: TSLRecSASRec on ml-100k with the quick preset."""
-    parser = argparse.ArgumentParser(
-        prog="run_recbole_tslrec.py",
-        description="Every other --key=value is a configuration key; see properties/overall.yaml.",
-        allow_abbrev=False,
-    )
-    parser.add_argument("--model", default="TSLRecSASRec", help="TSLRec<Backbone>, CI<Backbone> or a RecBole model")
-    parser.add_argument("--dataset", default="ml-100k", help="a folder of data_path; ml-100k ships with RecBole")
-    parser.add_argument("--config_files", default="", help="yaml files, separated by spaces")
-    parser.add_argument("--rebuild", default="", help=f"stages to build anew, separated by commas: {', '.join(KINDS)}")
-    parser.add_argument("--stop_after", help="the last stage to run")
-    parser.add_argument("--result_file", help="where to write the result as JSON")
+    parser = _parser("run ", "Train and evaluate a model, with all that it is made from.")
+    if not {"-h", "--help"}.isdisjoint(argv):
+        parser.epilog = listing()
     given, keys = parser.parse_known_args(list(argv) or MAIN_JOB)
     result = run(
         model=given.model,
@@ -52,18 +57,62 @@ def main(argv: Sequence[str]) -> Result:
     return result
 
 
+def _parser(command: str, about: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m recbole_tslrec",
+        usage=f"%(prog)s {command}[--model=MODEL] [--dataset=DATASET] [--key=value ...]",
+        description=f"{about}\n\nEvery other --key=value is a key of the configuration.\n{where_documented()}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    models = "TSLRec<Backbone>, CI<Backbone> or a RecBole model (default: TSLRecSASRec)"
+    parser.add_argument("--model", default="TSLRecSASRec", help=models)
+    parser.add_argument("--dataset", default="ml-100k", help="a folder of data_path (default: ml-100k, RecBole's own)")
+    parser.add_argument("--config_files", default="", help="yaml files, separated by spaces (default: none)")
+    parser.add_argument("--rebuild", default="", help=f"stages to build anew, separated by commas: {', '.join(KINDS)}")
+    parser.add_argument("--stop_after", help="the last stage to run (default: all are run)")
+    parser.add_argument("--result_file", help="where to write the result as JSON (default: nowhere)")
+    return parser
+
+
+def _print_overview() -> None:
+    commands = "\n".join(f"  {name:<11} {command.about}" for name, command in COMMANDS.items())
+    about = f"""commands, each with a --help of its own:
+{commands}
+
+Without a command it is run; without anything the main job,
+run {" ".join(MAIN_JOB)}
+"run --help" lists this package's keys of the configuration."""
+    _parser("[command] ", about).print_help()
+
+
 def console() -> None:
     """``main`` for the command line: an error that the user can mend is one message and exit status 1."""
-    command = COMMANDS.get(sys.argv[1]) if len(sys.argv) > 1 else None
+    if sys.argv[1:] in (["-h"], ["--help"]):
+        _print_overview()
+        return
+    name = sys.argv[1] if len(sys.argv) > 1 else ""
+    command = COMMANDS.get(name)
+    arguments = sys.argv[2:] if name in _WITH_KEYS else [given for given in sys.argv[2:] if given != _SHOW_ALL]
     try:
         if command:
-            importlib.import_module(command).main(sys.argv[2:])
+            importlib.import_module(command.module).main(arguments)
         else:
             main(sys.argv[1:])
         distributed.leave()
     except KeyboardInterrupt:
         sys.exit("interrupted; finished stages are kept, the same command goes on from them")
-    except (ValueError, RuntimeError, ImportError, OSError, MemoryError) as error:
-        if getLogger().isEnabledFor(logging.DEBUG):  # --state=DEBUG shows where it came from
+    except Exception as error:
+        if _SHOW_ALL in sys.argv or getLogger().isEnabledFor(logging.DEBUG):
             raise
-        sys.exit(f"error: {error}")
+        sys.exit(f"error: {_said_of(error)}")
+
+
+def _said_of(error: Exception) -> str:
+    """What an error says; of one that no check has foreseen also its kind and where it was raised."""
+    foreseen = isinstance(error, ValueError | RuntimeError | ImportError | OSError | MemoryError)
+    if foreseen and str(error):
+        return str(error)
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    said = " ".join(f"{type(error).__name__}: {error}".split())
+    return f"{said} ({place.filename}:{place.lineno}); the same command with {_SHOW_ALL} shows where it came from"

@@ -1,6 +1,7 @@
 """One path behind the script, ``python -m``, the command and the function; errors of the user are one line."""
 
 import configparser
+import contextlib
 import logging
 import os
 import runpy
@@ -15,6 +16,7 @@ import setuptools
 
 import recbole_tslrec
 from recbole_tslrec import cli, quick_start
+from recbole_tslrec.configuration.properties import properties_folder
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 NOTHING = {
@@ -140,6 +142,49 @@ def test_debugging_shows_where_an_error_came_from(
     monkeypatch.setattr(sys, "argv", ["x", "--sft_epoch=3"])
     with caplog.at_level(logging.DEBUG), pytest.raises(ValueError, match="sft_epoch"):
         cli.console()
+
+
+# help
+
+
+@pytest.fixture
+def help_of(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """``help_of(*command)``: what ``<command> --help`` prints."""
+
+    def help_of(*command: str) -> str:
+        monkeypatch.setattr(sys, "argv", ["recbole-tslrec", *command, "--help"])
+        with contextlib.suppress(SystemExit):
+            cli.console()
+        return capsys.readouterr().out
+
+    return help_of
+
+
+def test_help_lists_the_commands_with_a_line_each(help_of: Callable[..., str]) -> None:
+    assert set(cli.COMMANDS) == {"run", "data", "recommend", "extend", "export", "report", "tune"}
+    lines = [line.split(maxsplit=1) for line in help_of().splitlines()]
+    for name, command in cli.COMMANDS.items():
+        assert [name, command.about] in lines
+
+
+def test_help_says_where_the_keys_are_described(help_of: Callable[..., str]) -> None:
+    assert str(properties_folder() / "overall.yaml") in help_of()
+
+
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_each_command_has_a_help(help_of: Callable[..., str], name: str) -> None:
+    assert help_of(name).startswith(f"usage: python -m recbole_tslrec {name} ")
+
+
+@pytest.mark.parametrize("command", [["run"], ["--model=SASRec"]], ids=["named", "without its name"])
+def test_help_of_a_run_has_this_packages_keys(help_of: Callable[..., str], command: Sequence[str]) -> None:
+    assert "  --sft_epochs=" in help_of(*command)
+
+
+def test_run_may_be_named(runs: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["x", "run", "--model=SASRec", "--epochs=1"])
+    cli.console()
+    assert runs == [{**NOTHING, "model": "SASRec", "dataset": "ml-100k", "argv": ["--epochs=1"]}]
 
 
 # the entry points

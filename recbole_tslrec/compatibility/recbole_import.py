@@ -7,13 +7,15 @@ import types
 import warnings
 
 TESTED_RECBOLE = "1.2.1"
+INSTALL_RECBOLE = f"pip install --no-deps recbole=={TESTED_RECBOLE}"
 
 
 def apply() -> None:
     """Make RecBole importable on this machine.
 
     Raises:
-        ImportError: pandas 3 or a RecBole other than 1.2.1 is installed; both would give wrong results silently.
+        ImportError: RecBole is not installed; or pandas 3 or a RecBole other than 1.2.1 is, and would give wrong
+            results silently.
     """
     _refuse_versions_that_corrupt()
     _quieten_warnings()
@@ -28,11 +30,17 @@ def _refuse_versions_that_corrupt() -> None:
     pandas = importlib.metadata.version("pandas")
     if int(pandas.split(".")[0]) >= 3:
         raise ImportError(f"pandas {pandas} corrupts RecBole's features silently; run: pip install 'pandas<3'")
-    recbole = importlib.metadata.version("recbole")
+    try:
+        recbole = importlib.metadata.version("recbole")
+    except importlib.metadata.PackageNotFoundError:
+        raise ImportError(
+            "RecBole is not installed. It asks for a ray without builds for Python 3.12 and later, so that there it is "
+            f"installed by itself; run (with uv, put uv in front): {INSTALL_RECBOLE}"
+        ) from None
     if recbole != TESTED_RECBOLE:
         raise ImportError(
             f"recbole {recbole} is installed, but this version of recbole_tslrec works around the faults of "
-            f"{TESTED_RECBOLE}; install it with: pip install recbole=={TESTED_RECBOLE}"
+            f"{TESTED_RECBOLE}; run: {INSTALL_RECBOLE}"
         )
 
 
@@ -68,8 +76,9 @@ def _import_models_without_anomaly_mode() -> None:
 
 
 def _import_recbole_without_ray() -> None:
-    # recbole.quick_start imports ray for hyper-parameter search only. ray<=2.6.3 has no wheel for Python 3.12 and needs
-    # pkg_resources, which setuptools 82 dropped (RecBole#1820, ray#36742). A stub stands in while RecBole is imported.
+    # recbole.quick_start imports ray for hyper-parameter search only. ray<=2.6.3 has no wheel from Python 3.12 on and
+    # needs pkg_resources, which setuptools 82 dropped (RecBole#1820, ray#36742). A stub stands in while RecBole is
+    # imported.
     try:
         importlib.import_module("ray.tune")
     except (ImportError, AttributeError):

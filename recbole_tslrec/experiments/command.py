@@ -94,7 +94,7 @@ def parse(name: str, argv: Sequence[str]) -> Command:
         datasets=_list(given.datasets),
         models=models,
         seeds=_seeds(given.seeds),
-        rows=_rows(given.rows) or _DEFAULT_ROWS.get(name, ("Base", "CI", "TSLRec")),
+        rows=_rows(given.rows) or _rows_of(name),
         output_dir=Path(given.output_dir),
         jobs=given.jobs,
         budget=given.budget,
@@ -128,22 +128,33 @@ def _parser(name: str) -> argparse.ArgumentParser:
         description="Every other --key=value is a configuration key of all runs; see properties/overall.yaml.",
         allow_abbrev=False,
     )
-    parser.add_argument("--datasets", default=",".join(DATASETS), help="folders of data_path, separated by commas")
-    parser.add_argument("--models", default=",".join(MODELS), help="backbones, separated by commas")
-    parser.add_argument("--seeds", default="2020", help="separated by commas")
     parser.add_argument(
-        "--rows", default="", help=f"all (without {', '.join(_WITH_WORDS)}) or some of {', '.join(ROWS)}"
+        "--datasets",
+        default=",".join(DATASETS),
+        help="folders of data_path, separated by commas (default: %(default)s)",
     )
-    parser.add_argument("--output_dir", default="reports", help="where runs and pages are written")
-    parser.add_argument("--config_files", default="", help="yaml files, separated by spaces")
-    parser.add_argument("--jobs", type=int, default=1, help="processes that train at once")
+    parser.add_argument(
+        "--models", default=",".join(MODELS), help="backbones, separated by commas (default: %(default)s)"
+    )
+    parser.add_argument("--seeds", default="2020", help="separated by commas (default: %(default)s)")
+    rows = f"all (without {', '.join(_WITH_WORDS)}) or some of {', '.join(ROWS)}"
+    parser.add_argument("--rows", default="", help=f"{rows} (default: {','.join(_rows_of(name))})")
+    parser.add_argument(
+        "--output_dir", default="reports", help="where runs and pages are written (default: %(default)s)"
+    )
+    parser.add_argument("--config_files", default="", help="yaml files, separated by spaces (default: none)")
+    parser.add_argument("--jobs", type=int, default=1, help="processes that train at once (default: %(default)s)")
     parser.add_argument("--budget", action="store_true", help="list the runs with time estimates, run nothing")
     if name == "table2":
         parser.add_argument("--paper", action="store_true", help="the paper's figures beside the measured ones")
     if name == "ablation":
-        parser.add_argument("--axes", default="", help="what is varied, separated by commas; all of it by default")
+        parser.add_argument("--axes", default="", help="what is varied, separated by commas (default: all of it)")
         parser.add_argument("--values", default="", help='other values, e.g. "group_count: [8, 32], lora_rank: [4]"')
     return parser
+
+
+def _rows_of(name: str) -> tuple[str, ...]:
+    return _DEFAULT_ROWS.get(name, ("Base", "CI", "TSLRec"))
 
 
 def _list(text: str) -> tuple[str, ...]:

@@ -18,6 +18,9 @@ def main(argv: Sequence[str]) -> None:
         ArtifactError: a result lacks what the report needs.
     """
     name = argv[0] if argv else ""
+    if name in ("-h", "--help"):
+        sys.stdout.write(_help())
+        return
     if name not in NAMES:
         raise ValueError(f"report [{name}] does not exist; the reports are {', '.join(NAMES)}")
     command = parse(name, argv[1:])
@@ -30,3 +33,11 @@ def main(argv: Sequence[str]) -> None:
     except OnlyListed:  # --budget
         return
     sys.stdout.write(f"\n{page.title}: {write_page(page, command.output_dir)}\n")
+
+
+def _help() -> str:
+    """The reports, each with the first line of its module."""
+    about = {name: importlib.import_module(f"recbole_tslrec.report.{name}").__doc__ or "" for name in NAMES}
+    reports = "\n".join(f"  {name:<11} {lines.splitlines()[0]}" for name, lines in about.items())
+    usage = "usage: python -m recbole_tslrec report <name> [--key=value ...]"
+    return f"{usage}\n\nreports, each with a --help of its own:\n{reports}\n"

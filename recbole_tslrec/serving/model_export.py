@@ -185,7 +185,7 @@ def main(argv: Sequence[str] = ()) -> None:
     )
     parser.add_argument("--model_folder", required=True, help="a recommender or backbone folder of artifacts_dir")
     parser.add_argument("--format", required=True, help=f"{', '.join(FORMATS)}; onnx is the sequence encoder as well")
-    parser.add_argument("--output", help="the file; <name of the folder>.<format> in the working directory by default")
+    parser.add_argument("--output", help="the file (default: <name of the folder>.<format> in the working directory)")
     given = parser.parse_args(list(argv))
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     sys.stdout.write(f"{export(given.model_folder, given.format, given.output)}\n")

@@ -305,8 +305,8 @@ def test_gelu_is_the_formula_of_recbole_in_one_kernel(module: Any) -> None:
     ("package", "version", "cure"),
     [
         ("pandas", "3.0.1", r"pandas 3\.0\.1 .*pip install 'pandas<3'"),
-        ("recbole", "1.2.0", r"recbole 1\.2\.0 .*pip install recbole==1\.2\.1"),
-        ("recbole", "1.3.0", r"recbole 1\.3\.0 .*pip install recbole==1\.2\.1"),
+        ("recbole", "1.2.0", r"recbole 1\.2\.0 .*pip install --no-deps recbole==1\.2\.1"),
+        ("recbole", "1.3.0", r"recbole 1\.3\.0 .*pip install --no-deps recbole==1\.2\.1"),
     ],
 )
 def test_version_that_corrupts_is_refused_with_its_cure(

@@ -164,7 +164,7 @@ def test_file_can_be_read_by_whom_a_new_file_can(sasrec, tmp_path, format):
 
 def test_command_writes_beside_nothing_but_where_it_runs(sasrec, capsys, tmp_path):
     """The name is that of the folder; nothing goes into the folder itself, whose files are verified."""
-    assert COMMANDS["export"] == "recbole_tslrec.serving.model_export"
+    assert COMMANDS["export"].module == "recbole_tslrec.serving.model_export"
     main([f"--model_folder={sasrec}", "--format=itememb"])
     assert capsys.readouterr().out == f"{sasrec.name}.itememb\n"
     assert (tmp_path / f"{sasrec.name}.itememb").is_file()  # the working directory of every test
