@@ -1,5 +1,6 @@
 """What is fused into the items of a dataset: a vector for each, from an export or from any other source."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from logging import getLogger
 from pathlib import Path
@@ -9,8 +10,10 @@ import torch
 from torch import Tensor
 
 from recbole_tslrec.augmentation.principal_components import PrincipalComponents
+from recbole_tslrec.augmentation.repeated_vectors import check_repeated
 from recbole_tslrec.augmentation.settings import KnowledgeFusionSettings
-from recbole_tslrec.augmentation.vector_files import VectorsError
+from recbole_tslrec.augmentation.token_matching import match_tokens, off_by_one
+from recbole_tslrec.augmentation.vector_rows import VectorsError
 from recbole_tslrec.augmentation.vectors import read_vectors
 from recbole_tslrec.data.item_tokens import dataset_item_tokens
 
@@ -33,7 +36,7 @@ class Knowledge:
 def load_knowledge(path: str | Path, dataset: Any, with_categories: bool = False) -> Knowledge:
     """Item vectors in the order of a dataset's item ids, matched by external token.
 
-    Items without a vector are counted in a warning; vectors of other items are left out.
+    Items without a vector are counted in a warning, as are those with the same; vectors of other items are left out.
 
     Args:
         path: what :func:`recbole_tslrec.augmentation.vectors.read_vectors` reads.
@@ -41,29 +44,43 @@ def load_knowledge(path: str | Path, dataset: Any, with_categories: bool = False
         with_categories: as of :func:`recbole_tslrec.augmentation.vectors.read_vectors`.
 
     Raises:
-        VectorsError: the vectors cannot be read, are not finite, or none is of an item of the dataset.
+        VectorsError: the vectors cannot be read, are not finite or all alike, or none is of an item of the dataset.
         ArtifactError: the artifact is damaged or of another kind.
     """
     vectors = read_vectors(path, with_categories)
     tokens = dataset_item_tokens(dataset)
-    row_of = {token: row for row, token in enumerate(vectors.tokens)}
-    found = torch.tensor([-1] + [row_of.get(token, -1) for token in tokens])  # [N + 1]
+    matched, notes = match_tokens(vectors.tokens, tokens)
+    found = torch.tensor([-1, *matched])  # [N + 1]
     present = found >= 0
-    count = int(present.sum())
-    if not count:
-        raise VectorsError(
-            f"{path} has no vector of any item of the dataset: its tokens look like {next(iter(row_of), None)!r}, the "
-            f"dataset's like {tokens[0]!r}; name its rows with the dataset's item tokens"
-        )
-    if count < len(tokens):
-        getLogger().warning(
-            f"{len(tokens) - count} of {len(tokens)} items have no vector in {path}; they start from a learned default"
-        )
-    if count < len(row_of):
-        getLogger().info(f"{len(row_of) - count} vectors in {path} are of items that the dataset does not have")
+    _report(path, vectors.tokens, tokens, int(present.sum()), notes)
     rows = vectors.rows.new_zeros(len(found), vectors.rows.shape[1])
     rows[present] = vectors.rows[found[present]]
+    check_repeated(vectors.source, rows[present])
     return Knowledge(rows, present)
+
+
+def _report(path: str | Path, tokens: Sequence[str], items: Sequence[str], count: int, notes: Sequence[str]) -> None:
+    """Say how many items have a vector, and what is odd about their tokens; refuse if none has."""
+    hint = off_by_one(tokens, items) if count < len(items) and not notes else ""
+    if not count:
+        raise VectorsError(
+            f"{path} has no vector of any item of the dataset: its tokens look like {next(iter(tokens), None)!r}, the "
+            f"dataset's like {items[0]!r}; "
+            + (f"{hint}; correct them" if hint else "name its rows with the dataset's item tokens")
+        )
+    log, missing, others = getLogger(), len(items) - count, len(tokens) - count
+    for note in notes:
+        log.warning(f"{path}: {note}")
+    if hint:
+        log.warning(f"{path}: {hint}. If so, vectors lie on wrong items: check how its tokens were counted")
+    counted = f"{others:,} of {len(tokens):,} vectors in {path} are of items that the dataset does not have"
+    if missing:
+        log.warning(
+            f"{missing:,} of {len(items):,} items have no vector in {path}; they start from a learned default"
+            + (f". {counted}" if others else "")
+        )
+    elif others:
+        log.info(counted)
 
 
 def fusion_knowledge(

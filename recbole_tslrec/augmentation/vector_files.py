@@ -1,181 +1,163 @@
-"""The files in which others leave item vectors: one reader for each, ``path -> tokens, rows``."""
+"""The files in which others leave item vectors, known by their content and never unpickled."""
 
 import json
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
-import torch
+import pyarrow as pa
+import pyarrow.feather
+import pyarrow.parquet
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-TOKENS = "tokens.txt"
-_BLOCK = 4096  # rows that are parsed at once
+from recbole_tslrec.augmentation.vector_rows import (
+    TokensAndRows,
+    VectorsError,
+    as_rows,
+    as_tokens,
+    count_rows,
+    tokens_beside,
+)
+from recbole_tslrec.augmentation.vector_tables import ITEM, tokens_and_rows
+from recbole_tslrec.augmentation.vector_texts import read_text
+from recbole_tslrec.data.content import SourceError, kind_of, not_readable
+
+# what opens by hand a file that can run any program as it is opened
+_BY_HAND = {
+    "torch": "import pandas, torch; v = torch.load({path!r}, weights_only=True, map_location='cpu')",
+    "pickle": "import pandas; v = pandas.read_pickle({path!r})",
+    "HDF5": "import pandas, h5py; v = h5py.File({path!r})['NAME'][:]",
+}
+_SAFETENSORS = "safetensors"
 
 
-class VectorsError(ValueError):
-    """Item vectors cannot be read, or do not fit the dataset."""
+def read_file(path: Path) -> TokensAndRows:
+    """Item vectors from a file of any kind that is read.
 
-
-def _read_safetensors(path: Path) -> tuple[list[str], Tensor]:
+    Raises:
+        VectorsError: as :func:`check_kind`; the file is damaged, or it is not clear what in it is what.
+    """
+    kind = check_kind(path)
     try:
-        with safe_open(str(path), framework="pt") as file:
-            metadata = file.metadata() or {}
-            shapes = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
-            tables = [name for name, shape in shapes.items() if len(shape) == 2]
-            if "knowledge" not in shapes and len(tables) != 1:
-                raise VectorsError(
-                    f"{path} holds {len(tables)} 2-d tensors; keep one, or name the item vectors [knowledge]"
-                )
-            rows: Tensor = file.get_tensor("knowledge" if "knowledge" in shapes else tables[0])
+        return _READERS[kind](path)
+    except SourceError as error:
+        raise VectorsError(str(error)) from error
+
+
+def check_kind(path: Path) -> str:
+    """What kind of file it is, by its first bytes.
+
+    Raises:
+        VectorsError: it is not there, or of a kind that is not read; says how to convert it.
+    """
+    try:
+        kind = _SAFETENSORS if _is_safetensors(path) else kind_of(path)
+        if kind in _READERS:
+            return kind
+        if kind == "pickle" and path.suffix in (".pt", ".pth", ".bin"):  # as torch wrote before 1.6
+            kind = "torch"
+        raise _not_opened(path, kind) if kind in _BY_HAND else not_readable(path, kind)
+    except SourceError as error:
+        raise VectorsError(str(error)) from error
+
+
+def has_own_tokens(path: Path, kind: str) -> bool:
+    """Whether a file of a kind names the items of its rows itself, as far as one sees without reading it."""
+    if kind == _SAFETENSORS:
+        return "tokens" in _open_safetensors(path)[0]
+    return kind != "numpy"
+
+
+def _not_opened(path: Path, kind: str) -> VectorsError:
+    why = "can run any program when it is" if kind != "HDF5" else "has no one form for item vectors and is"
+    return VectorsError(
+        f"{path} is a {kind} file, which {why} opened and is not opened here; convert it where you trust it:\n"
+        f"    {_BY_HAND[kind].format(path=str(path))}  # {{token: vector}}; of an array: v = dict(zip(tokens, v))\n"
+        "    pandas.DataFrame({'item_id': list(v), 'vector': [list(map(float, it)) for it in v.values()]})"
+        f".to_parquet({str(path.with_suffix('.parquet'))!r})"
+    )
+
+
+def _is_safetensors(path: Path) -> bool:
+    """Whether a file begins with the length of a JSON object and the object."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        head = file.read(9)
+    return head[8:] == b"{" and 2 <= int.from_bytes(head[:8], "little") <= path.stat().st_size - 8
+
+
+def _open_safetensors(path: Path) -> tuple[dict[str, str], Any]:
+    try:
+        file: Any = safe_open(str(path), framework="pt")
     except SafetensorError as error:
-        raise VectorsError(f"{path} is no safetensors file ({error}); write it again") from error
-    tokens = [str(token) for token in json.loads(metadata["tokens"])] if "tokens" in metadata else tokens_beside(path)
+        raise VectorsError(f"{path} is no whole safetensors file ({error}); write it again") from error
+    return file.metadata() or {}, file
+
+
+def _read_safetensors(path: Path) -> TokensAndRows:
+    metadata, file = _open_safetensors(path)
+    tables = [name for name in file.keys() if len(file.get_slice(name).get_shape()) == 2]  # noqa: SIM118
+    if "knowledge" not in file.keys() and len(tables) != 1:  # noqa: SIM118
+        raise VectorsError(f"{path} holds {len(tables)} 2-d tensors; keep one, or name the item vectors [knowledge]")
+    rows: Tensor = file.get_tensor("knowledge" if "knowledge" in file.keys() else tables[0])  # noqa: SIM118
+    tokens = (
+        as_tokens(path, json.loads(metadata["tokens"]), "its metadata") if "tokens" in metadata else tokens_beside(path)
+    )
     return tokens, rows.float()
 
 
-def _read_npy(path: Path) -> tuple[list[str], Tensor]:
+def _read_npy(path: Path) -> TokensAndRows:
     try:
         # copy-on-write: float32 rows are read from the disk when they are needed, and the file never changes
         array = np.load(path, mmap_mode="c", allow_pickle=False)
     except (ValueError, EOFError) as error:
         raise VectorsError(f"{path} is no plain array ({error}); save the vectors as a float32 array [N, H]") from error
-    return tokens_beside(path), _as_rows(path, array)
+    return tokens_beside(path), as_rows(path, array)
 
 
-def _read_parquet(path: Path) -> tuple[list[str], Tensor]:
-    parquet = pyarrow_parquet(path)
-    import pyarrow
-
+def _read_npz(path: Path) -> TokensAndRows:
     try:
-        table = parquet.read_table(path)
-    except pyarrow.ArrowInvalid as error:
-        raise VectorsError(f"{path} is no parquet file ({error}); write it again") from error
-    token_column = _token_column(path, table.schema, pyarrow.types)
-    tokens = table.column(token_column).to_pylist()
-    if None in tokens:
-        raise VectorsError(f"{path} has {tokens.count(None)} rows without a token in [{token_column}]; drop them")
-    others = [field for field in table.schema if field.name != token_column]
-    lists = [field.name for field in others if _is_list(field.type, pyarrow.types)]
-    if len(lists) == 1:
-        return list(map(str, tokens)), _rows_of_lists(path, table.column(lists[0]))
-    numbers = [f.name for f in others if pyarrow.types.is_floating(f.type) or pyarrow.types.is_integer(f.type)]
-    if lists or not numbers:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    except (ValueError, EOFError) as error:
         raise VectorsError(
-            f"{path} has {len(lists)} columns of lists and {len(numbers)} of numbers beside [{token_column}]; keep one "
-            "column of lists, or columns of numbers only"
-        )
-    columns = [table.column(name).to_numpy().astype(np.float32) for name in numbers]
-    return list(map(str, tokens)), torch.from_numpy(np.stack(columns, axis=1))
-
-
-def _token_column(path: Path, schema: Any, types: Any) -> str:
-    """``item_id``, or the only column of text or whole numbers."""
-
-    def is_token(kind: Any) -> bool:
-        kind = kind.value_type if types.is_dictionary(kind) else kind
-        return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_integer(kind))
-
-    candidates = [field.name for field in schema if is_token(field.type)]
-    if "item_id" in candidates:
-        return "item_id"
-    if len(candidates) != 1:
-        raise VectorsError(
-            f"{path} has {len(candidates)} columns of text or whole numbers and none of them is named item_id; name "
-            "the column of item tokens item_id"
-        )
-    return str(candidates[0])
-
-
-def _is_list(kind: Any, types: Any) -> bool:
-    return bool(types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind))
-
-
-def _rows_of_lists(path: Path, column: Any) -> Tensor:
-    """A pyarrow column of N lists -> float32 [N, H]."""
-    from pyarrow import compute
-
-    width = _one_width(path, set(compute.list_value_length(column).unique().to_pylist()))
-    # by chunks: as one array, 2^31 numbers would be too many for pyarrow's offsets
-    flat = [chunk.flatten().to_numpy(zero_copy_only=False) for chunk in column.chunks]
-    return _as_rows(path, np.concatenate(flat).reshape(-1, width))
-
-
-def _read_itememb(path: Path) -> tuple[list[str], Tensor]:
-    with path.open(encoding="utf-8") as file:
-        header = file.readline().rstrip("\n").split("\t")
-    kinds = [field.rpartition(":")[2] for field in header]
-    vector_fields = [i for i, kind in enumerate(kinds) if kind == "float_seq"]
-    vector_fields = vector_fields or [i for i, kind in enumerate(kinds) if kind == "float"]
-    if kinds.count("token") != 1 or kinds.count("float_seq") > 1 or not vector_fields:
-        raise VectorsError(
-            f"{path} has the header {header}; it must name one token field and one float_seq field (or float fields), "
-            "separated by tabs, such as item_id:token and item_emb:float_seq"
-        )
-    tokens: list[str] = []
-    blocks = []
-    # by blocks: the text of a vector takes several times the memory of its numbers
-    for block in pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False, chunksize=_BLOCK):
-        tokens.extend(block.iloc[:, kinds.index("token")])
-        vectors = block.iloc[:, vector_fields].fillna("")  # a row may lack its last fields
-        texts = [" ".join(row) for row in vectors.itertuples(index=False)]
-        blocks.append(_parse_rows(path, texts))
-    _one_width(path, {block.shape[1] for block in blocks})
-    return tokens, torch.from_numpy(np.concatenate(blocks))
-
-
-def _parse_rows(path: Path, texts: Sequence[str]) -> "np.ndarray[Any, Any]":
-    """Numbers separated by spaces -> float32 [n, H]."""
-    try:
-        rows = [np.fromiter(map(float, text.split()), dtype=np.float32) for text in texts]
-    except ValueError as error:
-        raise VectorsError(f"{path} has a vector that is no list of numbers ({error}); write it again") from error
-    _one_width(path, {len(row) for row in rows})
-    return np.stack(rows)
-
-
-def _one_width(path: Path, widths: Collection[int | None]) -> int:
-    """The length that all vectors share; ``None`` is that of a missing one."""
-    if not widths:
-        raise VectorsError(f"{path} holds no vectors; check what wrote it")
-    only = next(iter(widths))
-    if len(widths) > 1 or only is None:
-        found = ", ".join(sorted(map(str, widths))[:5])
-        raise VectorsError(f"{path} has vectors of several widths ({found}); give every item one of the same width")
-    return only
-
-
-def _as_rows(path: Path, array: "np.ndarray[Any, Any]") -> Tensor:
-    """An array of numbers as float32."""
-    if array.dtype.kind not in "fiu":
-        raise VectorsError(f"{path} holds values of type {array.dtype}; save the vectors as float32")
-    return torch.from_numpy(array.astype(np.float32, copy=False))
-
-
-def tokens_beside(path: Path) -> list[str]:
-    """The lines of ``tokens.txt`` in the folder of ``path``; a ``VectorsError`` if there is none."""
-    tokens = path.with_name(TOKENS)
-    if not tokens.is_file():
-        raise VectorsError(f"{tokens} is missing; write the item token of each row of {path.name} there, one a line")
-    return tokens.read_text(encoding="utf-8-sig").removesuffix("\n").split("\n")
-
-
-def pyarrow_parquet(path: Path) -> Any:
-    """The module ``pyarrow.parquet``; an ``ImportError`` for ``path`` says how to install it."""
-    try:
-        from pyarrow import parquet
-    except ImportError as error:
-        raise ImportError(
-            f"{path} needs pyarrow; install it with: pip install 'recbole_tslrec[serving]', or save the vectors as .npy"
+            f"{path} holds other things than plain arrays ({error}); save text as numpy.array(..., str)"
         ) from error
-    return parquet
+    tables = [name for name, array in arrays.items() if array.ndim == 2]
+    if len(tables) != 1:
+        raise VectorsError(
+            f"{path} holds {len(tables)} 2-d arrays; keep one, and the item tokens as a 1-d array {ITEM}"
+        )
+    rows = as_rows(path, arrays.pop(tables[0]))
+    lists = {name: array for name, array in arrays.items() if array.ndim == 1 and len(array) == len(rows)}
+    name = ITEM if ITEM in lists else next(iter(lists), "")
+    if not lists:
+        return tokens_beside(path), rows
+    if name != ITEM and (len(lists) > 1 or count_rows(lists[name].tolist())):
+        raise VectorsError(
+            f"{path} holds no array of item tokens that is named {ITEM}, but {', '.join(lists)}; name it so"
+        )
+    return as_tokens(path, lists[name].tolist(), f"array [{name}]"), rows
 
 
-READERS: dict[str, Callable[[Path], tuple[list[str], Tensor]]] = {
-    ".safetensors": _read_safetensors,
-    ".npy": _read_npy,
-    ".parquet": _read_parquet,
-    ".itememb": _read_itememb,
+def _read_columns(read: Callable[[Path], pa.Table]) -> Callable[[Path], TokensAndRows]:
+    def read_whole(path: Path) -> TokensAndRows:
+        try:
+            return tokens_and_rows(path, read(path))
+        except (pa.ArrowException, OSError) as error:
+            raise VectorsError(f"{path} is no whole file ({str(error).splitlines()[0]}); write it again") from error
+
+    return read_whole
+
+
+_READERS: dict[str, Callable[[Path], TokensAndRows]] = {
+    _SAFETENSORS: _read_safetensors,
+    "numpy": _read_npy,
+    "npz": _read_npz,
+    "parquet": _read_columns(pyarrow.parquet.read_table),
+    "feather": _read_columns(pyarrow.feather.read_table),
+    **dict.fromkeys(("text", "gzip", "bz2", "xz", "zstd", "zip"), read_text),  # of text; what else is packed is said
 }

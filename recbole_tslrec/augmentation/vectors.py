@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from recbole_tslrec.augmentation.standardisation import side_by_side
-from recbole_tslrec.augmentation.vector_files import READERS, TOKENS, VectorsError, pyarrow_parquet, tokens_beside
+from recbole_tslrec.augmentation.vector_files import check_kind, has_own_tokens, read_file
+from recbole_tslrec.augmentation.vector_rows import TOKENS, VectorsError, tokens_beside
 from recbole_tslrec.store.artifacts import TENSORS, Artifact, open_artifact
 from recbole_tslrec.store.contents import ContentHashes
 from recbole_tslrec.store.tensor_file import TensorFile
@@ -37,24 +38,24 @@ def read_vectors(path: str | Path, with_categories: bool = False) -> ItemVectors
     """Read item vectors; whole numbers as tokens become their decimal strings.
 
     Args:
-        path: a ``knowledge`` artifact; a ``.safetensors`` file (its only 2-d tensor, or the one named ``knowledge``;
-            tokens as a JSON list in its metadata, or in ``tokens.txt`` beside it, one a line); a ``.npy`` file
-            [N, H] with ``tokens.txt``; a ``.parquet`` file (a column of tokens, named ``item_id`` or the only one of
-            text or whole numbers; a column of lists, or the remaining columns of numbers); or RecBole's atomic file
-            ``.itememb`` (a ``token`` field and a ``float_seq`` field, or ``float`` fields).
+        path: a ``knowledge`` artifact, or a file, which is known by its content: safetensors (its only 2-d tensor, or
+            the one named ``knowledge``; tokens as a JSON list in its metadata, or in ``tokens.txt`` beside it, one a
+            line); ``.npy`` [N, H] with ``tokens.txt``; ``.npz`` (a 2-d array, and a 1-d array of tokens or
+            ``tokens.txt``); parquet, feather, CSV, TSV and JSON lines, as
+            :func:`~recbole_tslrec.augmentation.vector_tables.tokens_and_rows` takes them; or RecBole's atomic file
+            ``.itememb`` (a ``token`` field and a ``float_seq`` field, or ``float`` fields). Text may be packed.
         with_categories: whether the category distributions of a ``knowledge`` artifact stand beside its vectors, see
             :func:`recbole_tslrec.augmentation.standardisation.side_by_side`.
 
     Raises:
-        VectorsError: no such file or an unknown one, tokens are missing, too few or given twice, or the vectors are
-            ragged, not 2-d or not finite; says which file and what to do.
+        VectorsError: no such file, or one of a kind that is not read; tokens are missing, too few or given twice, or
+            the vectors are ragged, not 2-d or not finite; says which file and what to do.
         ArtifactError: the artifact is damaged or of another kind.
-        ImportError: a ``.parquet`` file without pyarrow.
     """
     path = check_vectors_path(path)
     if with_categories:
         check_categories(path)
-    tokens, rows = _read_artifact(path, with_categories) if _is_artifact(path) else READERS[path.suffix](path)
+    tokens, rows = _read_artifact(path, with_categories) if is_artifact(path) else read_file(path)
     _check(path, tokens, rows)
     return ItemVectors(list(tokens), rows, path)
 
@@ -63,23 +64,15 @@ def check_vectors_path(path: str | Path) -> Path:
     """Refuse what :func:`read_vectors` could not even open.
 
     Raises:
-        VectorsError: there is no such file, its ending is unknown, or ``tokens.txt`` is missing.
-        ImportError: a ``.parquet`` file without pyarrow.
+        VectorsError: there is no such file, it is of a kind that is not read, or ``tokens.txt`` is missing.
     """
     path = Path(path)
-    if _is_artifact(path):
+    if is_artifact(path):
         return path
-    if path.suffix not in READERS:
-        raise VectorsError(
-            f"{path} is neither a folder nor a file ending in {', '.join(READERS)}; give a knowledge artifact or "
-            "vectors in one of these formats"
-        )
     if not path.is_file():
         raise VectorsError(f"{path} does not exist; check knowledge_path")
-    if path.suffix == ".npy":
+    if not has_own_tokens(path, check_kind(path)):
         tokens_beside(path)
-    if path.suffix == ".parquet":
-        pyarrow_parquet(path)
     return path
 
 
@@ -95,7 +88,7 @@ def open_vectors(path: str | Path, hashes: ContentHashes) -> Artifact:
         ArtifactError: as :func:`recbole_tslrec.store.artifacts.open_artifact`.
     """
     path = check_vectors_path(path)
-    if _is_artifact(path):
+    if is_artifact(path):
         return open_artifact(path, "knowledge")
     files = {"vectors": path, TOKENS: path.with_name(TOKENS)}
     found = {name: hashes.of(file) for name, file in files.items() if file.is_file()}
@@ -118,12 +111,12 @@ def check_categories(path: str | Path) -> None:
 def has_categories(path: str | Path) -> bool:
     """Whether a path is that of a knowledge artifact with category distributions beside its vectors."""
     path = Path(path)
-    return _is_artifact(path) and CATEGORIES in TensorFile(path / TENSORS).shapes
+    return is_artifact(path) and CATEGORIES in TensorFile(path / TENSORS).shapes
 
 
-def _is_artifact(path: Path) -> bool:
+def is_artifact(path: Path) -> bool:
     """Whether a path is taken for that of an artifact, there or not."""
-    return path.is_dir() or not path.suffix
+    return path.is_dir() or not (path.suffix or path.is_file())
 
 
 def _read_artifact(folder: Path, with_categories: bool) -> tuple[list[str], Tensor]:

@@ -1,14 +1,16 @@
 """Vectors find their items by external token; what is missing is counted."""
 
+import re
 from dataclasses import replace
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
 from recbole_tslrec.augmentation.knowledge import fusion_knowledge, load_knowledge
 from recbole_tslrec.augmentation.settings import HIDDEN, HIDDEN_AND_CATEGORIES, KnowledgeFusionSettings
-from recbole_tslrec.augmentation.vector_files import VectorsError
+from recbole_tslrec.augmentation.vector_rows import VectorsError
 from recbole_tslrec.models.families import TSLREC
 from recbole_tslrec.pipeline import run_stages
 from recbole_tslrec.store.artifacts import Recipe, Store, open_artifact, write_item_table
@@ -41,7 +43,10 @@ def test_missing_items_are_zero_and_counted_in_one_warning(path, caplog):
     knowledge = load_knowledge(path, dataset_of("x", "b", "y"))
     assert torch.equal(knowledge.rows, torch.tensor([[0.0, 0.0], [0.0, 0.0], [3.0, 4.0], [0.0, 0.0]]))
     assert knowledge.present.tolist() == [False, False, True, False]
-    assert warnings_of(caplog) == [f"2 of 3 items have no vector in {path}; they start from a learned default"]
+    assert warnings_of(caplog) == [
+        f"2 of 3 items have no vector in {path}; they start from a learned default. "
+        f"2 of 3 vectors in {path} are of items that the dataset does not have"
+    ]
 
 
 def test_a_run_counts_them_once_for_training_and_evaluation(make_config, make_knowledge, caplog):
@@ -123,3 +128,55 @@ def test_vectors_without_categories_are_refused(path, tmp_path):
     for given in (path, tmp_path / "vectors.safetensors"):
         with pytest.raises(VectorsError, match=r"has vectors only, .* set knowledge_content to hidden"):
             load_knowledge(given, dataset_of("a"), with_categories=True)
+
+
+# What is odd about a file
+
+
+def write_npy(folder, tokens, rows=None):
+    """Vectors that differ, unless some are given."""
+    (folder / "tokens.txt").write_text("".join(f"{token}\n" for token in tokens))
+    np.save(folder / "vectors.npy", torch.eye(len(tokens)).numpy() if rows is None else rows)
+    return folder / "vectors.npy"
+
+
+@pytest.mark.parametrize(
+    ("tokens", "items", "said"),
+    [
+        (["1.0", "2.0"], ["2", "1"], "2 item tokens differ from the dataset's by a decimal point"),
+        (["a ", " b"], ["b", "a"], "2 item tokens differ from the dataset's by blanks around it"),
+        (['"a', 'b"'], ["b", "a"], "2 item tokens differ from the dataset's by a double quote"),
+        (["1.0", "1"], ["1", "2"], None),  # the item's own token goes first
+        (["1.0", "1.00"], ["1", "1.000"], None),  # which of them is it?
+    ],
+)
+def test_tokens_that_are_spelled_otherwise(tmp_path, caplog, tokens, items, said):
+    path = write_npy(tmp_path, tokens)
+    if tokens == ["1.0", "1.00"]:
+        with pytest.raises(VectorsError, match="no vector of any item"):
+            load_knowledge(path, dataset_of(*items))
+        return
+    knowledge = load_knowledge(path, dataset_of(*items))
+    assert knowledge.rows[1].tolist() == [0.0, 1.0]
+    assert [said in warning for warning in warnings_of(caplog)[:1]] == [True] if said else knowledge.present[1]
+
+
+def test_vectors_that_are_all_alike_are_refused(tmp_path):
+    path = write_npy(tmp_path, ["a", "b"], torch.ones(2, 3).numpy())
+    with pytest.raises(VectorsError, match=r"the vectors of all 2 items in .* are the same; check what made them"):
+        load_knowledge(path, dataset_of("a", "b"))
+
+
+@pytest.mark.parametrize(
+    ("first", "said"),
+    [
+        (torch.zeros(2, 8), "2 of 8 items have a vector in .* that other items have as well; those of 2 are zero"),
+        (torch.ones(2, 8), "2 of 8 items have a vector in .* that other items have as well; those of 2 are the same"),
+        (torch.ones(1, 8), None),
+    ],
+)
+def test_a_quarter_of_equal_vectors_is_spoken_of(tmp_path, caplog, first, said):
+    tokens = list("abcdefgh")
+    path = write_npy(tmp_path, tokens, torch.cat([first, torch.eye(8)])[:8].numpy())
+    load_knowledge(path, dataset_of(*tokens))
+    assert [bool(re.search(said, warning)) for warning in warnings_of(caplog)] == [True] if said else not caplog.records

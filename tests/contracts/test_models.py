@@ -9,7 +9,7 @@ from recbole.utils import get_model
 import recbole_tslrec.models as models
 from recbole_tslrec.augmentation.fusion import FUSIONS
 from recbole_tslrec.augmentation.item_table import FusedItemTable
-from recbole_tslrec.augmentation.vector_files import VectorsError
+from recbole_tslrec.augmentation.vector_rows import VectorsError
 from recbole_tslrec.data.dataset import Data
 from recbole_tslrec.models.names import parse_model_name
 from recbole_tslrec.settings import derive

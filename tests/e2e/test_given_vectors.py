@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from recbole_tslrec.augmentation.vector_files import VectorsError
+from recbole_tslrec.augmentation.vector_rows import VectorsError
 from recbole_tslrec.pipeline import run_stages
 
 ITEMS = 30  # of the toy dataset

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from recbole_tslrec.augmentation.vector_files import VectorsError
+from recbole_tslrec.augmentation.vector_rows import VectorsError
 from recbole_tslrec.pipeline import run_stages
 from recbole_tslrec.serving.extend import extend_knowledge
 from recbole_tslrec.settings import ConfigError

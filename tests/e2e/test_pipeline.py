@@ -10,7 +10,7 @@ from unittest import mock
 import pytest
 import torch
 
-from recbole_tslrec.augmentation.vector_files import VectorsError
+from recbole_tslrec.augmentation.vector_rows import VectorsError
 from recbole_tslrec.compute.divergence import TrainingDiverged
 from recbole_tslrec.data.dataset import DatasetError
 from recbole_tslrec.llm.identity import LLMError

@@ -1,0 +1,158 @@
+"""Item vectors in text: RecBole's ``.itememb``, CSV, TSV and JSON lines. As many vectors as lines, or an error."""
+
+import re
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.json
+import torch
+
+from recbole_tslrec.augmentation.vector_rows import TokensAndRows, VectorsError, count_rows, one_width, parse_rows
+from recbole_tslrec.augmentation.vector_tables import ITEM, numbered, tokens_and_rows
+from recbole_tslrec.data.content import LINE_LIMIT, open_bytes, open_text
+from recbole_tslrec.data.delimited import WHITE, read_table, separator_of, split
+from recbole_tslrec.data.lines import count_lines, first_lines
+
+_BLOCK = 4096  # rows that are parsed at once
+
+
+def read_text(path: Path) -> TokensAndRows:
+    """Item vectors from text, by what its first line looks like.
+
+    Raises:
+        VectorsError: a line is not like the others, or it is not clear which column is what.
+        SourceError: it is no text.
+    """
+    lines = first_lines(path)
+    if not lines:
+        raise VectorsError(f"{path} is empty; check what wrote it")
+    if lines[0].lstrip().startswith("{"):
+        return tokens_and_rows(path, _json_lines(path))
+    if re.search(r":(token|float|float_seq)(\t|$)", lines[0]):
+        return _read_atomic(path)
+    return tokens_and_rows(path, _delimited(path, lines))
+
+
+def _read_atomic(path: Path) -> TokensAndRows:
+    """RecBole's atomic file. Tabs separate and nothing quotes, so that a lone double quote swallows no line."""
+    tokens: list[str] = []
+    blocks = []
+    with open_text(path) as file:
+        header = file.readline().rstrip("\n").split("\t")
+        token_field, vector_fields = _atomic_fields(path, header)
+        lines = ((number, line.rstrip("\n").split("\t")) for number, line in enumerate(file, start=2) if line.strip())
+        # by blocks: the text of a vector takes several times the memory of its numbers
+        while block := list(islice(lines, _BLOCK)):
+            for number, fields in block:
+                if len(fields) != len(header):
+                    raise VectorsError(
+                        f"{path}, line {number} has {len(fields)} fields separated by tabs, not {len(header)} as its "
+                        "first line; mend it"
+                    )
+            tokens.extend(_unquoted(fields[token_field]) for _, fields in block)
+            blocks.append(parse_rows(path, (" ".join(fields[it] for it in vector_fields) for _, fields in block)))
+    one_width(path, {block.shape[1] for block in blocks})
+    return tokens, torch.from_numpy(np.concatenate(blocks))
+
+
+def _atomic_fields(path: Path, header: Sequence[str]) -> tuple[int, list[int]]:
+    """The places of the token and of the numbers."""
+    kinds = [field.rpartition(":")[2] for field in header]
+    vector_fields = [i for i, kind in enumerate(kinds) if kind == "float_seq"]
+    vector_fields = vector_fields or [i for i, kind in enumerate(kinds) if kind == "float"]
+    if kinds.count("token") != 1 or kinds.count("float_seq") > 1 or not vector_fields:
+        raise VectorsError(
+            f"{path} has the header {header}; it must name one token field and one float_seq field (or float fields), "
+            "separated by tabs, such as item_id:token and item_emb:float_seq"
+        )
+    return kinds.index("token"), vector_fields
+
+
+def _unquoted(field: str) -> str:
+    """A field without the double quotes around it that RecBole's reader expects where one stands inside."""
+    quoted = len(field) > 1 and field[0] == field[-1] == '"' and '"' not in field[1:-1].replace('""', "")
+    return field[1:-1].replace('""', '"') if quoted else field
+
+
+def _json_lines(path: Path) -> pa.Table:
+    with open_bytes(path) as file:
+        try:
+            return pyarrow.json.read_json(file, pyarrow.json.ReadOptions(use_threads=False, block_size=2 * LINE_LIMIT))
+        except pa.ArrowInvalid as error:
+            raise VectorsError(
+                f"{path} is not one JSON object a line with the same fields ({error}); write it again"
+            ) from error
+
+
+def _delimited(path: Path, lines: Sequence[str]) -> pa.Table:
+    separator = separator_of(lines)
+    if separator in ("::", WHITE):
+        raise VectorsError(
+            f"{path} is text without columns, its first line is [{lines[0][:60]}]; write it again, as parquet or CSV "
+            f"with a column {ITEM} and the vectors"
+        )
+    rows = [split(line, separator) for line in lines]
+    has_header = not _holds_numbers(rows[0])
+    names = [name.strip() for name in rows[0]] if has_header else _names(rows)
+    types = {ITEM: pa.string(), **dict.fromkeys(_vector_columns(names, rows[has_header:]), pa.float32())}
+    try:
+        table = _parse(path, separator, names, has_header, types)
+        whole = [field.name for field in table.schema if pa.types.is_integer(field.type)]
+        if ITEM not in names and len(whole) == 1 and not count_rows(table.column(whole[0]).to_pylist()):
+            table = _parse(path, separator, names, has_header, {**types, whole[0]: pa.string()})  # 007 is not 7
+    except pa.ArrowInvalid as error:
+        read_table(path, separator, len(names), [0], has_header)  # names the line if it has too many fields or too few
+        raise VectorsError(f"{path} cannot be read as a table ({error}); write it again") from error
+    total, blank = count_lines(path)
+    if len(table) != total - blank - has_header:  # a quoted field goes over lines, or a lone quote has swallowed them
+        read_table(path, separator, len(names), [0], has_header)
+    return table
+
+
+def _holds_numbers(first: Sequence[str]) -> bool:
+    """Whether a first line is a vector, not names of columns; such names may be numbers, but they count."""
+    numbers = [field for field in first if _is_float(field)]
+    return len(numbers) >= max(1, len(first) - 1) and not all(field.strip().isdecimal() for field in numbers)
+
+
+def _names(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Names for the columns of a file that has none: the first may hold tokens."""
+    has_tokens = not any("." in row[0] and _is_float(row[0]) for row in rows)
+    numbers = list(map(str, range(len(rows[0]))))
+    return ["first", *numbers[:-1]] if has_tokens else numbers
+
+
+def _vector_columns(names: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """The columns with numbers in their names that hold numbers, as far as one has looked."""
+    are_floats = [all(len(row) > place and _is_float(row[place]) for row in rows) for place in range(len(names))]
+    return numbered([name for name, is_one in zip(names, are_floats, strict=True) if is_one])
+
+
+def _is_float(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _parse(
+    path: Path, separator: str, names: Sequence[str], has_header: bool, types: dict[str, pa.DataType]
+) -> pa.Table:
+    with open_bytes(path) as file:
+        return pyarrow.csv.read_csv(
+            file,
+            pyarrow.csv.ReadOptions(
+                column_names=names, skip_rows=int(has_header), use_threads=False, block_size=2 * LINE_LIMIT
+            ),
+            pyarrow.csv.ParseOptions(
+                delimiter=separator,
+                quote_char=False if separator == "\t" else '"',
+                newlines_in_values=separator != "\t",
+            ),
+            pyarrow.csv.ConvertOptions(column_types=types, strings_can_be_null=False),
+        )
