@@ -57,12 +57,13 @@ def _download(given: argparse.Namespace, _: Sequence[str]) -> None:
         return
     sys.stdout.write(f"{dataset.terms}\n")
     sys.stdout.flush()  # before the transfer, also where it is piped
-    counts = download_dataset(dataset, given.data_path, given.overwrite, given.url)
+    imported = download_dataset(dataset, given.data_path, given.overwrite, given.url)
+    counts = imported.counts
     against = ""
     if dataset.counts:
         against = ", as published" if counts == dataset.counts else f"; published are {_sizes(dataset.counts)}"
     note = f"{dataset.note}\n" if dataset.note else ""
-    sys.stdout.write(f"{folder}: {_sizes(counts)}{against}\n{note}")
+    sys.stdout.write(f"{imported.account()}\n{folder}: {_sizes(counts)}{against}\n{note}")
 
 
 def _sizes(counts: Counts) -> str:
@@ -88,7 +89,7 @@ def _add_import(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
 
 
 def _import(given: argparse.Namespace, _: Sequence[str]) -> None:
-    counts = import_dataset(
+    imported = import_dataset(
         given.name,
         given.source,
         given.data_path,
@@ -98,11 +99,8 @@ def _import(given: argparse.Namespace, _: Sequence[str]) -> None:
         given.overwrite,
         given.allow_difference,
     )
-    as_paper = ", as in the paper's Table 1" if counts == TABLE1.get(given.name) else ""
-    sys.stdout.write(
-        f"{given.data_path / given.name}: {counts.users:,} users, {counts.items:,} items, "
-        f"{counts.interactions:,} interactions{as_paper}\n"
-    )
+    as_paper = ", as in the paper's Table 1" if imported.counts == TABLE1.get(given.name) else ""
+    sys.stdout.write(f"{imported.account()}\n{given.data_path / given.name}: {_sizes(imported.counts)}{as_paper}\n")
 
 
 def _add_stats(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

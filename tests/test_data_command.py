@@ -45,7 +45,8 @@ def test_command_downloads_once_and_says_the_terms(
     (tmp_path / "data" / "downloads" / "toy.csv").write_bytes(content)
     cli.console()
     assert capsys.readouterr().out == (
-        "Toys, for research\ndata/toy: 1 users, 2 items, 2 interactions, as published\nMind the edges\n"
+        "Toys, for research\nread as table, user_id as user, item_id as item, timestamp as time: 3 lines, 1 header\n"
+        "2 interactions read, 2 kept\ndata/toy: 1 users, 2 items, 2 interactions, as published\nMind the edges\n"
     )
     cli.console()
     assert capsys.readouterr().out == "data/toy exists; nothing was done. --overwrite replaces it as a whole\n"

@@ -10,8 +10,7 @@ from zipfile import ZipFile
 from filelock import FileLock
 
 from recbole_tslrec.data.content import SourceError
-from recbole_tslrec.data.importing import import_dataset
-from recbole_tslrec.data.paper_counts import Counts
+from recbole_tslrec.data.importing import Imported, import_dataset
 from recbole_tslrec.data.public_datasets import COMMAND, PUBLIC_DATASETS, PublicDataset, PublicFile, known_names
 from recbole_tslrec.data.transfer import TransferError, fetch
 from recbole_tslrec.store.files import beside
@@ -31,7 +30,7 @@ def public_dataset(name: str) -> PublicDataset:
     return PUBLIC_DATASETS[name]
 
 
-def download_dataset(dataset: PublicDataset, data_path: Path, overwrite: bool = False, mirror: str = "") -> Counts:
+def download_dataset(dataset: PublicDataset, data_path: Path, overwrite: bool = False, mirror: str = "") -> Imported:
     """Fetch a dataset's files into ``<data_path>/downloads`` and import them into ``<data_path>/<name>``.
 
     A file that is in ``downloads``, from an earlier call or put there by hand, is checked and not fetched. Two

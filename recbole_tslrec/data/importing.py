@@ -1,20 +1,57 @@
 """From a source to RecBole's atomic files, checked against Table 1 before anything is written."""
 
+import csv
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from logging import getLogger
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
+from recbole_tslrec.data.columns import ROLES
 from recbole_tslrec.data.content import SourceError
 from recbole_tslrec.data.item_information import read_items
 from recbole_tslrec.data.paper_counts import Counts, difference
-from recbole_tslrec.data.sources import FORMATS, read_source
+from recbole_tslrec.data.sources import FORMATS, Source, read_source
 from recbole_tslrec.store.files import beside, replace_folder
 
 CORE = 5  # interactions that a user and an item must have, where the source is raw
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What became of a source.
+
+    Attributes:
+        counts: of the dataset that was written.
+        source: what was read, and how.
+        dropped: interactions that were left out, by why.
+        difference: to the counts of the paper's Table 1; empty where there is none.
+    """
+
+    counts: Counts
+    source: Source
+    dropped: dict[str, int]
+    difference: str
+
+    def account(self) -> str:
+        """Where each line of the source is, one line a subject."""
+        unit, read = self.source.unit, len(self.source.frame)
+        other = "".join(f", {count:,} {what}" for what, count in self.source.other_lines.items())
+        dropped = "".join(f", {count:,} dropped by {why}" for why, count in self.dropped.items())
+        columns = ", ".join(
+            f"{name} as {role}" for name, role in zip(self.source.columns, ROLES, strict=False) if name != role
+        )
+        return "\n".join(
+            [
+                f"read as {self.source.form}{f', {columns}' if columns else ''}: {self.source.lines:,} {unit}s{other}",
+                f"{read:,} interactions read, {self.counts.interactions:,} kept{dropped}",
+                *self.source.changes,
+                *([f"not the dataset of the paper's Table 1: {self.difference}"] if self.difference else []),
+            ]
+        )
 
 
 def import_dataset(
@@ -26,7 +63,7 @@ def import_dataset(
     columns: Sequence[str] = (),
     overwrite: bool = False,
     allow_difference: bool = False,
-) -> Counts:
+) -> Imported:
     """Write ``<data_path>/<name>/<name>.inter``, and ``.item`` where there is a file of items.
 
     Users keep the order in which the source first names them, and their interactions are in time order; ties keep the
@@ -45,26 +82,36 @@ def import_dataset(
         allow_difference: whether to write a dataset of Table 1 with other counts than the paper's.
 
     Raises:
-        SourceError: the folder exists; a file cannot be read; the counts differ from the paper's. Nothing is written.
+        SourceError: the folder exists; a file cannot be read; the counts differ from the paper's, and no columns of a
+            table of one's own were named. Nothing is written.
     """
     if name in ("", "..") or Path(name).name != name:
         raise SourceError(f"dataset name [{name}] must be the name of a folder")
     folder = data_path / name
     _check_folder(folder, [source, *([items] if items else [])], overwrite)
-    form, frame = read_source(source, form, columns)
-    if FORMATS[form].is_raw:
-        frame = five_core(frame)
+    read = read_source(source, form, columns)
+    frame = five_core(read.frame) if FORMATS[read.form].is_raw else read.frame
     if frame.empty:
-        raise SourceError(f"{source} has no {CORE}-core: no users and items with {CORE} interactions among themselves")
+        raise SourceError(
+            f"{source} has no {CORE}-core: none of its {len(read.frame):,} interactions is of a user and an item with "
+            f"{CORE} each"
+        )
+    dropped = {f"the {CORE}-core ({CORE} interactions a user and an item)": len(read.frame) - len(frame)}
     counts = Counts(frame["user"].nunique(), frame["item"].nunique(), len(frame))
-    _check_counts(name, counts, source, allow_difference)
+    differing = _difference(name, counts)
+    if differing and not (columns or allow_difference):
+        raise SourceError(
+            f"{source} is not the [{name}] of the paper's Table 1: {differing}. Nothing was written; check the source, "
+            "give it another name, or write it as it is with --allow_difference"
+        )
     beside_ratings = source.with_name("movies.dat")
-    if items is None and form == "movielens" and beside_ratings.is_file():
+    if items is None and read.form == "movielens" and beside_ratings.is_file():
         items = beside_ratings
-    table = read_items(items, frame["item"].unique()) if items else None
+    table = read_items(items, frame["item"].unique(), read.columns[1]) if items else None
     _write(folder, in_order(frame), table)
-    getLogger().info(f"{folder}: {form} from {source}, {counts}")
-    return counts
+    imported = Imported(counts, read, {why: count for why, count in dropped.items() if count}, differing)
+    getLogger().info(f"{folder}: {imported.account()}")
+    return imported
 
 
 def five_core(frame: pd.DataFrame) -> pd.DataFrame:
@@ -73,12 +120,14 @@ def five_core(frame: pd.DataFrame) -> pd.DataFrame:
     Args:
         frame: with ``user`` and ``item``.
     """
+    codes = [pd.factorize(frame[column])[0] for column in ("user", "item")]
+    kept = np.ones(len(frame), dtype=bool)
     while True:
-        counts = [frame.groupby(column)[column].transform("size") for column in ("user", "item")]
-        kept = frame[(counts[0] >= CORE) & (counts[1] >= CORE)]
-        if len(kept) == len(frame):
-            return kept
-        frame = kept
+        enough = [(np.bincount(code[kept], minlength=len(frame)) >= CORE)[code] for code in codes]
+        fewer = kept & enough[0] & enough[1]
+        if fewer.sum() == kept.sum():
+            return frame[kept]
+        kept = fewer
 
 
 def in_order(frame: pd.DataFrame) -> pd.DataFrame:
@@ -101,16 +150,13 @@ def _check_folder(folder: Path, sources: Sequence[Path], overwrite: bool) -> Non
         raise SourceError(f"{folder} exists; --overwrite replaces it as a whole, or give another --data_path")
 
 
-def _check_counts(name: str, counts: Counts, source: Path, allow_difference: bool) -> None:
-    differing = difference(name, counts)
-    if differing is None or not any(differing.values()) or allow_difference:
-        return
+def _difference(name: str, counts: Counts) -> str:
+    """How the counts differ from those of the paper's Table 1; empty where they do not, or it has no such dataset."""
+    differing = difference(name, counts) or {}
+    if not any(differing.values()):
+        return ""
     found = asdict(counts)
-    parts = [f"{found[what]:,} {what} (paper {found[what] - by:,}: {by:+,})" for what, by in differing.items()]
-    raise SourceError(
-        f"{source} is not the [{name}] of the paper's Table 1: {', '.join(parts)}. Nothing was written; check the "
-        "source, give it another name, or write it as it is with --allow_difference"
-    )
+    return ", ".join(f"{found[what]:,} {what} (paper {found[what] - by:,}: {by:+,})" for what, by in differing.items())
 
 
 def _write(folder: Path, frame: pd.DataFrame, items: pd.DataFrame | None) -> None:
@@ -120,13 +166,14 @@ def _write(folder: Path, frame: pd.DataFrame, items: pd.DataFrame | None) -> Non
     partial.mkdir(parents=True)
     path = partial / f"{folder.name}.inter"
     frame = frame.set_axis(["user_id:token", "item_id:token", "timestamp:float"], axis=1)
-    frame.to_csv(path, sep="\t", index=False)
+    frame.to_csv(path, sep="\t", index=False, quoting=csv.QUOTE_NONE)
     read = pd.read_csv(path, sep="\t", dtype={"user_id:token": str, "item_id:token": str})
     for column in ("user_id:token", "item_id:token"):
-        changed = frame[column][(read[column].to_numpy() != frame[column].to_numpy())]
-        if len(changed):
+        found, written = read[column].to_numpy(), frame[column].to_numpy()
+        if not np.array_equal(found, written):
             shutil.rmtree(partial)
-            raise SourceError(f"RecBole would not read the {column} {changed.iloc[0]!r} as it is; rename it")
+            first = next(token for token, again in zip(written, [*found, None], strict=False) if token != again)
+            raise SourceError(f"RecBole would not read the {column} {first!r} as it is; rename it")
     if items is not None:
-        items.to_csv(partial / f"{folder.name}.item", sep="\t", index=False)
+        items.to_csv(partial / f"{folder.name}.item", sep="\t", index=False, quoting=csv.QUOTE_NONE)
     replace_folder(partial, folder)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from recbole_tslrec.compatibility import sort_by_time
 from recbole_tslrec.data.dataset import Data
 from recbole_tslrec.data.paper_counts import Counts
+from recbole_tslrec.data.ties import tied
 
 QUANTILES = (0.0, 0.25, 0.5, 0.75, 0.95, 1.0)
 
@@ -109,17 +110,13 @@ def count(
     is_training = behind >= np.repeat(held_out(lengths), lengths)
     is_repeat = pd.DataFrame({"user": user, "item": item}).duplicated().to_numpy()
     is_test = (behind == 0) & np.repeat(held_out(lengths) > 0, lengths)
-    same_user, same_time = user[1:] == user[:-1], time[1:] == time[:-1]
-    tied = np.zeros(len(user), dtype=bool)
-    tied[1:] |= same_user & same_time
-    tied[:-1] |= same_user & same_time
     return DatasetStatistics(
         name=name,
         counts=Counts(len(lengths), items, len(user)),
         lengths=lengths.astype(np.int64),
         popularity=np.bincount(item[is_training], minlength=items + 1)[1:].astype(np.int64),
         repeats=int(is_repeat.sum()),
-        ties=int(tied.sum()),
+        ties=tied(user, time),
         repeated_targets=int((is_repeat & is_test).sum()),
     )
 

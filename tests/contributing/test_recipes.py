@@ -16,7 +16,7 @@ from recbole_tslrec.configuration import properties
 from recbole_tslrec.configuration.config import Config
 from recbole_tslrec.configuration.registration import register_models
 from recbole_tslrec.data.importing import import_dataset
-from recbole_tslrec.data.sources import FORMATS, Format
+from recbole_tslrec.data.sources import FORMATS, Format, Rows
 from recbole_tslrec.llm.loading import load_tokenizer
 from recbole_tslrec.llm.prompt import build_prompt
 from recbole_tslrec.llm.settings import PromptSettings
@@ -179,15 +179,15 @@ def test_task(make_config, tmp_path):
 def read_arrows(path, columns):
     """Lines such as ``u1 -> i1``, in the order of time."""
     pairs = [line.split(" -> ") for line in path.read_text().splitlines()]
-    frame = pd.DataFrame(pairs, columns=["user", "item"])
-    return frame.assign(time=np.arange(len(frame), dtype=float))
+    frame = pd.DataFrame(pairs, range(1, len(pairs) + 1), ["user", "item"])
+    return Rows(frame.assign(time=frame.index))
 
 
 def test_dataset_source(tmp_path, monkeypatch):
     monkeypatch.setitem(FORMATS, "arrows", Format(read_arrows, lambda lines: " -> " in lines[0]))
     source = tmp_path / "bought.txt"
     source.write_text("".join(f"u{user} -> i{(user + step) % 7}\n" for user in range(9) for step in range(5)))
-    counts = import_dataset("toy", source, tmp_path / "data", form="arrows")
+    counts = import_dataset("toy", source, tmp_path / "data", form="arrows").counts
     assert (counts.users, counts.items, counts.interactions) == (9, 7, 45)
     settings = {"data_path": str(tmp_path / "data"), "artifacts_dir": str(tmp_path / "artifacts"), "epochs": 1}
     run = run_stages(Config("GRU4Rec", "toy", [], {**settings, "hidden_size": 8, "embedding_size": 8}))

@@ -48,7 +48,7 @@ def tree(folder: Path) -> list[str]:
 
 
 def test_a_dataset_is_fetched_unpacked_and_imported(toy: PublicDataset, tmp_path: Path) -> None:
-    assert download_dataset(toy, tmp_path / "data") == COUNTS
+    assert download_dataset(toy, tmp_path / "data").counts == COUNTS
     assert tree(tmp_path) == [
         "data/downloads/lock",
         "data/downloads/toy.zip",
@@ -60,14 +60,14 @@ def test_a_dataset_is_fetched_unpacked_and_imported(toy: PublicDataset, tmp_path
 
 def test_the_archive_is_kept_and_not_fetched_again(web: Any, toy: PublicDataset, tmp_path: Path) -> None:
     download_dataset(toy, tmp_path)
-    assert download_dataset(toy, tmp_path, overwrite=True) == COUNTS
+    assert download_dataset(toy, tmp_path, overwrite=True).counts == COUNTS
     assert len(web.asked) == 1
 
 
 def test_an_archive_that_was_put_there_by_hand_serves(web: Any, toy: PublicDataset, tmp_path: Path) -> None:
     (tmp_path / "downloads").mkdir()
     (tmp_path / "downloads" / "toy.zip").write_bytes(ARCHIVE)
-    assert download_dataset(toy, tmp_path) == COUNTS
+    assert download_dataset(toy, tmp_path).counts == COUNTS
     assert web.asked == []
 
 
@@ -80,7 +80,7 @@ def test_files_that_are_no_archives_are_read_where_they_are(web: Any, tmp_path: 
         "toy.csv",
         columns=("who", "what", "when"),
     )
-    assert download_dataset(dataset, tmp_path) == Counts(users=1, items=2, interactions=2)
+    assert download_dataset(dataset, tmp_path).counts == Counts(users=1, items=2, interactions=2)
     assert tree(tmp_path) == ["downloads/lock", "downloads/toy.csv", "toy/toy.inter"]
 
 
@@ -110,7 +110,7 @@ def test_a_mirror_is_a_file_or_a_folder_and_is_checked_too(
 ) -> None:
     elsewhere = replace(toy, files=(PublicFile("https://files.invalid/toy.zip", MD5),))
     web.files["archive?of=toy"] = ARCHIVE
-    assert download_dataset(elsewhere, tmp_path, mirror=f"{web.address}{mirror}") == COUNTS
+    assert download_dataset(elsewhere, tmp_path, mirror=f"{web.address}{mirror}").counts == COUNTS
 
 
 def test_a_mirror_of_two_files_has_them_beside_each_other(web: Any, tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ def test_a_mirror_of_two_files_has_them_beside_each_other(web: Any, tmp_path: Pa
         for name, content in web.files.items()
     )
     dataset = PublicDataset("toy", "free", files, "ratings.dat", "movies.dat")
-    assert download_dataset(dataset, tmp_path, mirror=f"{web.address}ratings.dat") == COUNTS
+    assert download_dataset(dataset, tmp_path, mirror=f"{web.address}ratings.dat").counts == COUNTS
     assert [name for name, _ in web.asked] == ["ratings.dat", "movies.dat"]
 
 
@@ -185,7 +185,7 @@ def test_each_family_is_imported_as_it_is_published(web: Any, tmp_path: Path, na
         web.files = {file: gzip.compress(text.encode()) for file, text in members.items()}
     assert set(members) == {dataset.source, dataset.items} - {""}
     unhashed = replace(dataset, files=tuple(PublicFile(file.url) for file in dataset.files))
-    counts = download_dataset(unhashed, tmp_path, mirror=web.address)
+    counts = download_dataset(unhashed, tmp_path, mirror=web.address).counts
     written = (tmp_path / name / f"{name}.inter").read_text().splitlines()
     has_header = bool(dataset.columns) and not dataset.columns[0].isdigit()
     assert len(written) - 1 == counts.interactions == members[dataset.source].count("\n") - has_header

@@ -33,7 +33,7 @@ def ratings(users: int, items: int) -> str:
 
 def test_interactions_are_in_time_order_and_ties_and_repeats_stay(tmp_path: Path) -> None:
     source = write(tmp_path / "given", "user_id,item_id,timestamp\nb,x,30\na,x,9.5\nb,y,10\nb,z,10\nb,y,10\n")
-    assert import_dataset("toy", source, tmp_path / "data") == Counts(users=2, items=3, interactions=5)
+    assert import_dataset("toy", source, tmp_path / "data").counts == Counts(users=2, items=3, interactions=5)
     assert lines(tmp_path / "data" / "toy") == [
         HEADER,
         "b\ty\t10.0",
@@ -53,7 +53,7 @@ def test_unix_seconds_are_written_whole(tmp_path: Path) -> None:
 def test_a_raw_source_is_cut_to_its_core_and_takes_the_movies_beside_it(tmp_path: Path) -> None:
     source = write(tmp_path / "ml" / "ratings.dat", ratings(users=5, items=6))
     write(tmp_path / "ml" / "movies.dat", "0::Casino (1995)::Drama\nrare::Rare (1990)::Drama\n")
-    assert import_dataset("toy", source, tmp_path / "data") == Counts(users=5, items=6, interactions=30)
+    assert import_dataset("toy", source, tmp_path / "data").counts == Counts(users=5, items=6, interactions=30)
     assert lines(tmp_path / "data" / "toy", "item")[:3] == [
         "item_id:token\ttitle:token_seq\tcategories:token_seq",
         "0\tCasino (1995)\tDrama",
@@ -113,9 +113,9 @@ def test_a_source_inside_the_folder_is_not_replaced_with_it(tmp_path: Path) -> N
 def test_a_token_that_recbole_would_lose_is_refused(tmp_path: Path) -> None:
     """pandas takes NA for a missing value."""
     source = write(tmp_path / "given", "user_id,item_id\nu1,x\nu1,NA\n")
-    with pytest.raises(SourceError, match="item_id:token 'NA'"):
+    with pytest.raises(SourceError, match=r"line 3: column \[item_id\] has no id: \[NA\]"):
         import_dataset("toy", source, tmp_path / "data", columns=("user_id", "item_id"))
-    assert list((tmp_path / "data").iterdir()) == []
+    assert not (tmp_path / "data").exists()
 
 
 @pytest.mark.parametrize("name", ["", "..", "a/b"])

@@ -1,0 +1,51 @@
+"""The lines of a text: how many, the first ones, and all of them in blocks."""
+
+import re
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+from recbole_tslrec.data.content import open_bytes, open_text
+
+LOOKED_AT = 200  # lines by which the form of a file is recognised
+_BLOCK = 8 << 20  # bytes
+
+
+def first_lines(path: Path, encoding: str | None = None) -> list[str]:
+    """The first lines that are not blank, at most :data:`LOOKED_AT`, without their ends."""
+    with open_text(path, encoding) as file:
+        return list(islice((line.rstrip("\n") for line in file if line.strip()), LOOKED_AT))
+
+
+def blocks(path: Path) -> Iterator[bytes]:
+    """The whole file in blocks of whole lines, as UTF-8."""
+    rest = b""
+    with open_bytes(path) as file:
+        while data := file.read(_BLOCK):
+            end = data.rfind(b"\n") + 1
+            if end:
+                yield rest + data[:end]
+                rest = data[end:]
+            else:
+                rest += data
+    if rest:
+        yield rest
+
+
+def is_blank(block: bytes) -> list[bool]:
+    """Whether each line of a block holds nothing but white space."""
+    return [not line.strip() for line in block.removesuffix(b"\n").split(b"\n")]
+
+
+def has_blank(block: bytes) -> bool:
+    """Whether any does; much quicker."""
+    return re.search(rb"(?m)^[^\S\n]*$", block.removesuffix(b"\n")) is not None
+
+
+def count_lines(path: Path) -> tuple[int, int]:
+    """All lines, and how many of them are blank."""
+    total = blank = 0
+    for block in blocks(path):
+        total += block.removesuffix(b"\n").count(b"\n") + 1
+        blank += sum(is_blank(block)) if has_blank(block) else 0
+    return total, blank
