@@ -1,6 +1,7 @@
 """``recbole_tslrec.run``: the one path from a model's name to its result."""
 
 from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from recbole.utils import init_logger
@@ -9,6 +10,9 @@ from recbole_tslrec.compute import distributed
 from recbole_tslrec.configuration.config import Config
 from recbole_tslrec.pipeline import run_stages
 from recbole_tslrec.result import Result
+from recbole_tslrec.settings.folders import check_writable
+
+_LOGS = ("log", "log_tensorboard")  # RecBole's, in the working folder
 
 
 def run(
@@ -43,6 +47,8 @@ def run(
         TrainingDiverged: a loss is not finite.
     """
     config = Config(model, dataset, config_file_list, config_dict, argv)
+    for folder in _LOGS:
+        check_writable(Path(folder), "RecBole's logs", "start in a folder of your own")
     init_logger(config)
     result = Result.of(run_stages(config, rebuild, stop_after))
     if result_file and distributed.is_main():

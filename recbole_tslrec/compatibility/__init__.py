@@ -7,6 +7,7 @@ package RecBole is patched in two places only, which let it find this package: n
 
 from recbole_tslrec.compatibility import (
     activations,
+    atomic_files,
     checkpoints,
     metric_collection,
     processes,
@@ -27,6 +28,7 @@ def apply() -> None:
         ImportError: pandas 3 or a RecBole other than 1.2.1 is installed; both would give wrong results silently.
     """
     recbole_import.apply()  # first: the others import RecBole
+    atomic_files.apply()
     time_order.apply()
     checkpoints.apply()
     metric_collection.apply()

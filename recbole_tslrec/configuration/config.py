@@ -21,6 +21,7 @@ from recbole_tslrec.configuration.properties import (
     read_properties,
 )
 from recbole_tslrec.configuration.settings import SETTINGS
+from recbole_tslrec.configuration.values import check_values
 from recbole_tslrec.models.names import parse_model_name
 from recbole_tslrec.settings import ConfigError
 
@@ -65,6 +66,13 @@ class Config(recbole.config.Config):  # type: ignore[misc]  # RecBole is untyped
             group.of(self)
         if not sys.stderr.isatty():
             self.final_config_dict["show_progress"] = False
+
+    def _set_default_parameters(self) -> None:
+        values = self.final_config_dict
+        if isinstance(values["eval_args"], Mapping):
+            values["eval_args"] = {"order": "TO", **values["eval_args"]}  # RecBole's default is no order of time
+        check_values(values)
+        super()._set_default_parameters()
 
     def _init_device(self) -> None:
         if distributed.process_count() == 1:

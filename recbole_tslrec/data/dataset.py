@@ -7,13 +7,13 @@ from typing import Any
 from recbole.data import create_dataset, data_preparation
 from recbole.utils import init_seed
 
+from recbole_tslrec.data.atomic_files import DatasetError, check_atomic_files
 from recbole_tslrec.data.histories import Histories, fingerprint, full_histories, training_histories
 from recbole_tslrec.data.item_tokens import dataset_item_tokens
+from recbole_tslrec.data.splits import check_split
 from recbole_tslrec.store.contents import ContentHashes
 
-
-class DatasetError(ValueError):
-    """The dataset does not exist, lacks a column, or nothing of it is left."""
+__all__ = ["Data", "DatasetError"]
 
 
 class Data:
@@ -23,7 +23,8 @@ class Data:
         config: RecBole's configuration.
 
     Raises:
-        DatasetError: its files or the columns for user, item and time are not there, or the filters leave nothing.
+        DatasetError: its files or the columns for user, item and time are not there or cannot be read as they are, or
+            the filters leave nothing.
 
     Attributes:
         dataset: RecBole's dataset.
@@ -32,25 +33,9 @@ class Data:
     """
 
     def __init__(self, config: Any) -> None:
-        check_files(config)
-        name = config["dataset"]
         self.config = config
-        init_seed(config["seed"], config["reproducibility"])
-        try:
-            self.dataset: Any = create_dataset(config)
-        except ValueError as error:
-            if "feat is empty" not in str(error):
-                raise
-            raise DatasetError(
-                f"no interaction of [{name}] passes the filters; widen user_inter_num_interval, "
-                "item_inter_num_interval and val_interval"
-            ) from error
-        missing = {config[f"{field}_FIELD"] for field in ("USER_ID", "ITEM_ID", "TIME")} - set(self.dataset.inter_feat)
-        if missing:
-            raise DatasetError(
-                f"dataset [{name}] was loaded without {', '.join(sorted(map(str, missing)))}; name your columns with "
-                "USER_ID_FIELD, ITEM_ID_FIELD and TIME_FIELD, and list them in load_col"
-            )
+        check_atomic_files(config)
+        self.dataset: Any = _load(config)
         self.full: Histories = full_histories(self.dataset)
         self.description: dict[str, Any] = fingerprint(self.dataset, self.full)
         self.item_tokens: list[str] = dataset_item_tokens(self.dataset)
@@ -58,13 +43,25 @@ class Data:
     @functools.cached_property
     def loaders(self) -> tuple[Any, Any, Any]:
         """RecBole's training, validation and test loaders; making them rewrites ``dataset`` in place."""
-        train_data, valid_data, test_data = data_preparation(self.config, self.dataset)
+        try:
+            train_data, valid_data, test_data = data_preparation(self.config, self.dataset)
+        except _FAULTS as error:
+            raise _not_loaded(self.config, error, "split") from error
         return train_data, valid_data, test_data
 
     @functools.cached_property
     def histories(self) -> Histories:
         """The training part of every user's interactions."""
         return training_histories(self.full, self.loaders[0]._dataset)
+
+    @property
+    def trained_items(self) -> set[int]:
+        """The item ids of the training part."""
+        if self.dataset.benchmark_filename_list is None:
+            return set(self.histories.items.tolist())
+        rows = self.loaders[0]._dataset
+        seen = rows.inter_feat[rows.item_id_list_field].unique().tolist(), rows.inter_feat[rows.iid_field].tolist()
+        return set().union(*seen) - {0}
 
     def feature_contents(self, hashes: ContentHashes) -> dict[str, str]:
         """Hashes of the files beside the interactions that RecBole has read: features of items, a knowledge graph, ...
@@ -77,16 +74,38 @@ class Data:
         files = [file for file in folder.glob(f"{name}.*") if wanted is None or file.suffix[1:] in wanted]
         return {file.suffix[1:]: hashes.of(file) for file in sorted(files) if file.suffix != ".inter"}
 
+    def check_split(self) -> None:
+        """Refuse a split that leaves a part without rows which it is to have.
 
-def check_files(config: Any) -> None:
-    """Refuse a dataset without files.
+        Raises:
+            DatasetError: says how many users have how many interactions.
+        """
+        check_split(self.config, self.full.lengths, [len(loader._dataset) for loader in self.loaders])
 
-    Raises:
-        DatasetError: names the file that is looked for.
-    """
-    folder, name = Path(config["data_path"]), config["dataset"]
-    if not any(folder.glob("*.inter")):
-        raise DatasetError(
-            f"dataset [{name}] does not exist: there is no {folder / name}.inter; put RecBole's atomic files "
-            "there, or set --data_path. ml-100k comes with RecBole"
-        )
+
+# what RecBole's loading raises for files and keys that do not go together
+_FAULTS = (ValueError, TypeError, LookupError, AttributeError, AssertionError, ArithmeticError, NotImplementedError)
+
+
+def _load(config: Any) -> Any:
+    init_seed(config["seed"], config["reproducibility"])
+    try:
+        return create_dataset(config)
+    except _FAULTS as error:
+        if "feat is empty" in str(error):
+            raise DatasetError(
+                f"no interaction of [{config['dataset']}] passes the filters; widen user_inter_num_interval, "
+                "item_inter_num_interval and val_interval"
+            ) from error
+        raise _not_loaded(config, error, "load") from error
+
+
+def _not_loaded(config: Any, error: Exception, what: str) -> DatasetError:
+    keys = {key: config[key] for key in _KEYS_OF_LOADING if config[key] is not None}
+    return DatasetError(
+        f"RecBole cannot {what} {Path(config['data_path'])}/{config['dataset']}.inter and the files beside it "
+        f"({type(error).__name__}: {' '.join(str(error).split())}); check {keys}"
+    )
+
+
+_KEYS_OF_LOADING = ("load_col", "val_interval", "eval_args", "benchmark_filename", "normalize_field", "threshold")

@@ -1,12 +1,14 @@
 """Who interacted with what before the held-out items: the only view of the users that Stages 1 and 2 get."""
 
 from dataclasses import dataclass
+from logging import getLogger
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from recbole_tslrec.compatibility import sort_by_time
+from recbole_tslrec.data.ties import tied
 from recbole_tslrec.store.files import hash_arrays
 
 
@@ -49,14 +51,29 @@ class Histories:
 def full_histories(dataset: Any) -> Histories:
     """Every interaction of every user, ordered by (float64) time.
 
+    Of files that were split already they are the targets of all rows, without times in the order of the files.
+
     Args:
         dataset: a RecBole dataset before ``data_preparation``, which rewrites the interactions in place.
     """
-    interactions = sort_by_time(dataset)
+    interactions = _in_order(dataset)
     users, lengths = np.unique(interactions[dataset.uid_field].to_numpy(), return_counts=True)
     tokens = [str(token) for token in dataset.field2id_token[dataset.uid_field][users]]
     items = interactions[dataset.iid_field].to_numpy().astype(np.int64)
     return Histories(tokens, items, np.concatenate([[0], np.cumsum(lengths)]))
+
+
+def _in_order(dataset: Any) -> Any:
+    if dataset.time_field in dataset.inter_feat:
+        ordered = sort_by_time(dataset)
+        ties = tied(ordered[dataset.uid_field].to_numpy(), ordered[dataset.time_field].to_numpy())
+        if ties:
+            getLogger().warning(
+                f"{ties / len(ordered):.1%} of the interactions of [{dataset.dataset_name}] have the time of another "
+                "interaction of their user; among these the order is that of the file"
+            )
+        return ordered
+    return dataset.inter_feat.sort_values(dataset.uid_field, kind="stable", ignore_index=True)
 
 
 def training_histories(full: Histories, train_dataset: Any) -> Histories:
@@ -75,7 +92,8 @@ def training_histories(full: Histories, train_dataset: Any) -> Histories:
     if train_dataset.benchmark_filename_list is not None:
         raise ValueError(
             "benchmark_filename gives rows that are split already, from which the users' training interactions cannot "
-            "be told; give the plain .inter file and let RecBole split it"
+            "be told, and stage 1 is made from these; give the plain .inter file and let RecBole split it, or item "
+            "vectors with --knowledge_path"
         )
     ids = train_dataset.inter_feat[train_dataset.uid_field].numpy()
     rows_per_user = np.bincount(ids, minlength=train_dataset.user_num)
@@ -94,13 +112,30 @@ def training_histories(full: Histories, train_dataset: Any) -> Histories:
 def fingerprint(dataset: Any, full: Histories) -> dict[str, Any]:
     """Name, counts and a hash of the interactions by external tokens, for manifests and recipes."""
     item_tokens = np.array(dataset.field2id_token[dataset.iid_field], dtype=str)
+    arrays = [np.array(full.user_tokens, dtype=str), item_tokens, full.items, full.offsets]
+    if dataset.benchmark_filename_list is not None:
+        arrays += _split_arrays(dataset)
     return {
         "name": dataset.dataset_name,
         "users": len(full),
         "items": len(item_tokens) - 1,
         "interactions": len(full.items),
-        "fingerprint": hash_arrays(np.array(full.user_tokens, dtype=str), item_tokens, full.items, full.offsets),
+        "fingerprint": hash_arrays(*arrays),
     }
+
+
+def _split_arrays(dataset: Any) -> list[NDArray[Any]]:
+    """What files that were split already hold beside their targets: the parts, and the history in each row."""
+    rows = dataset.inter_feat
+    histories = rows[dataset.item_id_list_field].to_numpy()
+    lengths = np.array([len(history) for history in histories], dtype=np.int64)
+    users = rows[dataset.uid_field].to_numpy().astype(np.int64)
+    return [
+        np.array(dataset.file_size_list, dtype=np.int64),
+        users,
+        lengths,
+        np.concatenate(histories).astype(np.int64),
+    ]
 
 
 def hold_out_users(user_count: int, valid_ratio: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from recbole_tslrec.configuration.config import Config
-from recbole_tslrec.data.dataset import check_files
+from recbole_tslrec.data.atomic_files import check_files
 from recbole_tslrec.evaluation.model_free import MODEL_FREE
 from recbole_tslrec.experiments.command import Command, key_of, override
 from recbole_tslrec.experiments.trials import LLM_BASELINES, ROWS, Outcome, Trial

@@ -22,6 +22,7 @@ from recbole_tslrec.pipeline.knowledge_sources import SFT, SourceSettings
 from recbole_tslrec.pipeline.run import ArtifactSettings, Run
 from recbole_tslrec.pipeline.stage import KINDS, Stage
 from recbole_tslrec.settings import ConfigError, derive
+from recbole_tslrec.settings.folders import check_writable
 from recbole_tslrec.store.artifacts import Artifact, Store, open_artifact
 from recbole_tslrec.store.contents import ContentHashes
 
@@ -108,6 +109,7 @@ def _run(run: Run, stages: list[Stage]) -> None:
     checked: set[str] = set()
 
     def check(stages_left: list[Stage]) -> None:
+        check_writable(run.store.root, "artifacts", "name a folder of your own with --artifacts_dir")
         for stage in stages_left:
             if stage.kind not in checked:
                 stage.check(run.data)

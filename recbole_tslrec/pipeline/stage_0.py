@@ -55,7 +55,7 @@ def backbone(config: Any) -> Stage:
         _warn_of_untrained_items(inputs.data)
         return train(settings, inputs.data, folder)
 
-    return Stage("backbone", describe(settings), settings, (), build, Data.feature_contents)
+    return Stage("backbone", describe(settings), settings, (), build, Data.feature_contents, Data.check_split)
 
 
 def item_embeddings(config: Any) -> Stage:
@@ -122,8 +122,7 @@ def describe(settings: RecommenderSettings) -> str:
 
 
 def _warn_of_untrained_items(data: Data) -> None:
-    trained = set(data.histories.items.tolist())
-    untrained = len(data.item_tokens) - len(trained)
+    untrained = len(data.item_tokens) - len(data.trained_items)
     if untrained:
         getLogger().warning(
             f"{untrained} of {len(data.item_tokens)} items have no training interaction; their stage-0 embeddings "

@@ -28,7 +28,8 @@ def recommender(config: Any) -> Stage:
     def build(inputs: Inputs, folder: Path) -> dict[str, Any]:
         return train(settings, inputs.data, folder, fused_table(settings, inputs))
 
-    return Stage("recommender", describe(settings), settings, (name.family.table,), build, Data.feature_contents)
+    about, parents = describe(settings), (name.family.table,)
+    return Stage("recommender", about, settings, parents, build, Data.feature_contents, Data.check_split)
 
 
 def fused_table(settings: RecommenderSettings, inputs: Inputs) -> Any:

@@ -1,0 +1,79 @@
+"""Values of RecBole's keys that would be passed over in silence are refused with a legal one."""
+
+import re
+
+import pytest
+
+from recbole_tslrec.configuration.config import Config
+from recbole_tslrec.settings import ConfigError
+
+
+def configure(argument: str) -> Config:
+    return Config("SASRec", "toy", argv=[argument])
+
+
+@pytest.mark.parametrize(
+    "key", ["user_inter_num_interval", "item_inter_num_interval", "entity_kg_num_interval", "relation_kg_num_interval"]
+)
+@pytest.mark.parametrize("value", ["5", "[5,)", ">=5", "[5,3]", "(5,5]", "[5,inf);x", "[5,nan]"])
+def test_what_is_no_interval_is_refused_with_a_legal_one(key: str, value: str) -> None:
+    with pytest.raises(ConfigError, match=rf'{key} \[.*is no interval.*--{key}="\[5,inf\)"'):
+        configure(f"--{key}={value}")
+
+
+@pytest.mark.parametrize("value", ["[5,inf)", "(0, 10]", "[5,10);[20,30]", "[5,5]", "None", "[1e1,2.5e2]"])
+def test_intervals_of_recbole_are_taken(value: str) -> None:
+    configure(f"--user_inter_num_interval={value}")
+
+
+@pytest.mark.parametrize("value", ["{'rating': '>3'}", "{'rating': 3}", "[3,inf)"])
+def test_val_interval_is_a_dict_of_intervals(value: str) -> None:
+    with pytest.raises(ConfigError, match=r"val_interval.*'\[3,inf\)'"):
+        configure(f"--val_interval={value}")
+
+
+@pytest.mark.parametrize("value", ["{'rating': '[3,inf)'}", "{'brand': ['a', 'b']}"])
+def test_val_interval_of_numbers_and_of_tokens_is_taken(value: str) -> None:
+    configure(f"--val_interval={value}")
+
+
+@pytest.mark.parametrize(
+    ("argument", "said"),
+    [
+        ("--valid_metric=MRR@10", "metrics are ['Hit', 'NDCG']; add MRR to metrics, or set --valid_metric=Hit@10"),
+        ("--valid_metric=NDCG@7", "topk is [5, 10]; add its cut-off to topk, or set --valid_metric=NDCG@10"),
+        ("--valid_metric=NDCG", "topk is [5, 10]; add its cut-off to topk, or set --valid_metric=NDCG@10"),
+        ("--topk=[20]", "topk is [20]; add its cut-off to topk, or set --valid_metric=NDCG@20"),
+        ("--metrics=Hit", "metrics are ['Hit']; add NDCG to metrics"),
+        ("--metrics=['NCDG']", "[NCDG], which RecBole does not have; did you mean NDCG?"),
+        ("--topk=5,10", "topk must be a list of whole numbers above 0 such as [5, 10]"),
+    ],
+)
+def test_metric_that_chooses_the_epoch_must_be_computed(argument: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(said)):
+        configure(argument)
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("7", "must be a dict such as"),
+        ("{'splits': {}}", "has no entry [splits]"),
+        ("{'order': 'RO'}", "sequential models need TO"),
+        ("{'group_by': 'item'}", "must be user or none"),
+        ("{'mode': 'labeled'}", "mode [labeled], which evaluates labels"),
+        ("{'mode': 'uni'}", "uniN or popN for a sample of N items"),
+        ("{'mode': {'train': 'full'}}", "by part it is {'valid': ..., 'test': ...}"),
+        ("{'split': {'LS': 'one'}}", "must be valid_and_test, valid_only or test_only"),
+        ("{'split': {'RS': [8, 1]}}", "such as [0.8, 0.1, 0.1]"),
+        ("{'split': {'XX': 1}}", "must be LS (leave one out), RS or TS"),
+        ("{'split': [8, 1, 1]}", "must be a dict of one entry"),
+    ],
+)
+def test_unsupported_evaluation_is_refused_in_one_sentence(value: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(said)):
+        configure(f"--eval_args={value}")
+
+
+def test_order_of_an_evaluation_is_that_of_time_where_none_is_said() -> None:
+    assert configure("--eval_args={'mode': 'uni10'}")["eval_args"]["order"] == "TO"
