@@ -63,22 +63,6 @@ def count_rows(values: Sequence[Any]) -> bool:
     return list(values) == list(range(len(values)))
 
 
-def no_tokens(path: Path, why: str, expression: str) -> VectorsError:
-    """The error of vectors without item tokens, with the lines that write them as they should be.
-
-    Args:
-        path: the file.
-        why: what is wrong, as it goes on behind the name of the file.
-        expression: Python that gives a pandas table with the column ``item_id``.
-    """
-    better = path.with_name(f"{path.name.split('.')[0]}_with_ids.parquet")
-    return VectorsError(
-        f"{path} {why}; write the item tokens as a column item_id:\n"
-        f"    df = {expression}\n"
-        f"    df.to_parquet('{better}', index=False)"
-    )
-
-
 def as_rows(path: Path, array: "np.ndarray[Any, Any]") -> Tensor:
     """An array of numbers as float32."""
     if array.dtype.kind not in "fiu":

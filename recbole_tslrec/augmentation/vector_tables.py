@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 from collections.abc import Sequence
 from logging import getLogger
 from pathlib import Path
@@ -19,7 +20,6 @@ from recbole_tslrec.augmentation.vector_rows import (
     as_rows,
     as_tokens,
     count_rows,
-    no_tokens,
     one_width,
     parse_rows,
 )
@@ -45,6 +45,9 @@ def tokens_and_rows(path: Path, table: pa.Table) -> TokensAndRows:
     Raises:
         VectorsError: it is not clear which columns they are, or a row has no token.
     """
+    twice = [name for name, count in Counter(table.column_names).items() if count > 1]
+    if twice:
+        raise VectorsError(f"{path} has more than one column [{twice[0]}]; give each a name of its own")
     index = _index(table)
     alike = numbered([field.name for field in table.schema if _is_number(field) and field.name not in index])
     counting = [
@@ -56,9 +59,10 @@ def tokens_and_rows(path: Path, table: pa.Table) -> TokensAndRows:
     names = [name for name in table.column_names if name not in (token, *index, *counting)]
     taken, rows = _vectors(path, table.select(names), alike)
     left_out = [name for name in table.column_names if name not in (token, *taken)]
+    form = ", written as 123.0" if pa.types.is_floating(table.schema.field(token).type) else ""
     getLogger().info(
-        f"{path}: {len(rows):,} vectors of width {rows.shape[1]} from {_listed(taken)}, item tokens from [{token}]"
-        + (f"; left out: {', '.join(name or 'a column without a name' for name in left_out)}" if left_out else "")
+        f"{path}: {len(rows):,} vectors of width {rows.shape[1]} from {_listed(taken)}, item tokens from [{token}]{form}"
+        + (f"; left out: {_listed(left_out)}" if left_out else "")
     )
     return as_tokens(path, table.column(token).to_pylist(), f"column [{token}]"), rows
 
@@ -96,11 +100,12 @@ def _token_column(
     if len(candidates) == 1:
         return str(candidates[0])
     if not candidates:
-        rows = [name or "a column without a name" for name in schema.names if name in (*index, *counting)]
-        raise no_tokens(
-            path,
-            f"has no column {ITEM}" + f", and [{', '.join(rows)}] only counts the rows" * bool(rows),
-            f'df.reset_index(names="{ITEM}") if the index of df holds them, else df.assign({ITEM}=tokens)',
+        rows = ", ".join(_spoken(name) for name in schema.names if name in (*index, *counting))
+        raise VectorsError(
+            f"{path} has no column {ITEM}{f', and [{rows}] only numbers the rows' if rows else ''}; write the "
+            "items' tokens as a column:\n"
+            f'    df = df.reset_index(names="{ITEM}")  # if the index of df holds them; else df.assign({ITEM}=tokens)\n'
+            f"    df.to_parquet({str(path.with_suffix('.parquet'))!r}, index=False)"
         )
     raise VectorsError(
         f"{path} has {len(candidates)} columns of text or whole numbers ({_listed(candidates)}) and none of them is "
@@ -145,11 +150,14 @@ def _rows_of_texts(path: Path, texts: Sequence[str | None]) -> Tensor:
 
 
 def _listed(names: Sequence[str]) -> str:
+    shown = [_spoken(name) for name in names]
     if len(names) == 1:
-        return f"[{names[0]}]"
-    if len(names) <= _SHOWN:
-        return f"{len(names)} columns [{', '.join(names)}]"
-    return f"{len(names)} columns [{names[0]}, {names[1]}, ..., {names[-1]}]"
+        return f"[{shown[0]}]"
+    return f"{len(names)} columns [{', '.join(shown if len(names) <= _SHOWN else [*shown[:2], '...', shown[-1]])}]"
+
+
+def _spoken(name: str) -> str:
+    return name or "a column without a name"
 
 
 def _plain(field: pa.Field) -> Any:
