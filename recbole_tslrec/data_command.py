@@ -116,9 +116,11 @@ def _add_stats(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 
 def _stats(given: argparse.Namespace, keys: Sequence[str]) -> None:
-    found = statistics(Config("SASRec", given.dataset, argv=keys))
+    # times as they are, not from 0 to 1 as RecBole's ml-100k asks for; their order is the same
+    found = statistics(Config("SASRec", given.dataset, argv=["--normalize_all=False", *keys]))
     rows = [
-        (what, f"{value:,.6g}" if isinstance(value, float) else f"{value:,}") for what, value in found.figures().items()
+        (what, value if isinstance(value, str) else f"{value:,.6g}" if isinstance(value, float) else f"{value:,}")
+        for what, value in found.figures().items()
     ]
     sys.stdout.write(f"{found.name}\n{tabulate(rows, colalign=('left', 'right'), disable_numparse=True)}\n")
     if given.output_dir:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,7 @@ def test_command_imports_and_describes(
     assert "dataset/toy: 2 users, 3 items, 7 interactions" in call("import", "toy", "--source=given.txt")
     written = call("stats", "--dataset=toy", "--data_path=dataset", "--output_dir=reports")
     assert "test targets already in the history" in written
+    assert re.search(r"unit of time +places in the user's sequence\n", written)
     (row,) = json.loads((tmp_path / "reports" / "statistics-toy" / "in-detail.json").read_text())["table"]
     assert (row["users"], row["repeated interactions"]) == (2, 2)
     endings = {path.suffix for path in (tmp_path / "reports" / "statistics-toy").glob("distributions.*")}
@@ -45,7 +47,7 @@ def test_command_downloads_once_and_says_the_terms(
     (tmp_path / "data" / "downloads" / "toy.csv").write_bytes(content)
     cli.console()
     assert capsys.readouterr().out == (
-        "Toys, for research\nread as table, user_id as user, item_id as item, timestamp as time: 3 lines, 1 header\n"
+        "Toys, for research\nread as table, user_id as user, item_id as item, timestamp as time: 3 lines (1 header)\n"
         "2 interactions read, 2 kept\ndata/toy: 1 users, 2 items, 2 interactions, as published\nMind the edges\n"
     )
     cli.console()

@@ -136,7 +136,7 @@ def _what_there_is(names: Sequence[str], may_be_data: bool) -> str:
         first = ", ".join(names)
         return (
             f"its first line [{first[:80]}] is no header with names of columns; give those of user, item and time by "
-            "number from 0, such as --columns=0,1,3"
+            f"number from 0, such as --columns={'0,1,3' if len(names) > 3 else '0,1,2'}"
         )
     return (
         f"it has the columns {', '.join(names)}; name those of user, item and time with --columns=user,item,time (by "

@@ -39,14 +39,15 @@ class Imported:
     def account(self) -> str:
         """Where each line of the source is, one line a subject."""
         unit, read = self.source.unit, len(self.source.frame)
-        other = "".join(f", {count:,} {what}" for what, count in self.source.other_lines.items())
+        other = ", ".join(f"{count:,} {what}" for what, count in self.source.other_lines.items())
+        lines = f"{self.source.lines:,} {unit}s{f' ({other})' if other else ''}"
         dropped = "".join(f", {count:,} dropped by {why}" for why, count in self.dropped.items())
         columns = ", ".join(
             f"{name} as {role}" for name, role in zip(self.source.columns, ROLES, strict=False) if name != role
         )
         return "\n".join(
             [
-                f"read as {self.source.form}{f', {columns}' if columns else ''}: {self.source.lines:,} {unit}s{other}",
+                f"read as {self.source.form}{f', {columns}' if columns else ''}: {lines}",
                 f"{read:,} interactions read, {self.counts.interactions:,} kept{dropped}",
                 *self.source.changes,
                 *([f"not the dataset of the paper's Table 1: {self.difference}"] if self.difference else []),

@@ -12,6 +12,7 @@ from recbole_tslrec.compatibility import sort_by_time
 from recbole_tslrec.data.dataset import Data
 from recbole_tslrec.data.paper_counts import Counts
 from recbole_tslrec.data.ties import tied
+from recbole_tslrec.data.times import span_of, unit_of
 
 QUANTILES = (0.0, 0.25, 0.5, 0.75, 0.95, 1.0)
 
@@ -28,6 +29,8 @@ class DatasetStatistics:
         repeats: interactions with an item that the user has had before.
         ties: interactions at the same time as another one of the user; their order is that of the file.
         repeated_targets: users whose test item is among their earlier ones.
+        time_unit: what the times seem to be counted in.
+        time_span: the first and the last of them.
     """
 
     name: str
@@ -37,6 +40,8 @@ class DatasetStatistics:
     repeats: int
     ties: int
     repeated_targets: int
+    time_unit: str
+    time_span: str
 
     @property
     def density(self) -> float:
@@ -58,8 +63,8 @@ class DatasetStatistics:
         """Items that occur as validation or test target only: their ID embedding is never trained."""
         return int((self.popularity == 0).sum())
 
-    def figures(self) -> Mapping[str, int | float]:
-        """Every number by its name, for tables and JSON."""
+    def figures(self) -> Mapping[str, int | float | str]:
+        """Everything by its name, for tables and JSON."""
         quantiles = {f"length, {share:.0%} quantile": length for share, length in self.length_quantiles.items()}
         return {
             "users": self.counts.users,
@@ -69,7 +74,11 @@ class DatasetStatistics:
             "mean length": self.mean_length,
             **quantiles,
             "repeated interactions": self.repeats,
+            "repeated interactions, share": self.repeats / self.counts.interactions,
             "interactions tied in time": self.ties,
+            "interactions tied in time, share": self.ties / self.counts.interactions,
+            "unit of time": self.time_unit,
+            "span of time": self.time_span,
             "test targets already in the history": self.repeated_targets,
             "items without a training interaction": self.items_without_training,
         }
@@ -110,6 +119,7 @@ def count(
     is_training = behind >= np.repeat(held_out(lengths), lengths)
     is_repeat = pd.DataFrame({"user": user, "item": item}).duplicated().to_numpy()
     is_test = (behind == 0) & np.repeat(held_out(lengths) > 0, lengths)
+    unit = unit_of(time, user)
     return DatasetStatistics(
         name=name,
         counts=Counts(len(lengths), items, len(user)),
@@ -118,6 +128,8 @@ def count(
         repeats=int(is_repeat.sum()),
         ties=tied(user, time),
         repeated_targets=int((is_repeat & is_test).sum()),
+        time_unit=unit,
+        time_span=span_of(time, unit),
     )
 
 

@@ -1,6 +1,7 @@
 """Times of interactions as people write them, in numbers that keep their order; none is ever filled in."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ ACCEPTED = (
 )
 UNITS = {"seconds": 1, "milliseconds": 10**3, "microseconds": 10**6, "nanoseconds": 10**9}  # of a second
 _FIRST, _LAST = 315_532_800, 4_102_444_800  # the years 1980 to 2100, in unix seconds
+_DAY = 86_400  # seconds
 _SHARE = 0.9  # of times that lie in those years, in whatever unit, if times are points in time at all
 _LOOKED_AT = 1000  # values by which a column is taken for times
 _ISO = "ISO8601"
@@ -93,6 +95,41 @@ def is_mixture(counts: dict[str, int], total: int) -> bool:
     return len(counts) > 1 and sum(counts.values()) >= _SHARE * total
 
 
+def unit_of(times: NDArray[np.float64], users: NDArray[Any]) -> str:
+    """What times seem to be counted in.
+
+    Args:
+        times: in the order of user and time, [interactions].
+        users: whose each is, [interactions].
+    """
+    counts = units(times)
+    if is_mixture(counts, len(times)):
+        return f"a mixture: {', '.join(f'{count:,} in {name}' for name, count in counts.items())}"
+    if sum(counts.values()) >= _SHARE * len(times):
+        (name,) = counts
+        return f"{name}, whole days" if not (times % (_DAY * UNITS[name])).any() else name
+    begins = np.r_[True, users[1:] != users[:-1]]
+    steps = np.diff(times, prepend=0)
+    if (steps[~begins] == 1).all() and np.isin(times[begins], (0, 1)).all():
+        return "places in the user's sequence"
+    if not (times % 1).any() and times.min() >= _FIRST / _DAY and times.max() < _LAST / _DAY:
+        return "days"
+    if (times.min(), times.max()) == (0, 1):
+        return "normalised by RecBole (normalize_all)"
+    if len(np.unique(times)) == len(times) == np.ptp(times) + 1:
+        return "places in the whole file"
+    return "unknown"
+
+
+def span_of(times: NDArray[np.float64], unit: str) -> str:
+    """The first and the last time, as dates where the unit says so."""
+    first, last = times.min(), times.max()
+    per_second = 1 / _DAY if unit == "days" else UNITS.get(unit.partition(",")[0])
+    if per_second is None:
+        return f"{first:.15g} to {last:.15g}"
+    return " to ".join(str(pd.Timestamp(time / per_second, unit="s").date()) for time in (first, last))
+
+
 def _check_unit(numbers: pd.Series, texts: pd.Series, column: Column) -> None:
     times = numbers.to_numpy(dtype=np.float64)
     counts = units(times)
@@ -131,9 +168,12 @@ def _likely_formats(distinct: Sequence[str], column: Column) -> list[str]:
 
 def _parse(texts: Sequence[str], form: str) -> pd.DatetimeIndex:
     plain = pd.Series(texts, dtype=object).str.strip().str.replace(r"\s*(?:UTC|GMT)$", "", regex=True)
-    form = (
-        form.removesuffix(" %z") if form.endswith(" %z") and not plain.str.contains(r"[+-]\d\d:?\d\d$").any() else form
-    )
+    has_zone = plain.str.contains(r"(?:[+-]\d\d:?\d\d|Z)$")
+    if form.endswith(" %z") and not has_zone.any():
+        form = form.removesuffix(" %z")
+    if form == _ISO and has_zone.any():  # pandas takes a time without a zone for one in the zone of the time before
+        clock = plain.str.contains(":", regex=False).map({True: "Z", False: "T00:00Z"})
+        plain = plain.where(has_zone, plain + clock)
     return pd.DatetimeIndex(pd.to_datetime(plain, format=form, utc=True, errors="coerce"))
 
 

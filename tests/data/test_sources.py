@@ -192,7 +192,7 @@ def test_a_malformed_line_is_named(tmp_path: Path, form: str, text: str, why: st
         ("user,item\nr1,a\n", "it is not clear which is the time.*has the columns user, item; name"),
         ("user_id,asin,parent_asin,time\nu,a,b,4\n", r"the item \(asin, parent_asin\)"),
         ("r1\ta\t5\t881250949\n", r"\[r1, a, 5, 881250949\] is no header.*--columns=0,1,3"),
-        ("r1 a 881250949\nr2 b 881250950\n", r"is no header.*--columns=0,1,3"),
+        ("r1 a 881250949\nr2 b 881250950\n", r"is no header.*--columns=0,1,2"),
         ("[{}]\n", "is a JSON array: write one object a line"),
     ],
 )

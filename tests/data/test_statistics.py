@@ -34,6 +34,8 @@ def test_figures(folder: Path) -> None:
     assert found.length_quantiles == {0.0: 2, 0.25: 2.5, 0.5: 3, 0.75: 3.5, 0.95: pytest.approx(3.9), 1.0: 4}
     assert found.repeats == 2  # a's second x and b's
     assert found.ties == 2  # c's x and z
+    assert found.figures()["interactions tied in time, share"] == 2 / 9
+    assert (found.time_unit, found.time_span) == ("unknown", "1 to 5")
     assert found.repeated_targets == 1  # a's
     assert found.items_without_training == 2
     assert sorted(found.popularity.tolist()) == [0, 0, 1, 1, 4]
