@@ -59,4 +59,5 @@ def rows_of_each_user(users: NDArray[np.int64], most: int, random: np.random.Gen
     is_first = np.concatenate([[True], owner[1:] != owner[:-1]])
     place = np.arange(len(order))
     start = np.maximum.accumulate(np.where(is_first, place, 0))
-    return order[place - start < most]
+    drawn: NDArray[np.int64] = order[place - start < most]
+    return drawn

@@ -43,7 +43,7 @@ def test_configuration_has_the_declared_keys_and_no_other(make_config):
     settings = recommender_settings(derive(config, sft_epochs=77), "SASRec")
     found = settings.config()
     assert isinstance(found, RecBoleConfig)
-    assert (found["n_layers"], found["learning_rate"], found["model"]) == (config["n_layers"], 0.001, "SASRec")
+    assert (found["n_layers"], found["learning_rate"], found["model"]) == (config["n_layers"], 0.003, "SASRec")
     assert found["sft_epochs"] is None  # SFT is no business of a recommender's
 
 
