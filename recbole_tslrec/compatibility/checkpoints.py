@@ -26,12 +26,14 @@ from recbole_tslrec.compatibility.wrapping import wrap_once
 def apply() -> None:
     """Let RecBole write and read its checkpoints under torch's safe loader."""
     from recbole import quick_start
+    from recbole.model.sequential_recommender import S3Rec
     from recbole.quick_start import quick_start as quick_start_module
     from recbole.trainer import Trainer
 
     wrap_once(Trainer, "_save_checkpoint", _save_for_the_safe_loader)
     wrap_once(Trainer, "evaluate", _load_safely)
     wrap_once(Trainer, "resume_checkpoint", _load_safely)
+    wrap_once(S3Rec, "__init__", _load_safely)  # fine-tuning begins with the checkpoint of its first phase
     wrap_once(quick_start_module, "load_data_and_model", _load_safely)
     quick_start.load_data_and_model = quick_start_module.load_data_and_model
 

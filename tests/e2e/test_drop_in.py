@@ -225,6 +225,15 @@ def test_own_datasets_and_trainers_find_what_they_find_in_stock_recbole(settings
     assert found["import"] == found["without"]
 
 
+def test_recboles_s3rec_fine_tunes_from_its_first_phase(settings: Settings) -> None:
+    small = settings(load_col=None, item_attribute="class", pretrain_epochs=1, save_step=1, train_neg_sample_args=None)
+    lines = ["item_id:token\tclass:token_seq", *(f"i{item}\tc{item % 3} c{item % 2}" for item in range(30))]
+    Path(small["data_path"], "toy", "toy.item").write_text("\n".join(lines) + "\n")
+    run_recbole("S3Rec", "toy", config_dict={**small, "train_stage": "pretrain"}, saved=False)
+    first_phase = {"train_stage": "finetune", "pre_model_path": checkpoint("S3Rec")}
+    assert run_recbole("S3Rec", "toy", config_dict={**small, **first_phase}, saved=False)["test_result"]
+
+
 # RecBole's processes, on a CPU
 
 # all rows in one step, so that shares of a batch make the same step as the batch
