@@ -4,6 +4,7 @@ import configparser
 import contextlib
 import logging
 import os
+import re
 import runpy
 import subprocess
 import sys
@@ -134,6 +135,46 @@ def test_interruption_says_how_to_go_on(fail: Callable[..., str], monkeypatch: p
 
     monkeypatch.setattr(cli, "main", interrupted)
     assert fail().startswith("interrupted; finished stages are kept")
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (KeyError("user_id"), "error: KeyError: 'user_id' ("),
+        (IndexError("index 3 is out of bounds"), "error: IndexError: index 3 is out of bounds ("),
+        (AttributeError("a\nb"), "error: AttributeError: a b ("),
+        (AssertionError(), "error: AssertionError: ("),
+        (MemoryError(), "error: MemoryError: ("),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+@pytest.mark.parametrize("command", ["run", "recommend"])
+def test_error_that_no_check_has_foreseen_is_one_line_with_its_place(
+    fail: Callable[..., str], monkeypatch: pytest.MonkeyPatch, error: Exception, said: str, command: str
+) -> None:
+    def raise_it(argv: Sequence[str]) -> None:
+        raise error
+
+    monkeypatch.setattr(f"{cli.COMMANDS[command].module}.main", raise_it)
+    found = fail(command)
+    assert found.startswith(said)
+    assert re.search(r"test_cli\.py:\d+\); the same command with --state=DEBUG shows where it came from$", found)
+    assert "\n" not in found
+
+
+def test_every_command_can_show_where_an_error_came_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["x", "data", "import", "toy", "--source=nowhere", "--state=DEBUG"])
+    with pytest.raises(ValueError, match="nowhere"):
+        cli.console()
+
+
+def test_working_folder_that_cannot_be_written_to_is_named(
+    fail: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir("/proc")  # read-only for every user
+    said = fail("--model=SASRec", "--dataset=ml-100k")
+    assert said.startswith("error: RecBole's logs cannot be written to log (")
+    assert said.endswith("start in a folder of your own")
 
 
 def test_debugging_shows_where_an_error_came_from(

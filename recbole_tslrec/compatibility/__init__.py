@@ -12,6 +12,7 @@ from recbole_tslrec.compatibility import (
     metric_collection,
     processes,
     recbole_import,
+    split_files,
     time_order,
 )
 from recbole_tslrec.compatibility.checkpoints import loading_a_checkpoint
@@ -30,6 +31,7 @@ def apply() -> None:
     recbole_import.apply()  # first: the others import RecBole
     atomic_files.apply()
     time_order.apply()
+    split_files.apply()
     checkpoints.apply()
     metric_collection.apply()
     processes.apply()

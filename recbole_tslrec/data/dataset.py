@@ -1,6 +1,7 @@
 """A RecBole dataset, loaded once: its histories, its fingerprint and, when a stage asks, its loaders."""
 
 import functools
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,8 @@ class Data:
         try:
             train_data, valid_data, test_data = data_preparation(self.config, self.dataset)
         except _FAULTS as error:
+            if _is_ours(error):
+                raise
             raise _not_loaded(self.config, error, "split") from error
         return train_data, valid_data, test_data
 
@@ -53,6 +56,14 @@ class Data:
     def histories(self) -> Histories:
         """The training part of every user's interactions."""
         return training_histories(self.full, self.loaders[0]._dataset)
+
+    def check_histories(self) -> None:
+        """Refuse what :func:`training_histories` refuses.
+
+        Raises:
+            ValueError: the training part of a user is empty or cannot be told.
+        """
+        training_histories(self.full, self.loaders[0]._dataset)
 
     @property
     def trained_items(self) -> set[int]:
@@ -83,6 +94,8 @@ class Data:
         check_split(self.config, self.full.lengths, [len(loader._dataset) for loader in self.loaders])
 
 
+_KEYS_OF_LOADING = ("load_col", "val_interval", "eval_args", "benchmark_filename", "normalize_field", "threshold")
+
 # what RecBole's loading raises for files and keys that do not go together
 _FAULTS = (ValueError, TypeError, LookupError, AttributeError, AssertionError, ArithmeticError, NotImplementedError)
 
@@ -90,7 +103,7 @@ _FAULTS = (ValueError, TypeError, LookupError, AttributeError, AssertionError, A
 def _load(config: Any) -> Any:
     init_seed(config["seed"], config["reproducibility"])
     try:
-        return create_dataset(config)
+        dataset = create_dataset(config)
     except _FAULTS as error:
         if "feat is empty" in str(error):
             raise DatasetError(
@@ -98,6 +111,19 @@ def _load(config: Any) -> Any:
                 "item_inter_num_interval and val_interval"
             ) from error
         raise _not_loaded(config, error, "load") from error
+    absent = sorted(set(config["selected_features"] or ()) - set(dataset.field2type))
+    if absent:
+        raise DatasetError(
+            f"{config['model']} needs column {', '.join(absent)} (selected_features), and [{config['dataset']}] was "
+            f"loaded with {', '.join(dataset.field2type)}; list it in load_col, or name others in selected_features"
+        )
+    return dataset
+
+
+def _is_ours(error: Exception) -> bool:
+    """Whether a check of this package has raised it, which says what it has to say."""
+    raised = Path(traceback.extract_tb(error.__traceback__)[-1].filename)
+    return raised.is_relative_to(Path(__file__).parents[1])
 
 
 def _not_loaded(config: Any, error: Exception, what: str) -> DatasetError:
@@ -106,6 +132,3 @@ def _not_loaded(config: Any, error: Exception, what: str) -> DatasetError:
         f"RecBole cannot {what} {Path(config['data_path'])}/{config['dataset']}.inter and the files beside it "
         f"({type(error).__name__}: {' '.join(str(error).split())}); check {keys}"
     )
-
-
-_KEYS_OF_LOADING = ("load_col", "val_interval", "eval_args", "benchmark_filename", "normalize_field", "threshold")

@@ -63,7 +63,8 @@ def targets(config: Any) -> Stage:
         write_item_table(folder, inputs.data.item_tokens, tensors)
         write_json(folder / "user_tokens.json", histories.user_tokens)
 
-    return Stage("targets", "preference targets of the users", TargetSettings.of(config), ("groups",), build)
+    about, settings = "preference targets of the users", TargetSettings.of(config)
+    return Stage("targets", about, settings, ("groups",), build, check=Data.check_histories)
 
 
 def sft(config: Any) -> Stage:

@@ -10,6 +10,7 @@ import pytest
 
 from recbole_tslrec.data.atomic_files import check_atomic_files
 from recbole_tslrec.data.dataset import Data, DatasetError
+from recbole_tslrec.evaluation.held_out import held_out
 
 HEAD = "user_id:token\titem_id:token\ttimestamp:float"
 ROWS = [f"u{user}\ti{(user + step) % 9}\t{step}" for user in range(9) for step in range(5)]
@@ -231,3 +232,27 @@ def test_split_files_that_recbole_would_misread_are_refused(
         Path(config["data_path"], "toy.dev.inter").unlink()
         said = "there is no"
     assert said in refusal(config)
+
+
+def test_histories_of_split_files_are_the_latest_items_in_all_columns(split: Callable[..., Any]) -> None:
+    train, *_ = Data(split(MAX_ITEM_LIST_LENGTH=1, train_mode="prefix")).loaders
+    dataset = train._dataset
+    found = dataset.id2token("item_id", dataset.inter_feat["item_id_list"])
+    assert found.tolist() == [["i1"], ["i2"], ["i3"], ["i4"]]
+    assert dataset.inter_feat["item_length"].tolist() == [1, 1, 1, 1]
+    wide, *_ = Data(split(MAX_ITEM_LIST_LENGTH=5, train_mode="prefix")).loaders
+    assert wide._dataset.inter_feat["item_id_list"].shape == (4, 5)
+
+
+def test_training_part_of_split_files_cannot_be_told(split: Callable[..., Any]) -> None:
+    with pytest.raises(ValueError, match=r"give the plain \.inter file and let RecBole split it, or item vectors"):
+        Data(split()).check_histories()
+
+
+def test_held_out_rows_of_split_files_have_their_histories(split: Callable[..., Any]) -> None:
+    data = Data(split())
+    rows = held_out(data, "test")
+    assert rows.user_tokens.tolist() == ["u0", "u1", "u2", "u3"]
+    assert rows.length.tolist() == [2, 2, 2, 2]
+    first = [data.item_tokens[item - 1] for item in rows.items[rows.start[0] : rows.start[0] + 2]]
+    assert (first, data.item_tokens[rows.target[0] - 1]) == (["i0", "i1"], "i4")

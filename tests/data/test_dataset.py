@@ -49,3 +49,21 @@ def test_dataset_that_does_not_exist_is_named(make_config: Callable[..., Any], t
 def test_filters_that_leave_nothing_are_named(make_config: Callable[..., Any]) -> None:
     with pytest.raises(DatasetError, match=r"no interaction of \[toy\] passes the filters; widen user_inter_num"):
         Data(make_config(user_inter_num_interval="[1000,inf)"))
+
+
+def test_feature_that_a_model_needs_is_named(make_config: Callable[..., Any]) -> None:
+    with pytest.raises(
+        DatasetError, match=r"FDSA needs column class \(selected_features\), and \[toy\] was loaded"
+    ):
+        Data(make_config("FDSA"))
+
+
+def test_key_that_does_not_go_with_the_files_is_named(make_config: Callable[..., Any]) -> None:
+    with pytest.raises(DatasetError, match=r"RecBole cannot load .*toy\.inter .*Field \[rating\].*'val_interval'"):
+        Data(make_config(val_interval={"rating": "[3,inf)"}))
+
+
+def test_users_with_two_items_leave_nothing_to_test(make_config: Callable[..., Any]) -> None:
+    rows = [(f"u{user}", f"i{user + step}", float(step)) for user in range(5) for step in range(2)]
+    with pytest.raises(DatasetError, match=r"the validation and the test set of .*5 users have 2 interactions"):
+        Data(make_config(interactions=rows)).check_split()
