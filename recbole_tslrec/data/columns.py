@@ -54,12 +54,12 @@ def choose(path: Path, found: Sequence[str], columns: Sequence[str], second: Seq
         return _by_meaning(path, names, bool(second))
     if len(columns) not in (2, 3) or len(set(columns)) < len(columns):
         raise SourceError(f"columns [{','.join(columns)}] must be those of user, item and, if there is one, time")
+    if all(column.isdecimal() for column in columns):
+        return _by_number(path, names, [int(column) for column in columns], second)
     by_name = [_place(path, names, column) for column in columns]
     if None not in by_name:
         places = tuple(place for place in by_name if place is not None)
         return Chosen(places, tuple(names[place] for place in places))
-    if all(column.isdecimal() for column in columns):
-        return _by_number(path, names, [int(column) for column in columns], second)
     missing = ", ".join(column for column, place in zip(columns, by_name, strict=True) if place is None)
     raise SourceError(f"{path} has no column [{missing}]; {_what_there_is(names, bool(second))}")
 
@@ -99,15 +99,20 @@ def _place(path: Path, names: Sequence[str], column: str) -> int | None:
 def _by_number(path: Path, names: Sequence[str], places: Sequence[int], second: Sequence[str]) -> Chosen:
     if max(places) >= len(names):
         raise SourceError(f"{path} has {len(names)} columns, 0 to {len(names) - 1}, but no column {max(places)}")
-    has_header = not second or (
-        len(places) == 3
-        and places[2] < len(second)
-        and not look_like_times(pd.Series([names[places[2]]]))
-        and not _is_number(names[places[2]])
-        and (look_like_times(pd.Series([second[places[2]]])) or _is_number(second[places[2]]))
-    )
+    is_numbered = list(names) == [str(place) for place in range(len(names))]  # as pandas writes a table without names
+    has_header = not second or is_numbered or _is_above_times(names, second, places)
     labels = tuple(names[place] if has_header else str(place) for place in places)
     return Chosen(tuple(places), labels, has_header)
+
+
+def _is_above_times(first: Sequence[str], second: Sequence[str], places: Sequence[int]) -> bool:
+    """Whether the column of the time has a time in the second line, and none in the first."""
+    if len(places) < 3 or places[2] >= len(second):
+        return False
+    above, below = (
+        look_like_times(pd.Series([line[places[2]]])) or _is_number(line[places[2]]) for line in (first, second)
+    )
+    return below and not above
 
 
 def _by_meaning(path: Path, names: Sequence[str], may_be_data: bool) -> Chosen:

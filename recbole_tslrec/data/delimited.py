@@ -14,10 +14,9 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.csv as pa_csv
-from numpy.typing import NDArray
 
 from recbole_tslrec.data.content import SourceError, open_text
-from recbole_tslrec.data.lines import blocks, has_blank, is_blank
+from recbole_tslrec.data.lines import blocks, without_blank
 
 WHITE = " "  # any run of blanks and tabs
 _QUOTED = ",;|"  # CSV
@@ -63,6 +62,12 @@ def split(line: str, separator: str) -> list[str]:
     return next(csv.reader([line], delimiter=separator), [])
 
 
+def unquoted(field: str) -> str:
+    """A field of a format without quotes, without the double quotes around it that some writers put all the same."""
+    quoted = len(field) > 1 and field[0] == field[-1] == '"' and '"' not in field[1:-1].replace('""', "")
+    return field[1:-1].replace('""', '"') if quoted else field
+
+
 def read_table(
     path: Path, separator: str, width: int, places: Sequence[int], has_header: bool, numbers: int | None = None
 ) -> Table:
@@ -92,7 +97,7 @@ def _read_blocks(
     tables, indices = [], []
     line = 1
     for block in blocks(path):
-        data, index = _without_blank(block)
+        data, index = without_blank(block)
         index += line
         line += block.count(b"\n")
         if has_header and len(index):
@@ -119,15 +124,6 @@ def _numbers(column: pa.ChunkedArray) -> pa.ChunkedArray:
         except pa.ArrowInvalid:
             pass
     return column
-
-
-def _without_blank(block: bytes) -> tuple[bytes, NDArray[np.int64]]:
-    """The lines that are not blank, and their places among all of the block."""
-    if not has_blank(block):
-        return block, np.arange(block.removesuffix(b"\n").count(b"\n") + 1)
-    filled = ~np.array(is_blank(block))
-    lines = block.removesuffix(b"\n").split(b"\n")
-    return b"\n".join(line for line, keep in zip(lines, filled, strict=True) if keep), np.flatnonzero(filled)
 
 
 def _parse(data: bytes, separator: str, width: int, kinds: Mapping[int, pa.DataType]) -> pa.Table:

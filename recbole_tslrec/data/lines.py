@@ -1,9 +1,11 @@
 """The lines of a text: how many, the first ones, and all of them in blocks."""
 
-import re
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from recbole_tslrec.data.content import open_bytes, open_text
 
@@ -38,8 +40,18 @@ def is_blank(block: bytes) -> list[bool]:
 
 
 def has_blank(block: bytes) -> bool:
-    """Whether any does; much quicker."""
-    return re.search(rb"(?m)^[^\S\n]*$", block.removesuffix(b"\n")) is not None
+    """Whether any does; much quicker where none ends in white space."""
+    ends = (b"\n\n", b" \n", b"\t\n", b"\v\n", b"\f\n")
+    return block.startswith(b"\n") or (any(end in block for end in ends) and any(is_blank(block)))
+
+
+def without_blank(block: bytes) -> tuple[bytes, NDArray[np.int64]]:
+    """The lines of a block that are not blank, and their places among all of it."""
+    if not has_blank(block):
+        return block, np.arange(block.removesuffix(b"\n").count(b"\n") + 1)
+    filled = ~np.array(is_blank(block))
+    lines = block.removesuffix(b"\n").split(b"\n")
+    return b"\n".join(line for line, keep in zip(lines, filled, strict=True) if keep), np.flatnonzero(filled)
 
 
 def count_lines(path: Path) -> tuple[int, int]:

@@ -143,27 +143,24 @@ def _check_unit(numbers: pd.Series, texts: pd.Series, column: Column) -> None:
 
 
 def _dates(texts: pd.Series, column: Column) -> pd.DatetimeIndex:
-    """Dates in the format that reads most of them; NaT where it does not."""
+    """Dates in the format that reads most of the first ones; NaT where it does not."""
     codes, distinct = pd.factorize(texts.astype(str))
-    best = pd.DatetimeIndex([pd.NaT] * len(distinct), tz="UTC")
-    for form in _likely_formats(distinct, column):
-        dates = _parse(distinct, form)
-        if dates.isna().sum() < best.isna().sum():
-            best = dates
-    return best[codes]
+    return _parse(distinct, _format_of(distinct, column))[codes]
 
 
-def _likely_formats(distinct: Sequence[str], column: Column) -> list[str]:
+def _format_of(distinct: Sequence[str], column: Column) -> str:
     month_first, day_first = (
-        next((form for form in forms if _parse(distinct, form).notna().all()), "")
+        next((form for form in forms if _parse(distinct[:_LOOKED_AT], form).notna().all()), "")
         for forms in zip(*_SLASHES, strict=True)
     )
-    if month_first and day_first:
+    if month_first and day_first and _parse(distinct, month_first).notna().all():
+        if not _parse(distinct, day_first).notna().all():
+            return month_first
         raise SourceError(
             f"{column} holds dates such as [{distinct[0]}], which may begin with the month or with the day; write them "
             "as year-month-day"
         )
-    return [form for form in (month_first, day_first) if form] or list(_FORMATS)
+    return day_first or month_first or max(_FORMATS, key=lambda form: _parse(distinct[:_LOOKED_AT], form).notna().sum())
 
 
 def _parse(texts: Sequence[str], form: str) -> pd.DatetimeIndex:
@@ -171,7 +168,8 @@ def _parse(texts: Sequence[str], form: str) -> pd.DatetimeIndex:
     has_zone = plain.str.contains(r"(?:[+-]\d\d:?\d\d|Z)$")
     if form.endswith(" %z") and not has_zone.any():
         form = form.removesuffix(" %z")
-    if form == _ISO and has_zone.any():  # pandas takes a time without a zone for one in the zone of the time before
+    if form == _ISO and has_zone.any() and not has_zone.all():
+        # pandas takes a time without a zone for one in the zone of the time before
         clock = plain.str.contains(":", regex=False).map({True: "Z", False: "T00:00Z"})
         plain = plain.where(has_zone, plain + clock)
     return pd.DatetimeIndex(pd.to_datetime(plain, format=form, utc=True, errors="coerce"))
