@@ -12,7 +12,7 @@ from recbole_tslrec.data.downloading import FOLDER, download_dataset, public_dat
 from recbole_tslrec.data.importing import import_dataset
 from recbole_tslrec.data.paper_counts import TABLE1, Counts
 from recbole_tslrec.data.public_datasets import known_names
-from recbole_tslrec.data.sources import COLUMNS, FORMATS
+from recbole_tslrec.data.sources import FORMATS
 from recbole_tslrec.data.statistics import statistics
 
 
@@ -79,10 +79,16 @@ def _add_import(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     )
     parser.set_defaults(run=_import)
     parser.add_argument("name", help="of the dataset")
-    parser.add_argument("--source", required=True, type=Path, help="the file, packed with gzip or not")
+    parser.add_argument("--source", required=True, type=Path, help="the file: text, packed or not, parquet or feather")
     parser.add_argument("--format", choices=FORMATS, help="of the source; recognised from the content by default")
-    parser.add_argument("--columns", default="", help=f"of a table, separated by commas (default: {','.join(COLUMNS)})")
-    parser.add_argument("--items", "--attributes", type=Path, help="movies.dat, Amazon's metadata, S3-Rec's attributes")
+    parser.add_argument(
+        "--columns",
+        default="",
+        help="user,item,time or user,item: names, or numbers from 0 (default: those whose names say it)",
+    )
+    parser.add_argument(
+        "--items", "--attributes", type=Path, help="movies.dat, Amazon's metadata, S3-Rec's attributes, or a table"
+    )
     parser.add_argument("--data_path", type=Path, default=Path("dataset"), help="where to put it (default: dataset)")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing dataset's folder")
     parser.add_argument("--allow_difference", action="store_true", help="write with other counts than the paper's too")
@@ -95,7 +101,7 @@ def _import(given: argparse.Namespace, _: Sequence[str]) -> None:
         given.data_path,
         given.format,
         given.items,
-        [column for column in given.columns.split(",") if column],
+        [column.strip() for column in given.columns.split(",") if column.strip()],
         given.overwrite,
         given.allow_difference,
     )

@@ -22,15 +22,13 @@ import numpy as np
 import pandas as pd
 
 from recbole_tslrec.data.columnar import COLUMNAR, column_names, read_columns
-from recbole_tslrec.data.columns import COLUMNS, ROLES, choose
+from recbole_tslrec.data.columns import ROLES, choose
 from recbole_tslrec.data.content import SourceError, kind_of, open_text
 from recbole_tslrec.data.delimited import SEPARATORS, WHITE, read_table, separator_of, split
 from recbole_tslrec.data.identifiers import Column, read_ids
 from recbole_tslrec.data.lines import count_lines, first_lines
 from recbole_tslrec.data.records import parse_record, read_fields
 from recbole_tslrec.data.times import look_like_times, read_times
-
-__all__ = ["COLUMNS", "FORMATS", "Format", "Rows", "Source", "read_source", "recognise"]
 
 
 @dataclass(frozen=True)

@@ -122,3 +122,33 @@ def test_a_token_that_recbole_would_lose_is_refused(tmp_path: Path) -> None:
 def test_a_name_is_one_folder(tmp_path: Path, name: str) -> None:
     with pytest.raises(SourceError, match="dataset name"):
         import_dataset(name, write(tmp_path / "given", "u1 x y\n"), tmp_path / "data")
+
+
+def test_the_account_says_what_became_of_each_line(tmp_path: Path) -> None:
+    found = import_dataset("toy", write(tmp_path / "ratings.dat", ratings(users=5, items=6) + "\n"), tmp_path / "data")
+    assert found.account().splitlines() == [
+        "read as movielens, 0 as user, 1 as item, 3 as time: 32 lines (1 blank)",
+        "31 interactions read, 30 kept, 1 dropped by the 5-core (5 interactions a user and an item)",
+    ]
+
+
+def test_named_columns_are_of_ones_own_table_whatever_the_dataset_is_called(tmp_path: Path) -> None:
+    source = write(tmp_path / "reviews.csv", "who,what,when\na,x,1\na,y,2\n")
+    found = import_dataset("yelp", source, tmp_path / "data", columns=("who", "what", "when"))
+    assert "not the dataset of the paper's Table 1: 1 users (paper 30,431: -30,430)" in found.account()
+
+
+def test_blanks_around_ids_make_no_other_user(tmp_path: Path) -> None:
+    source = write(tmp_path / "given", "user_id,item_id,timestamp\nu1,x,1\n u1,y,2\nu1 ,x,3\n")
+    assert import_dataset("toy", source, tmp_path / "data").counts == Counts(users=1, items=2, interactions=3)
+
+
+@pytest.mark.parametrize("token", ['"x', 'say "x"', "x'", "x y", "1.0", "ünï", "#5", "\\N"])
+def test_stock_recbole_and_readers_without_quotes_find_the_same_tokens(tmp_path: Path, token: str) -> None:
+    """A lone double quote at the beginning would swallow lines of one of them, quoting would change ids of the other."""
+    source = write(tmp_path / "given", f"user_id\titem_id\ttimestamp\nu1\t{token}\t1\nu1\ty\t2\n")
+    import_dataset("toy", source, tmp_path / "data")
+    path = tmp_path / "data" / "toy" / "toy.inter"
+    with_quotes, without = (pd.read_csv(path, sep="\t", dtype=str, engine="python", quoting=it) for it in (0, 3))
+    assert with_quotes.equals(without)
+    assert with_quotes["item_id:token"].tolist() == [token.replace('"x', "'x") if token == '"x' else token, "y"]

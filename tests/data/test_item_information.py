@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from recbole_tslrec.data.content import SourceError
@@ -55,3 +56,48 @@ def test_a_file_of_other_items_is_refused(tmp_path: Path) -> None:
 def test_an_unknown_file_is_refused(tmp_path: Path, text: str) -> None:
     with pytest.raises(SourceError, match="neither"):
         read_items(write(tmp_path, text), ["1"])
+
+
+def test_a_table_keeps_its_columns_of_text(tmp_path: Path) -> None:
+    text = 'movieId,title,genres,year\n1,"Toy, ""Story""",Adventure|Sci Fi,1995\n2,Heat,(none),1995\n9,No,No,1\n'
+    found = read_items(write(tmp_path, text), ["1", "2"], "movieId")
+    assert found.to_dict("list") == {
+        "item_id:token": ["1", "2"],
+        "title:token_seq": ["Toy, 'Story'", "Heat"],
+        "genres:token_seq": ["Adventure Sci_Fi", "(none)"],
+    }
+
+
+def test_objects_keep_text_and_lists_of_names(tmp_path: Path) -> None:
+    meta = {
+        "parent_asin": "a",
+        "title": "Nail polish",
+        "price": 3.5,
+        "categories": ["Beauty", "Nail Care"],
+        "images": [{"large": "https://x"}],
+        "description": ["It shines as nothing else has ever shone", "Buy it"],
+    }
+    found = read_items(write(tmp_path, json.dumps(meta) + "\n"), ["a", "b"], "parent_asin")
+    assert found.to_dict("list") == {
+        "item_id:token": ["a", "b"],
+        "title:token_seq": ["Nail polish", ""],
+        "categories:token_seq": ["Beauty Nail_Care", ""],
+        "description:token_seq": ["It shines as nothing else has ever shone Buy it", ""],
+    }
+
+
+def test_the_items_of_a_columnar_file_may_be_numbers(tmp_path: Path) -> None:
+    pd.DataFrame({"item_id": [1, 2], "name": ["a b", None]}).to_parquet(tmp_path / "items")
+    found = read_items(tmp_path / "items", ["2", "1"])
+    assert found.to_dict("list") == {"item_id:token": ["2", "1"], "name:token_seq": ["", "a b"]}
+
+
+def test_a_table_without_the_items_column_lists_what_it_has(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="has no column item_id or sku, but code, name"):
+        read_items(write(tmp_path, "code,name\n1,x\n"), ["1"], "sku")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+def test_movies_are_utf_8_or_else_latin_1(tmp_path: Path, encoding: str) -> None:
+    found = read_items(write(tmp_path, "1::Misérables::Drama\n", encoding), ["1"])
+    assert found["title:token_seq"].tolist() == ["Misérables"]
