@@ -34,8 +34,8 @@ def _refuse_versions_that_corrupt() -> None:
         recbole = importlib.metadata.version("recbole")
     except importlib.metadata.PackageNotFoundError:
         raise ImportError(
-            "RecBole is not installed. It asks for a ray that has no build for Python 3.12 and later, so that pip leaves "
-            f"it out there; run (with uv, put uv in front): {INSTALL_RECBOLE}"
+            "RecBole is not installed. It asks for a ray that has no build for Python 3.12 and later, so pip leaves it "
+            f"out there; run (with uv, put uv in front): {INSTALL_RECBOLE}"
         ) from None
     if recbole != TESTED_RECBOLE:
         raise ImportError(
