@@ -158,6 +158,11 @@ def test_an_unknown_name_lists_the_known_ones() -> None:
 
 # a few lines of the form in which each family is published
 PUBLISHED = {
+    "ml-100k": {"ml-100k/u.data": "1\t10\t3\t881250949\n1\t11\t3\t881250950\n2\t10\t1\t878887116\n"},
+    "ml-20m": {
+        "ml-20m/ratings.csv": "userId,movieId,rating,timestamp\n1,10,3.5,1112486027\n2,11,5.0,1112484676\n",
+        "ml-20m/movies.csv": 'movieId,title,genres\n10,"Fly, The (1986)",Drama|Horror\n11,Heat (1995),Crime\n',
+    },
     "ml-10m": {
         "ml-10M100K/ratings.dat": RATINGS,
         "ml-10M100K/movies.dat": MOVIES,
