@@ -61,7 +61,7 @@ def tokens_and_rows(path: Path, table: pa.Table) -> TokensAndRows:
     left_out = [name for name in table.column_names if name not in (token, *taken)]
     form = ", written as 123.0" if pa.types.is_floating(table.schema.field(token).type) else ""
     getLogger().info(
-        f"{path}: {len(rows):,} vectors of width {rows.shape[1]} from {_listed(taken)}, item tokens from [{token}]{form}"
+        f"{path}: {len(rows):,} vectors of width {rows.shape[1]} from {_listed(taken)}, tokens from [{token}]{form}"
         + (f"; left out: {_listed(left_out)}" if left_out else "")
     )
     return as_tokens(path, table.column(token).to_pylist(), f"column [{token}]"), rows

@@ -14,7 +14,7 @@ import torch
 from recbole_tslrec.augmentation.vector_rows import TokensAndRows, VectorsError, count_rows, one_width, parse_rows
 from recbole_tslrec.augmentation.vector_tables import ITEM, numbered, tokens_and_rows
 from recbole_tslrec.data.content import LINE_LIMIT, open_bytes, open_text
-from recbole_tslrec.data.delimited import WHITE, read_table, separator_of, split
+from recbole_tslrec.data.delimited import WHITE, read_table, separator_of, split, unquoted
 from recbole_tslrec.data.lines import count_lines, first_lines
 
 _BLOCK = 4096  # rows that are parsed at once
@@ -53,7 +53,7 @@ def _read_atomic(path: Path) -> TokensAndRows:
                         f"{path}, line {number} has {len(fields)} fields separated by tabs, not {len(header)} as its "
                         "first line; mend it"
                     )
-            tokens.extend(_unquoted(fields[token_field]) for _, fields in block)
+            tokens.extend(unquoted(fields[token_field]) for _, fields in block)
             blocks.append(parse_rows(path, (" ".join(fields[it] for it in vector_fields) for _, fields in block)))
     one_width(path, {block.shape[1] for block in blocks})
     return tokens, torch.from_numpy(np.concatenate(blocks))
@@ -70,12 +70,6 @@ def _atomic_fields(path: Path, header: Sequence[str]) -> tuple[int, list[int]]:
             "separated by tabs, such as item_id:token and item_emb:float_seq"
         )
     return kinds.index("token"), vector_fields
-
-
-def _unquoted(field: str) -> str:
-    """A field without the double quotes around it that RecBole's reader expects where one stands inside."""
-    quoted = len(field) > 1 and field[0] == field[-1] == '"' and '"' not in field[1:-1].replace('""', "")
-    return field[1:-1].replace('""', '"') if quoted else field
 
 
 def _json_lines(path: Path) -> pa.Table:

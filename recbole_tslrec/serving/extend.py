@@ -3,7 +3,7 @@
 import argparse
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,15 @@ from recbole_tslrec.configuration.properties import own_defaults
 from recbole_tslrec.llm.identity import LLMError, llm_content
 from recbole_tslrec.models.names import parse_model_name
 from recbole_tslrec.reconstruction.settings import ReconstructionSettings
-from recbole_tslrec.serving.new_items import LINE, NewItem, NewItems, place_new_items, read_new_items
+from recbole_tslrec.serving.new_items import (
+    LINE,
+    GivenItem,
+    NewItem,
+    NewItems,
+    given_items,
+    place_new_items,
+    read_new_items,
+)
 from recbole_tslrec.serving.saved_model import DESCRIPTION, ModelFiles, best_device, open_model_folder
 from recbole_tslrec.settings import RecBoleConfig
 from recbole_tslrec.store.artifacts import (
@@ -34,7 +42,7 @@ from recbole_tslrec.store.artifacts import (
 from recbole_tslrec.store.contents import ContentHashes
 
 
-def extend_knowledge(model_folder: str | Path, items: Mapping[str, NewItem]) -> Path:
+def extend_knowledge(model_folder: str | Path, items: Mapping[str, NewItem], skip_bad: bool = False) -> Path:
     """A copy of a trained TSLRec model that knows new items too; nothing is trained.
 
     A new item's stage-0 embedding (the mean of its neighbours', or the given one) goes through the LLM that was
@@ -48,6 +56,7 @@ def extend_knowledge(model_folder: str | Path, items: Mapping[str, NewItem]) -> 
         model_folder: a ``recommender`` artifact of a TSLRec model. The ``knowledge``, ``sft`` and ``item_embeddings``
             artifacts that it was made of are looked for beside it.
         items: for each new token either tokens of similar items, or a stage-0 embedding [d].
+        skip_bad: whether to leave out items that cannot be placed, and to count them in a warning.
 
     Returns:
         The folder of the new model, beside the former one, which stays. The same items give the same folder.
@@ -59,6 +68,11 @@ def extend_knowledge(model_folder: str | Path, items: Mapping[str, NewItem]) -> 
         ImportError: transformers or peft is not installed.
         LLMError: the LLM cannot be loaded.
     """
+    return _extend(model_folder, given_items(items), skip_bad)
+
+
+def _extend(model_folder: str | Path, items: Iterable[GivenItem], skip_bad: bool, source: Path | None = None) -> Path:
+    """:func:`extend_knowledge` with items from wherever they stand."""
     model = open_model_folder(model_folder)
     if parse_model_name(model.json(DESCRIPTION)["model"]).family.table != "knowledge":
         raise ValueError(
@@ -68,7 +82,7 @@ def extend_knowledge(model_folder: str | Path, items: Mapping[str, NewItem]) -> 
     knowledge = find_parent(model, "knowledge")
     sft, embeddings = find_parent(knowledge, "sft"), find_parent(knowledge, "item_embeddings")
     check_takes_vectors(sft)
-    new = place_new_items(items, embeddings, model.item_tokens())
+    new = place_new_items(items, embeddings, model.item_tokens(), skip_bad, source)
     embeddings = extend_item_embeddings(embeddings, new)
     return extend_recommender(model, extend_table(knowledge, sft, embeddings, new), new).folder
 
@@ -280,6 +294,8 @@ def main(argv: Sequence[str]) -> None:
         allow_abbrev=False,
     )
     parser.add_argument("--model_folder", required=True, help="the folder of a trained TSLRec model: recommender-...")
-    parser.add_argument("--items", required=True, type=Path, help=f"a file with lines {LINE}")
+    parser.add_argument("--items", required=True, type=Path, help=f"a file with lines {LINE}, or a table")
+    parser.add_argument("--skip_bad", action="store_true", help="leave out items that cannot be placed; count them")
     given = parser.parse_args(argv)
-    sys.stdout.write(f"{extend_knowledge(given.model_folder, read_new_items(given.items))}\n")
+    folder = _extend(given.model_folder, read_new_items(given.items), given.skip_bad, given.items)
+    sys.stdout.write(f"{folder}\n")

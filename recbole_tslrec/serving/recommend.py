@@ -4,12 +4,10 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from logging import getLogger
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,12 +15,11 @@ from tqdm import tqdm
 
 from recbole_tslrec.models.backbones import BACKBONES
 from recbole_tslrec.models.names import parse_model_name
-from recbole_tslrec.serving.json_lines import malformed_line, read_json_lines
+from recbole_tslrec.serving.faults import Faults
+from recbole_tslrec.serving.histories import FORM, History, given_histories, read_histories
 from recbole_tslrec.serving.saved_model import SavedModel, best_device, load_model
 from recbole_tslrec.store.files import beside
 
-LINE = '{"user": "u1", "items": ["i1", "i2"]}'
-History = tuple[str, Sequence[Any]]  # a user, and the tokens of the items in time order
 Recommendation = list[tuple[str, float]]  # item tokens and their scores, best first
 
 
@@ -33,6 +30,7 @@ def recommend(
     mask_history: bool = True,
     batch_size: int = 256,
     device: str | torch.device | None = None,
+    skip_bad: bool = False,
 ) -> dict[str, Recommendation]:
     """The k best next items of each user.
 
@@ -46,6 +44,7 @@ def recommend(
         mask_history: whether to leave out the items of the history, those that the model does not see as well.
         batch_size: users scored at once; their scores of all items are held.
         device: where to compute; ``None`` takes a GPU if there is one.
+        skip_bad: whether to leave out users whose history cannot be answered, and to count them in a warning.
 
     Returns:
         For each user item tokens and scores, best first.
@@ -56,8 +55,9 @@ def recommend(
             choose from. Nothing is computed then.
     """
     saved = load_for_new_users(model_folder, device)
-    check_histories(saved, histories.items(), k, mask_history)
-    return dict(rank_items(saved, histories.items(), k, mask_history, batch_size))
+    given = given_histories(histories)
+    _, bad = check_histories(saved, given, k, mask_history, skip_bad)
+    return dict(rank_items(saved, _without(given, bad), k, mask_history, batch_size))
 
 
 def load_for_new_users(model_folder: str | Path, device: str | torch.device | None = None) -> SavedModel:
@@ -76,57 +76,80 @@ def load_for_new_users(model_folder: str | Path, device: str | torch.device | No
     return saved
 
 
-def check_histories(saved: SavedModel, histories: Iterable[History], k: int, mask_history: bool) -> int:
+def check_histories(
+    saved: SavedModel,
+    histories: Iterable[History],
+    k: int,
+    mask_history: bool,
+    skip_bad: bool = False,
+    source: Path | None = None,
+) -> tuple[int, set[int]]:
     """Look through all histories before anything is computed, and warn of unknown items.
 
+    Args:
+        saved: the model.
+        histories: what users have done.
+        k: how many items are asked for.
+        mask_history: whether those of the history are left out.
+        skip_bad: whether histories that cannot be answered are skipped, and counted in a warning.
+        source: the file in which the histories stand.
+
     Returns:
-        The number of histories.
+        The number of all histories, and the places of those to skip among them, from 0.
 
     Raises:
-        ValueError: a user has no known item; k is below 1, or more than there are items to choose from.
+        ValueError: a history cannot be answered, or a file has none; k is below 1, or more than there are items at all.
     """
     items = len(saved.item_tokens)
     if not 1 <= k <= items:
         raise ValueError(f"k [{k}] must lie between 1 and the {items} items that {saved.name} knows")
-    count, unknown, without = 0, _Counted(), _Counted()
-    for user, tokens in histories:
-        count += 1
-        known = saved.item_ids(tokens)
-        for token in tokens:
+    faults, bad, users = Faults(source, FORM), set(), set()
+    total = unknown = 0
+    first_unknown = ""
+    for place, history in enumerate(histories):
+        total += 1
+        fault = history.fault or (
+            "gives its user a second time" if history.user in users else _unanswerable(saved, history, k, mask_history)
+        )
+        if fault:
+            faults.add(history.place, fault, is_of_form=bool(history.fault))
+            bad.add(place)
+            continue
+        users.add(history.user)
+        for token in history.items:
             if str(token) not in saved.id_of_item:
-                unknown.add(token)
-        left = items - len(set(known)) if mask_history else items
-        if not known:
-            without.add(user)
-        elif k > left:
-            raise ValueError(
-                f"k [{k}] is more than the {left} items that are left for user {user!r} without those of the history; "
-                "lower it, or keep the history (mask_history=False, --keep_history)"
-            )
-    if without.count:
-        raise ValueError(
-            f"{without.count} of {count} histories have no item that {saved.name} knows, the first is that of user "
-            f"{without.first!r}; leave them out, or name items as the training data does, such as "
-            f"{saved.item_tokens[0]!r}"
-        )
-    if unknown.count:
+                unknown += 1
+                first_unknown = first_unknown or f"{token!r} of {history.place}"
+    if source and not total:
+        raise ValueError(f"{source} has no histories; the form is {FORM}")
+    faults.settle(total, skip_bad)
+    if unknown:
         getLogger().warning(
-            f"{unknown.count} items of the histories are unknown to {saved.name} and were skipped, the first is "
-            f"{unknown.first!r}"
+            f"{unknown:,} items of the histories are unknown to {saved.name} and were skipped, the first is "
+            f"{first_unknown}"
         )
-    return count
+    return total, bad
 
 
-@dataclass
-class _Counted:
-    """How many there were, and the first of them."""
+def _unanswerable(saved: SavedModel, history: History, k: int, mask_history: bool) -> str:
+    """Why a history that could be read cannot be answered; empty where it can."""
+    known = saved.item_ids(history.items)
+    if not known:
+        return (
+            f"has no item that {saved.name} knows (items are named as the training data does, such as "
+            f"{saved.item_tokens[0]!r})"
+        )
+    left = len(saved.item_tokens) - len(set(known))
+    if mask_history and k > left:
+        return (
+            f"leaves fewer than k [{k}] items beside those of its history; lower k, or keep the history "
+            "(mask_history=False, --keep_history)"
+        )
+    return ""
 
-    count: int = 0
-    first: Any = None
 
-    def add(self, one: Any) -> None:
-        self.first = self.first if self.count else one
-        self.count += 1
+def _without(histories: Iterable[History], bad: Collection[int]) -> Iterator[History]:
+    return (history for place, history in enumerate(histories) if place not in bad)
 
 
 def rank_items(
@@ -141,15 +164,15 @@ def rank_items(
         raise ValueError(f"batch_size must be a whole number above 0, not [{batch_size}]")
     rows = iter(histories)
     while batch := list(islice(rows, batch_size)):
-        known = [saved.item_ids(tokens) for _, tokens in batch]
+        known = [saved.item_ids(history.items) for history in batch]
         scores = score_histories(saved, known)  # [B, N + 1]
         scores[:, 0] = -torch.inf
         if mask_history:
             user = torch.arange(len(known)).repeat_interleave(torch.tensor([len(items) for items in known]))
             scores[user, torch.tensor(list(chain.from_iterable(known)))] = -torch.inf
         best = scores.topk(k, dim=1)
-        for (name, _), values, ids in zip(batch, best.values.tolist(), best.indices.tolist(), strict=True):
-            yield name, [(saved.item_tokens[item - 1], value) for item, value in zip(ids, values, strict=True)]
+        for history, values, ids in zip(batch, best.values.tolist(), best.indices.tolist(), strict=True):
+            yield history.user, [(saved.item_tokens[item - 1], value) for item, value in zip(ids, values, strict=True)]
 
 
 def score_histories(saved: SavedModel, histories: Sequence[Sequence[int]]) -> Tensor:
@@ -162,46 +185,41 @@ def score_histories(saved: SavedModel, histories: Sequence[Sequence[int]]) -> Te
 
 
 def recommend_file(
-    model_folder: str | Path, source: Path, output: Path, k: int = 10, mask_history: bool = True, batch_size: int = 256
+    model_folder: str | Path,
+    source: Path,
+    output: Path,
+    k: int = 10,
+    mask_history: bool = True,
+    batch_size: int = 256,
+    skip_bad: bool = False,
 ) -> None:
-    """:func:`recommend` from one file of JSON lines to another, which never lie in memory as a whole.
+    """:func:`recommend` from one file to another; JSON lines and parquet never lie in memory as a whole.
 
     Args:
         model_folder: a ``recommender`` or ``backbone`` artifact.
-        source: lines as :data:`LINE`.
+        source: as of :func:`~recbole_tslrec.serving.histories.read_histories`.
         output: lines ``{"user": "u1", "items": [...], "scores": [...]}``, best first; put into place when whole.
         k: how many items.
         mask_history: whether to leave out the items of the history.
         batch_size: users scored at once.
+        skip_bad: whether to leave out lines that cannot be answered, and to count them in a warning.
 
     Raises:
         ArtifactError: as :func:`recommend`.
-        ValueError: as :func:`recommend`; a line of ``source`` is malformed, or ``output`` cannot be.
+        ValueError: as :func:`recommend`; a line of ``source`` is malformed or gives a user a second time (says which),
+            or ``output`` cannot be.
     """
     if not output.parent.is_dir():
         raise ValueError(f"{output} cannot be written: there is no folder {output.parent}; make it first")
     saved = load_for_new_users(model_folder)
-    count = check_histories(saved, read_histories(source), k, mask_history)
-    ranked = rank_items(saved, read_histories(source), k, mask_history, batch_size)
+    total, bad = check_histories(saved, read_histories(source), k, mask_history, skip_bad, source)
+    ranked = rank_items(saved, _without(read_histories(source), bad), k, mask_history, batch_size)
     temporary = beside(output, "tmp")
     with temporary.open("w", encoding="utf-8") as file:
-        for user, best in tqdm(ranked, "Recommend", count, unit="user", disable=not sys.stderr.isatty()):
+        for user, best in tqdm(ranked, "Recommend", total - len(bad), unit="user", disable=not sys.stderr.isatty()):
             line = {"user": user, "items": [item for item, _ in best], "scores": [score for _, score in best]}
             file.write(json.dumps(line, ensure_ascii=False) + "\n")
     os.replace(temporary, output)
-
-
-def read_histories(source: Path) -> Iterator[History]:
-    """The histories of a file of JSON lines; blank lines count for nothing.
-
-    Raises:
-        ValueError: there is no such file, or a line is malformed; says which.
-    """
-    for number, line in read_json_lines(source, LINE):
-        user, items = line.get("user"), line.get("items")
-        if not isinstance(user, (str, int)) or not isinstance(items, list):
-            raise malformed_line(source, number, LINE)
-        yield str(user), items
 
 
 def main(argv: Sequence[str]) -> None:
@@ -212,10 +230,24 @@ def main(argv: Sequence[str]) -> None:
         allow_abbrev=False,
     )
     parser.add_argument("--model_folder", required=True, help="the folder of a trained model: recommender-... ")
-    parser.add_argument("--input", required=True, type=Path, help=f"a file with lines {LINE}")
+    parser.add_argument(
+        "--input",
+        required=True,
+        type=Path,
+        help=f"a file with lines {FORM}",
+    )
     parser.add_argument("--output", required=True, type=Path, help='lines {"user": ..., "items": ..., "scores": ...}')
     parser.add_argument("--k", type=int, default=10, help="items per user (default: 10)")
     parser.add_argument("--keep_history", action="store_true", help="also recommend items of the user's own history")
+    parser.add_argument("--skip_bad", action="store_true", help="leave out lines that cannot be answered; count them")
     parser.add_argument("--batch_size", type=int, default=256, help="users scored at once (default: 256)")
     given = parser.parse_args(argv)
-    recommend_file(given.model_folder, given.input, given.output, given.k, not given.keep_history, given.batch_size)
+    recommend_file(
+        given.model_folder,
+        given.input,
+        given.output,
+        given.k,
+        not given.keep_history,
+        given.batch_size,
+        given.skip_bad,
+    )

@@ -106,7 +106,7 @@ def test_other_numbers_than_those_named_alike_are_left_out_and_said(caplog: pyte
         found = read(frame(item_id=TOKENS, price=[1.5, 2.5, 3.5], year=[1990, 1991, 1992], title=["x", "y", "z"]))
     assert is_right(found)
     assert caplog.messages == [
-        "e.parquet: 3 vectors of width 2 from 2 columns [d0, d1], item tokens from [item_id]; "
+        "e.parquet: 3 vectors of width 2 from 2 columns [d0, d1], tokens from [item_id]; "
         "left out: 3 columns [price, year, title]"
     ]
 

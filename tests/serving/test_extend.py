@@ -1,12 +1,15 @@
 """New items in a trained model, with nothing trained."""
 
 import json
+import logging
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -184,9 +187,9 @@ def test_every_backbone_takes_new_items(fresh: Fresh) -> None:
     [
         ({}, "there are no new items"),
         ({"i3": ["i1"]}, "item 'i3' is known to the model already"),
-        ({"new": ["i1", "i99"]}, "item 'new' is said to be similar to 'i99', which the model does not know"),
-        ({"new": [0.5] * 7}, r"item 'new' has shape \(7,\), the model's stage-0 embeddings have \(8,\)"),
-        ({"new": np.full(8, np.nan)}, "the vector of item 'new' is not finite"),
+        ({"new": ["i1", "i99"]}, "item 'new' is said to be similar to an item that the model does not know, 'i99'"),
+        ({"new": [0.5] * 7}, r"item 'new' has a vector of another shape than \(8,\), .* stage-0 embeddings: \(7,\)"),
+        ({"new": np.full(8, np.nan)}, "item 'new' has a vector that is not finite"),
         ({"new": []}, "item 'new' has neither a list of similar items' tokens nor a vector of numbers"),
         ({"new": "i1"}, "item 'new' has neither a list of similar items' tokens nor a vector of numbers"),
         ({"new": None}, "item 'new' has neither a list of similar items' tokens nor a vector of numbers"),
@@ -240,16 +243,40 @@ def test_the_command_gives_what_the_function_gives(
     assert capsys.readouterr().out == f"{extended.folder}\n"
 
 
+def write_table(to: Callable[[pd.DataFrame], None]) -> None:
+    """The new items, vectors as numbers."""
+    similar = [NEW["twin"], NEW["mean"], None]
+    to(pd.DataFrame({"item": list(NEW), "similar": similar, "vector": [None, None, VECTOR.tolist()]}))
+
+
+@pytest.mark.parametrize("name", ["new.parquet", "new.csv"])
+def test_new_items_may_stand_in_a_table(
+    former: Artifact, extended: Artifact, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    write_table(lambda table: table.to_csv(name, index=False) if name.endswith("csv") else table.to_parquet(name))
+    main([f"--model_folder={former.folder}", f"--items={name}"])
+    assert capsys.readouterr().out == f"{extended.folder}\n"
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ('{"item": "x"}', "line 2 is not of the form"),
-        ('{"item": "x", "similar": ["i1"], "vector": [1.0]}', "line 2 is not of the form"),
-        ('{"similar": ["i1"]}', "line 2 is not of the form"),
-        ('{"item": "first", "similar": ["i1"]}', "line 2 gives item 'first' a second time"),
+        ("{", "line 2 is no JSON object"),
+        ('{"item": "x"}', "line 2 has not one of the lists similar and vector"),
+        ('{"item": "x", "similar": ["i1"], "vector": [1.0]}', "line 2 has not one of the lists"),
+        ('{"similar": ["i1"]}', "line 2 has no item that is text or a whole number"),
+        ('{"item": "first", "similar": ["i1"]}', r"line 2 \(item 'first'\) gives its item a second time"),
+        ('{"item": "x", "similar": ["i99"]}', r"line 2 \(item 'x'\) is said to be similar to an item that .* 'i99'"),
     ],
 )
-def test_a_wrong_line_is_named(former: Artifact, line: str, message: str) -> None:
+def test_a_wrong_line_is_named_or_skipped(
+    former: Artifact, line: str, message: str, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
     Path("new.jsonl").write_text('{"item": "first", "similar": ["i1"]}\n' + line)
-    with pytest.raises(ValueError, match=message):
-        main([f"--model_folder={former.folder}", "--items=new.jsonl"])
+    command = [f"--model_folder={former.folder}", "--items=new.jsonl"]
+    with pytest.raises(ValueError, match=message + ".* --skip_bad"):
+        main(command)
+    with caplog.at_level(logging.WARNING):
+        main([*command, "--skip_bad"])
+    assert open_artifact(capsys.readouterr().out.strip()).item_tokens()[ITEMS:] == ["first"]
+    assert re.search(f"1 of 2 were skipped: new.jsonl, {message}", caplog.text)

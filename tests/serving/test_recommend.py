@@ -2,10 +2,12 @@
 
 import json
 import logging
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 
@@ -94,17 +96,25 @@ def test_unknown_items_are_skipped_and_counted_once(folder: Path, caplog: pytest
         found = recommend(folder, {"a": ["new", "i3"], "b": ["i1", "other", "i2", "new", "i4"]})
     assert found == recommend(folder, {user: HISTORIES[user] for user in "ab"})
     assert [record.message for record in caplog.records] == [
-        "3 items of the histories are unknown to TSLRecSASRec and were skipped, the first is 'new'"
+        "3 items of the histories are unknown to TSLRecSASRec and were skipped, the first is 'new' of user 'a'"
     ]
 
 
 @pytest.mark.parametrize(
     ("histories", "settings", "message"),
     [
-        ({**HISTORIES, "x": ["new"], "y": []}, {}, r"2 of 7 histories have no item .* the first is that of user 'x'"),
+        (
+            {**HISTORIES, "x": ["new"], "y": []},
+            {},
+            r"^user 'x' has no item that TSLRecSASRec knows .* \(2 are like that\); .* out with skip_bad=True",
+        ),
         (HISTORIES, {"k": 31}, r"k \[31\] must lie between 1 and the 30 items"),
         (HISTORIES, {"k": 0}, r"k \[0\] must lie between 1 and the 30 items"),
-        (HISTORIES, {"k": 19}, r"k \[19\] is more than the 18 items that are left for user 'e'"),
+        (
+            HISTORIES,
+            {"k": 19},
+            r"user 'e' leaves fewer than k \[19\] items beside those of its history; lower k, or keep",
+        ),
         (HISTORIES, {"batch_size": 0}, r"batch_size must be a whole number above 0, not \[0\]"),
     ],
 )
@@ -114,6 +124,16 @@ def test_what_cannot_be_answered_is_refused_before_anything_is_computed(
     monkeypatch.setattr(SavedModel, "scores", None)
     with pytest.raises(ValueError, match=message):
         recommend(folder, histories, **settings)
+
+
+def test_what_cannot_be_answered_is_skipped_where_that_is_asked_for(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        found = recommend(folder, {"x": ["new"], **HISTORIES, "y": []}, k=19, skip_bad=True)
+    assert found == recommend(folder, {user: HISTORIES[user] for user in "abcd"}, k=19)
+    (message,) = caplog.messages
+    assert re.match(r"3 of 7 were skipped: user 'x' has no item .* \(2 are like that\); user 'e' leaves", message)
 
 
 def test_a_model_that_knows_users_is_refused(trained: Callable[..., Run]) -> None:
@@ -166,18 +186,73 @@ def test_the_command_holds_a_batch_at_a_time(folder: Path, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize(
-    "line", ["{", "[]", "{}", '{"user": "b"}', '{"user": "b", "items": "i1"}', '{"user": null, "items": []}']
+    ("line", "fault"),
+    [
+        ("{", "is no JSON object"),
+        ("[]", "is no JSON object"),
+        ("{}", "has no user that is text or a whole number"),
+        ('{"user": null, "items": []}', "has no user that is text or a whole number"),
+        ('{"user": true, "items": ["i1"]}', "has no user that is text or a whole number"),
+        ('{"user": "b"}', "(user 'b') has no list of items"),
+        ('{"user": "b", "items": "i1"}', "(user 'b') has no list of items"),
+        ('{"user": "b", "items": ["i1", null]}', "(user 'b') has an item that is neither text nor a whole number"),
+        ('{"user": "b", "items": ["new"]}', "(user 'b') has no item that TSLRecSASRec knows"),
+        ('{"user": "a", "items": ["i2"]}', "(user 'a') gives its user a second time"),
+        (
+            json.dumps({"user": "b", "items": [f"i{n}" for n in range(ITEMS)]}),
+            "(user 'b') leaves fewer than k [10] items",
+        ),
+    ],
 )
-def test_a_malformed_line_is_named_and_the_former_output_stays(folder: Path, line: str) -> None:
+def test_a_bad_line_is_named_or_skipped(folder: Path, line: str, fault: str, caplog: pytest.LogCaptureFixture) -> None:
     Path("out.jsonl").write_text("former")
-    write_lines('{"user": "a", "items": ["i1"]}', "", line)
-    with pytest.raises(ValueError, match=r"in\.jsonl, line 3 is not of the form"):
+    write_lines('{"user": "a", "items": ["i1"]}', "", line, '{"user": "c", "items": ["i1"]}', line)
+    with pytest.raises(ValueError, match=rf"^in\.jsonl, line 3 {re.escape(fault)}.*\(2 are like that\).* --skip_bad"):
         run_command(folder)
     assert Path("out.jsonl").read_text() == "former"
+    with caplog.at_level(logging.WARNING):
+        run_command(folder, "--skip_bad")
+    assert [json.loads(answer)["user"] for answer in Path("out.jsonl").read_text().splitlines()] == ["a", "c"]
+    assert f"2 of 4 were skipped: in.jsonl, line 3 {fault}" in caplog.text
+
+
+def test_every_kind_of_fault_is_said_at_once(folder: Path) -> None:
+    write_lines('{"user": "a", "items": ["i1"]}', "{", '{"user": "b", "items": ["new"]}')
+    with pytest.raises(ValueError, match=r"line 2 is no JSON object; line 3 \(user 'b'\) has no item .*The form is \{"):
+        run_command(folder)
+
+
+def test_nothing_but_bad_lines_is_refused(folder: Path) -> None:
+    write_lines("{")
+    with pytest.raises(ValueError, match=r"line 1 is no JSON object.*; nothing is left"):
+        run_command(folder, "--skip_bad")
+
+
+def test_an_empty_file_is_refused(folder: Path) -> None:
+    write_lines("")
+    with pytest.raises(ValueError, match=r"in\.jsonl has no histories; the form is \{"):
+        run_command(folder)
+
+
+@pytest.mark.parametrize("columns", [["user", "items"], ["user_id", "item_id"]])
+def test_the_input_may_be_a_table(folder: Path, columns: list[str]) -> None:
+    table = pd.DataFrame(list(HISTORIES.items()), columns=columns)
+    (table if columns[1] == "items" else table.explode("item_id")).to_parquet("in.jsonl", index=False)
+    run_command(folder)
+    found = [json.loads(line) for line in Path("out.jsonl").read_text().splitlines()]
+    expected = recommend(folder, HISTORIES)
+    assert {line["user"]: list(zip(line["items"], line["scores"], strict=True)) for line in found} == expected
+
+
+def test_an_unknown_item_is_named_with_its_line(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_lines('{"user": "a", "items": ["i1"]}', '{"user": "b", "items": ["i1", "new"]}')
+    with caplog.at_level(logging.WARNING):
+        run_command(folder)
+    assert "the first is 'new' of line 2 (user 'b')" in caplog.text
 
 
 def test_missing_files_are_named(folder: Path) -> None:
-    with pytest.raises(ValueError, match=r"in\.jsonl does not exist; give a file with lines such as"):
+    with pytest.raises(ValueError, match=r"in\.jsonl does not exist; check"):
         run_command(folder)
     write_lines('{"user": "a", "items": ["i1"]}')
     with pytest.raises(ValueError, match="there is no folder nowhere; make it first"):

@@ -1,0 +1,128 @@
+"""Histories come out of every form in which people have them."""
+
+import gzip
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from recbole_tslrec.data.content import SourceError
+from recbole_tslrec.serving.histories import read_histories
+
+HISTORIES = {"u1": ["i3", "i1"], "7": ["i2", "12", "i3"]}
+# an interaction a row, users mixed and not in the order of time
+ROWS = pd.DataFrame(
+    [("7", "12", 20), ("u1", "i3", 5), ("7", "i2", 10), ("u1", "i1", 7), ("7", "i3", 30)],
+    columns=["user_id", "item_id", "timestamp"],
+)
+IN_ORDER = ROWS.sort_values("timestamp")
+LISTS = pd.DataFrame({"user": list(HISTORIES), "items": list(HISTORIES.values())})
+PATH = Path("input")  # its name says nothing
+
+
+def found() -> dict[str, list[Any]]:
+    histories = list(read_histories(PATH))
+    assert not [history.fault for history in histories if history.fault]
+    return {history.user: list(history.items) for history in histories}
+
+
+def write(text: str, encoding: str = "utf-8") -> None:
+    PATH.write_text(text, encoding=encoding, newline="")
+
+
+def lines(frame: pd.DataFrame) -> str:
+    return frame.to_json(orient="records", lines=True)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_json_lines(encoding: str, end: str) -> None:
+    write(lines(LISTS).replace("\n", end), encoding)
+    assert found() == HISTORIES
+
+
+def test_packed() -> None:
+    PATH.write_bytes(gzip.compress(lines(LISTS).encode()))
+    assert found() == HISTORIES
+
+
+@pytest.mark.parametrize("to", [pd.DataFrame.to_parquet, pd.DataFrame.to_feather])
+@pytest.mark.parametrize("frame", [LISTS, ROWS, IN_ORDER.drop(columns="timestamp").reset_index(drop=True)])
+def test_columnar_files(to: Callable[[pd.DataFrame, Path], None], frame: pd.DataFrame) -> None:
+    to(frame, PATH)
+    assert found() == HISTORIES
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_lists_in_tables_of_text(separator: str) -> None:
+    """As pandas writes them, as JSON, and with blanks between."""
+    for write_list in (str, json.dumps, " ".join):
+        write(LISTS.assign(items=LISTS["items"].map(write_list)).to_csv(sep=separator, index=False))
+        assert found() == HISTORIES
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@pytest.mark.parametrize("names", ["user_id item_id timestamp", "userId movieId time", "User,Item,Date", None])
+def test_an_interaction_a_line(separator: str, names: str | None) -> None:
+    header = names.replace(",", " ").split() if names else ["user_id:token", "item_id:token", "timestamp:float"]
+    write(ROWS.set_axis(header, axis=1).to_csv(sep=separator, index=False))
+    assert found() == HISTORIES
+
+
+def test_without_times_the_order_is_that_of_the_file() -> None:
+    write(IN_ORDER.drop(columns="timestamp").to_csv(index=False))
+    assert found() == HISTORIES
+
+
+@pytest.mark.parametrize("unit", ["D", "s"])
+def test_times_may_be_dates(unit: str) -> None:
+    write(ROWS.assign(timestamp=pd.to_datetime(ROWS["timestamp"], unit=unit)).to_csv(index=False))
+    assert found() == HISTORIES
+
+
+def test_whole_numbers_are_tokens() -> None:
+    pd.DataFrame({"user_id": [1.0, 1.0], "item_id": [30, 4]}).to_parquet(PATH)
+    assert found() == {"1": ["30", "4"]}
+
+
+def faults() -> list[tuple[str, str]]:
+    return [(history.place, history.fault) for history in read_histories(PATH) if history.fault]
+
+
+def test_bad_rows_of_a_table_are_named() -> None:
+    write("user_id,item_id,timestamp\nu,i1,5\nu,i2\n,i3,6\nu,NULL,7\nu,i4,\nu,i5,3\n")
+    assert faults() == [
+        ("line 3", "has more or fewer fields than the 3 columns"),
+        ("line 4", "has no user"),
+        ("line 5", "has no item"),
+        ("line 6", "has no time"),
+    ]
+    assert [list(history.items) for history in read_histories(PATH) if not history.fault] == [["i5", "i1"]]
+
+
+def test_bad_rows_of_a_columnar_file_are_named() -> None:
+    pd.DataFrame({"user": ["a", None, "c"], "items": [["i1"], ["i1"], None]}).to_parquet(PATH)
+    assert faults() == [
+        ("row 2", "has no user that is text or a whole number"),
+        ("row 3 (user 'c')", "has no list of items"),
+    ]
+
+
+def test_a_time_that_is_none_is_named() -> None:
+    write("user_id,item_id,timestamp\nu,i1,5\nu,i2,soon\n")
+    with pytest.raises(SourceError, match=r"input, line 3: column \[timestamp\] is no time: \[soon\]"):
+        list(read_histories(PATH))
+
+
+def test_what_is_no_table() -> None:
+    PATH.write_bytes(b"\x80\x04pickle")
+    with pytest.raises(SourceError, match="is a pickle file"):
+        list(read_histories(PATH))
+
+
+def test_an_empty_file_has_no_histories() -> None:
+    write("\n")
+    assert list(read_histories(PATH)) == []
