@@ -145,7 +145,7 @@ def test_blanks_around_ids_make_no_other_user(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("token", ['"x', 'say "x"', "x'", "x y", "1.0", "ünï", "#5", "\\N"])
 def test_stock_recbole_and_readers_without_quotes_find_the_same_tokens(tmp_path: Path, token: str) -> None:
-    """A lone double quote at the beginning would swallow lines of one of them, quoting would change ids of the other."""
+    """A lone double quote at the beginning would swallow lines of the one, quoting would change ids of the other."""
     source = write(tmp_path / "given", f"user_id\titem_id\ttimestamp\nu1\t{token}\t1\nu1\ty\t2\n")
     import_dataset("toy", source, tmp_path / "data")
     path = tmp_path / "data" / "toy" / "toy.inter"
