@@ -237,7 +237,13 @@ def test_recboles_s3rec_fine_tunes_from_its_first_phase(settings: Settings) -> N
 # RecBole's processes, on a CPU
 
 # all rows in one step, so that shares of a batch make the same step as the batch
-WHOLE = {"train_batch_size": 1000, "hidden_dropout_prob": 0.0, "attn_dropout_prob": 0.0, "learner": "sgd"}
+WHOLE = {
+    "train_mode": "prefix",
+    "train_batch_size": 1000,
+    "hidden_dropout_prob": 0.0,
+    "attn_dropout_prob": 0.0,
+    "learner": "sgd",
+}
 
 
 def two_processes(model: str, settings: dict[str, Any]) -> dict[str, Any]:

@@ -35,7 +35,8 @@ def test_base_equals_stock_recbole(make_config: Callable[..., Any], stock_result
     config = make_config(model, epochs=3, metric_decimal_place=12, train_mode="prefix")
     if not stock_results:
         shared = ("load_col", "MAX_ITEM_LIST_LENGTH", "hidden_size", "embedding_size", "inner_size", "epochs", "topk")
-        settings = {key: config[key] for key in (*shared, "train_batch_size", "metrics", "valid_metric")}
+        training = ("train_batch_size", "learning_rate", "stopping_step", "eval_batch_size")
+        settings = {key: config[key] for key in (*shared, *training, "metrics", "valid_metric")}
         settings |= {"data_path": config["data_path"].rpartition("/")[0], "metric_decimal_place": 12}
         settings |= {"train_neg_sample_args": None, "show_progress": False}
         finished = subprocess.run(
