@@ -8,6 +8,7 @@ from recbole.utils import init_logger
 
 from recbole_tslrec.compute import distributed
 from recbole_tslrec.configuration.config import Config
+from recbole_tslrec.data.atomic_files import check_files
 from recbole_tslrec.pipeline import run_stages
 from recbole_tslrec.result import Result
 from recbole_tslrec.settings.folders import check_writable
@@ -47,6 +48,7 @@ def run(
         TrainingDiverged: a loss is not finite.
     """
     config = Config(model, dataset, config_file_list, config_dict, argv)
+    check_files(config)  # before the name of the dataset becomes that of a log
     for folder in _LOGS:
         check_writable(Path(folder), "RecBole's logs", "start in a folder of your own")
     init_logger(config)

@@ -34,6 +34,14 @@ def check_values(values: Mapping[str, Any]) -> None:
     for key in _INTERVALS:
         _check_interval(key, values.get(key))
     _check_val_interval(values.get("val_interval"))
+    for key in ("load_col", "unload_col"):
+        _check_columns(key, values.get(key))
+    parts = values.get("benchmark_filename")
+    if parts is not None and not (isinstance(parts, list) and len(parts) == 3):
+        raise ConfigError(
+            f"benchmark_filename [{parts}] must name the training, validation and test file, such as "
+            "['train', 'valid', 'test']"
+        )
     check_eval_args(values["eval_args"])
     _check_metrics(values["metrics"], values["topk"], str(values["valid_metric"]))
 
@@ -135,6 +143,17 @@ def _check_val_interval(given: Any) -> None:
                 f"val_interval of {column} [{value}] must be an interval such as '[3,inf)', or a list of the tokens "
                 "that stay"
             )
+
+
+def _check_columns(key: str, given: Any) -> None:
+    """``load_col`` and ``unload_col`` are lists of columns, or ``*``, by the suffix of the file."""
+    lists = given.values() if isinstance(given, Mapping) else ()
+    if given is None or (isinstance(given, Mapping) and all(of == "*" or isinstance(of, list) for of in lists)):
+        return
+    raise ConfigError(
+        f"{key} [{given}] must be a dict by the suffix of the file, such as {{'inter': ['user_id', 'item_id', "
+        "'timestamp']}"
+    )
 
 
 def _check_metrics(metrics: Any, topk: Any, wanted: str) -> None:

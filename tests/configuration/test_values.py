@@ -77,3 +77,15 @@ def test_unsupported_evaluation_is_refused_in_one_sentence(value: str, said: str
 
 def test_order_of_an_evaluation_is_that_of_time_where_none_is_said() -> None:
     assert configure("--eval_args={'mode': 'uni10'}")["eval_args"]["order"] == "TO"
+
+
+@pytest.mark.parametrize("value", ["user_id", "['user_id']", "{'inter': 'user_id'}"])
+def test_load_col_is_a_dict_of_lists(value: str) -> None:
+    with pytest.raises(ConfigError, match=r"load_col \[.*must be a dict by the suffix of the file"):
+        configure(f"--load_col={value}")
+
+
+@pytest.mark.parametrize("value", ["train", "['train', 'test']"])
+def test_three_files_make_a_split(value: str) -> None:
+    with pytest.raises(ConfigError, match=r"benchmark_filename .*such as \['train', 'valid', 'test'\]"):
+        configure(f"--benchmark_filename={value}")
