@@ -312,7 +312,7 @@ def _check_weights(settings: LLMSettings, llm_config: Any) -> None:
         needed = count_parameters(llm_config)
         if held < needed:
             raise LLMError(f"[{source}] holds {held:,} of the {needed:,} weights that it should; fetch it again")
-    elif method_of(llm_config) is None and (Path(source).is_dir() or HF_HUB_OFFLINE):
+    elif method_of(llm_config) is None and (Path(source).is_dir() or (HF_HUB_OFFLINE and not settings.is_scratch)):
         verbosity = transformers.logging.get_verbosity()
         transformers.logging.set_verbosity_error()  # the head, which is not wanted, would be reported
         try:
