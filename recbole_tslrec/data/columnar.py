@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.feather
 import pyarrow.parquet
 
 from recbole_tslrec.data.content import SourceError
@@ -34,15 +33,16 @@ def read_columns(path: Path, kind: str, names: Sequence[str]) -> pd.DataFrame:
     for name in names:
         if pa.types.is_nested(table.schema.field(name).type):
             raise SourceError(f"{path}: column [{name}] holds several values in a row; name one that holds one")
-    # of repeated texts one copy each; whole numbers stay whole beside missing ones
-    frame = table.select(list(names)).to_pandas(integer_object_nulls=True, date_as_object=False)
+    # whole numbers stay whole beside missing ones, and what was an index of pandas is a column like any other
+    frame = table.select(list(names)).to_pandas(ignore_metadata=True, integer_object_nulls=True, date_as_object=False)
     return frame.set_index(np.arange(1, len(frame) + 1))
 
 
 def _read(path: Path, kind: str, names: list[str] | None) -> Any:
     try:
         if kind == "feather":
-            return pyarrow.feather.read_table(path, columns=names)
+            table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+            return table.select(names) if names else table
         return (
             pyarrow.parquet.read_table(path, columns=names)
             if names

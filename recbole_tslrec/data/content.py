@@ -32,7 +32,7 @@ _MAGIC = {
     "zstd": rb"\x28\xb5\x2f\xfd",
     "zip": rb"PK(\x03\x04|\x05\x06)",
     "parquet": rb"PAR1\x15",
-    "feather": rb"ARROW1\x00\x00|FEA1[\x00-\xff]{3}",
+    "feather": rb"ARROW1\x00\x00",
     "tar": rb"[\x00-\xff]{257}ustar",
     "sqlite": rb"SQLite format 3\x00",
     "pickle": rb"\x80[\x02-\x05]",

@@ -38,6 +38,7 @@ def test_values_of_several_kinds_stay_what_they_are(tmp_path: Path) -> None:
         ('{"u": [1], "t": 1}', r"line 2: \[u\] holds several values"),
         ('{"u": "b", "t":', "line 2 holds neither a JSON object nor a Python dict"),
         ("5", "line 2 holds neither"),
+        ("[" * 100_000, "line 2 holds neither"),
     ],
 )
 def test_what_is_no_such_object_is_named(tmp_path: Path, second: str, why: str) -> None:

@@ -132,6 +132,12 @@ def test_columnar_files_are_read_by_name_or_number(tmp_path: Path, write_as: str
     assert rows(tmp_path / "source", None, ("0", "1", "2")) == expected
 
 
+def test_the_index_of_pandas_is_a_column(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"user_id": ["r1"], "item_id": ["a"], "timestamp": [1]})
+    frame.set_index("user_id").to_parquet(tmp_path / "source")
+    assert rows(tmp_path / "source") == [("r1", "a", 1)]
+
+
 def test_a_missing_id_of_a_columnar_file_is_named_by_its_row(tmp_path: Path) -> None:
     pd.DataFrame({"user_id": [1, None], "item_id": [1, 2], "timestamp": [1, 2]}).to_parquet(tmp_path / "source")
     with pytest.raises(SourceError, match=r"row 2: column \[user_id\] has no id"):
@@ -205,9 +211,7 @@ def test_a_format_is_not_guessed(tmp_path: Path, text: str, why: str) -> None:
 @pytest.mark.parametrize("columns", ["time,user,item", "item,time,user"])
 def test_columns_in_the_order_of_the_file_are_noticed(tmp_path: Path, columns: str) -> None:
     path = write(tmp_path, "time,user,item\n1600540400000,22,11\n1600433000000,1,3\n")
-    with pytest.raises(
-        SourceError, match=r"column \[time\] is taken for.*holds times.*the order is --col"
-    ):
+    with pytest.raises(SourceError, match=r"column \[time\] is taken for.*holds times.*the order is --col"):
         read_source(path, None, columns.split(","))
 
 
