@@ -3,13 +3,15 @@
 import re
 from collections.abc import Callable, Iterable, Sequence, Set
 
+from recbole_tslrec.data.delimited import unquoted
+
 # how one token comes to be written in two ways, in the order in which they are looked for
 _SPELLINGS: dict[str, Callable[[str], str]] = {
     "blanks around it": str.strip,
     "a decimal point, as pandas writes whole numbers of a column that once had gaps": (
         lambda token: re.sub(r"^(-?\d+)\.0+$", r"\1", token.strip())
     ),
-    "a double quote": lambda token: token.strip().strip('"').strip(),
+    "double quotes": lambda token: unquoted(token.strip()).strip('"').strip(),
 }
 _Number = tuple[str, int]  # what stands before a number, and the number
 _FAR_MORE = 0.25  # of the items: a shift that matches as many more is no accident

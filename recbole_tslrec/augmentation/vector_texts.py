@@ -14,7 +14,7 @@ import torch
 from recbole_tslrec.augmentation.vector_rows import TokensAndRows, VectorsError, count_rows, one_width, parse_rows
 from recbole_tslrec.augmentation.vector_tables import ITEM, numbered, tokens_and_rows
 from recbole_tslrec.data.content import LINE_LIMIT, open_bytes, open_text
-from recbole_tslrec.data.delimited import WHITE, read_table, separator_of, split, unquoted
+from recbole_tslrec.data.delimited import WHITE, read_table, separator_of, split
 from recbole_tslrec.data.lines import count_lines, first_lines
 
 _BLOCK = 4096  # rows that are parsed at once
@@ -53,7 +53,7 @@ def _read_atomic(path: Path) -> TokensAndRows:
                         f"{path}, line {number} has {len(fields)} fields separated by tabs, not {len(header)} as its "
                         "first line; mend it"
                     )
-            tokens.extend(unquoted(fields[token_field]) for _, fields in block)
+            tokens.extend(fields[token_field] for _, fields in block)
             blocks.append(parse_rows(path, (" ".join(fields[it] for it in vector_fields) for _, fields in block)))
     one_width(path, {block.shape[1] for block in blocks})
     return tokens, torch.from_numpy(np.concatenate(blocks))

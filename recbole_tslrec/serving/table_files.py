@@ -1,6 +1,5 @@
 """The files of an exported item table: safetensors, parquet, and RecBole's atomic file. Each gives every bit back."""
 
-import csv
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -80,19 +79,17 @@ def _write_itememb(path: Path, table: ItemTable, model: str) -> None:
     fields = ["item_id:token", "item_emb:float_seq", *([] if table.bias is None else [ITEMEMB_BIAS])]
     biases = [[] for _ in table.tokens] if table.bias is None else table.bias.unsqueeze(1).tolist()
     numbers = " ".join(["%.9g"] * table.rows.shape[1])  # nine digits give a float32 back exactly
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, delimiter="\t", lineterminator="\n")  # quotes as RecBole's reader expects them
-        writer.writerow(fields)
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+        file.write("\t".join(fields) + "\n")
         for token, row, bias in zip(table.tokens, table.rows, biases, strict=True):
-            writer.writerow([token, numbers % tuple(row.tolist()), *(f"{value:.9g}" for value in bias)])
+            file.write("\t".join([token, numbers % tuple(row.tolist()), *(f"{value:.9g}" for value in bias)]) + "\n")
 
 
 def _read_itememb_bias(path: Path) -> Tensor | None:
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = csv.reader(file, delimiter="\t")
-        if next(rows)[-1] != ITEMEMB_BIAS:
+    with path.open(encoding="utf-8", newline="\n") as file:
+        if not next(file).rstrip("\n").endswith(f"\t{ITEMEMB_BIAS}"):
             return None
-        return torch.tensor([float(row[-1]) for row in rows], dtype=torch.float32)
+        return torch.tensor([float(line.rpartition("\t")[2]) for line in file], dtype=torch.float32)
 
 
 WRITERS: dict[str, Callable[[Path, ItemTable, str], None]] = {

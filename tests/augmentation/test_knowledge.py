@@ -145,7 +145,7 @@ def write_npy(folder, tokens, rows=None):
     [
         (["1.0", "2.0"], ["2", "1"], "2 item tokens differ from the dataset's by a decimal point"),
         (["a ", " b"], ["b", "a"], "2 item tokens differ from the dataset's by blanks around it"),
-        (['"a', 'b"'], ["b", "a"], "2 item tokens differ from the dataset's by a double quote"),
+        (['"a', 'b"'], ["b", "a"], "2 item tokens differ from the dataset's by double quotes"),
         (["1.0", "1"], ["1", "2"], None),  # the item's own token goes first
         (["1.0", "1.00"], ["1", "1.000"], None),  # which of them is it?
     ],

@@ -14,9 +14,13 @@ def test_other_spellings_are_counted_and_shown() -> None:
     assert rows == [3, 1, 0, 2]
     assert [note.split(",")[0] for note in notes] == [
         "2 item tokens differ from the dataset's by a decimal point",
-        "1 item tokens differ from the dataset's by a double quote",
+        "1 item tokens differ from the dataset's by double quotes",
     ]
     assert "'2.0' for '2'" in notes[0]
+
+
+def test_quotes_as_a_csv_writer_puts_them() -> None:
+    assert match_tokens(['"a""b"', '"c"'], ["c", 'a"b'])[0] == [1, 0]
 
 
 def test_a_token_of_two_rows_is_nobodys() -> None:

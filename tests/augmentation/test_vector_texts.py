@@ -89,14 +89,6 @@ def test_a_lone_quote_swallows_no_line_of_an_atomic_file(tmp_path: Path, header:
     assert is_right(write(tmp_path, "\n".join([header, *lines])), ['"a', "b", 'c"'])
 
 
-@pytest.mark.parametrize("token", ['a"b', '"', '"x"', "ä b"])
-def test_quotes_as_recbole_expects_them(tmp_path: Path, token: str) -> None:
-    table = pd.DataFrame(
-        {"item_id:token": [token, "b", "c"], "emb:float_seq": [" ".join(map(str, row)) for row in ROWS]}
-    )
-    assert is_right(write(tmp_path, table.to_csv(sep="\t", index=False)), [token, "b", "c"])
-
-
 @pytest.mark.parametrize(
     ("text", "message"),
     [
