@@ -22,6 +22,7 @@ LINE_LIMIT = 16 << 20  # bytes of a line
 UNPACKED_RATIO = 200  # bytes that may come out of each packed one ...
 UNPACKED_FREE = 64 << 20  # ... beyond these
 _BLOCK = 1 << 20  # bytes
+_READ_AHEAD = 64 << 10  # bytes of an archive, so that what comes out is compared with little more than what went in
 _LAYERS = 3  # archives inside each other
 _HEAD = 512  # bytes by which a file is recognised
 
@@ -112,8 +113,8 @@ def open_text(path: Path, encoding: str | None = None) -> TextIO:
 def open_bytes(path: Path, encoding: str | None = None) -> BinaryIO:
     """The same as UTF-8 bytes; see :func:`open_text`."""
     _check_is_file(path)
-    stream: Any = io.BufferedReader(path.open("rb", buffering=0), _BLOCK)
-    size = path.stat().st_size
+    raw = path.open("rb", buffering=0)
+    stream: Any = io.BufferedReader(raw, _READ_AHEAD)
     try:
         for _ in range(_LAYERS):
             kind = _kind_of_head(stream.peek(_HEAD)[:_HEAD])
@@ -121,7 +122,7 @@ def open_bytes(path: Path, encoding: str | None = None) -> BinaryIO:
                 kind = _kind_of_zip(path, [member.filename for member in _members(path, stream)])
             if kind not in _UNPACK:
                 break
-            stream = io.BufferedReader(_Unpacked(path, _UNPACK[kind](path, stream), stream, size), _BLOCK)
+            stream = io.BufferedReader(_Unpacked(path, _UNPACK[kind](path, stream), stream, raw), _BLOCK)
         if kind != "text":
             raise not_readable(path, kind)
         text = _Text(path, stream, encoding or _encoding_of(stream.peek(_HEAD)[:_HEAD]))
@@ -209,11 +210,11 @@ def _damaged(path: Path, error: Exception) -> SourceError:
 
 
 class _Unpacked(io.RawIOBase):
-    """The bytes that come out of an archive, up to what an archive of this size may hold."""
+    """The bytes that come out of an archive, up to what so much of it may hold."""
 
-    def __init__(self, path: Path, inner: Any, packed: Any, size: int) -> None:
-        self._path, self._inner, self._packed, self._size = path, inner, packed, size
-        self._left = max(UNPACKED_FREE, UNPACKED_RATIO * size)
+    def __init__(self, path: Path, inner: Any, packed: Any, raw: io.RawIOBase) -> None:
+        self._path, self._inner, self._packed, self._raw = path, inner, packed, raw
+        self._count = 0  # bytes that came out so far
 
     def readable(self) -> bool:
         return True
@@ -225,11 +226,12 @@ class _Unpacked(io.RawIOBase):
             raise
         except (EOFError, OSError, zlib.error, lzma.LZMAError, BadZipFile) as error:
             raise _damaged(self._path, error) from error
-        self._left -= len(block)
-        if self._left < 0:
+        self._count += len(block)
+        packed = self._raw.tell()
+        if self._count > max(UNPACKED_FREE, UNPACKED_RATIO * packed):
             raise SourceError(
-                f"{self._path} unpacks to more than {max(UNPACKED_FREE, UNPACKED_RATIO * self._size):,} bytes from "
-                f"{self._size:,}, as no file of data does; if it is whole, unpack it by hand and name the file inside"
+                f"{self._path} unpacks to more than {UNPACKED_RATIO} times its size: its first {packed:,} bytes to "
+                f"{self._count:,}, as no file of data does; if it is one, unpack it by hand and name the file inside"
             )
         buffer[: len(block)] = block
         return len(block)
