@@ -14,7 +14,7 @@ from recbole_tslrec.augmentation.repeated_vectors import check_repeated
 from recbole_tslrec.augmentation.settings import KnowledgeFusionSettings
 from recbole_tslrec.augmentation.token_matching import match_tokens, off_by_one
 from recbole_tslrec.augmentation.vector_rows import VectorsError
-from recbole_tslrec.augmentation.vectors import read_vectors
+from recbole_tslrec.augmentation.vectors import is_artifact, read_vectors
 from recbole_tslrec.data.item_tokens import dataset_item_tokens
 
 
@@ -55,7 +55,7 @@ def load_knowledge(path: str | Path, dataset: Any, with_categories: bool = False
     _report(path, vectors.tokens, tokens, int(present.sum()), notes)
     rows = vectors.rows.new_zeros(len(found), vectors.rows.shape[1])
     rows[present] = vectors.rows[found[present]]
-    check_repeated(vectors.source, rows[present])
+    check_repeated(vectors.source, rows[present], refuse=not is_artifact(vectors.source))
     return Knowledge(rows, present)
 
 

@@ -13,19 +13,20 @@ _MANY = 0.25  # of the items
 _BLOCK = 1024  # rows that are looked at at once
 
 
-def check_repeated(path: Path, rows: Tensor) -> None:
+def check_repeated(path: Path, rows: Tensor, refuse: bool) -> None:
     """Warn where a quarter of the items or more have a vector of zeros, or one that another item has as well.
 
     Args:
         path: where they were read, for messages.
         rows: float32 [n, H].
+        refuse: whether to raise where all are alike; those that this package has made are a result, however poor.
 
     Raises:
         VectorsError: all are alike.
     """
     hashes: Any = _hashes(rows)
     _, row_kind, counts = hashes.unique(return_inverse=True, return_counts=True)
-    if len(rows) > 1 and len(counts) == 1:
+    if refuse and len(rows) > 1 and len(counts) == 1:
         raise VectorsError(f"the vectors of all {len(rows):,} items in {path} are the same; check what made them")
     repeated = int(counts[counts > 1].sum())
     if repeated >= _MANY * len(rows):

@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.feather
+import pyarrow.ipc
 import pyarrow.parquet
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from recbole_tslrec.augmentation.vector_rows import (
+    TOKENS,
     TokensAndRows,
     VectorsError,
     as_rows,
@@ -71,10 +72,14 @@ def has_own_tokens(path: Path, kind: str) -> bool:
 
 
 def _not_opened(path: Path, kind: str) -> VectorsError:
-    why = "can run any program when it is" if kind != "HDF5" else "has no one form for item vectors and is"
+    why = (
+        "has no one form for item vectors" if kind == "HDF5" else "can run any program when it is opened, so it is not"
+    )
+    beside = path.with_name(TOKENS)
+    tokens = f"open({str(beside)!r}, encoding='utf-8').read().splitlines()" if beside.is_file() else "tokens"
     return VectorsError(
-        f"{path} is a {kind} file, which {why} opened and is not opened here; convert it where you trust it:\n"
-        f"    {_BY_HAND[kind].format(path=str(path))}  # {{token: vector}}; of an array: v = dict(zip(tokens, v))\n"
+        f"{path} is a {kind} file, which {why}; convert it where you trust it:\n"
+        f"    {_BY_HAND[kind].format(path=str(path))}  # {{token: vector}}; of an array: v = dict(zip({tokens}, v))\n"
         "    pandas.DataFrame({'item_id': list(v), 'vector': [list(map(float, it)) for it in v.values()]})"
         f".to_parquet({str(path.with_suffix('.parquet'))!r})"
     )
@@ -158,6 +163,6 @@ _READERS: dict[str, Callable[[Path], TokensAndRows]] = {
     "numpy": _read_npy,
     "npz": _read_npz,
     "parquet": _read_columns(pyarrow.parquet.read_table),
-    "feather": _read_columns(pyarrow.feather.read_table),
+    "feather": _read_columns(lambda path: pa.ipc.open_file(path).read_all()),
     **dict.fromkeys(("text", "gzip", "bz2", "xz", "zstd", "zip"), read_text),  # of text; what else is packed is said
 }

@@ -45,6 +45,8 @@ def tokens_and_rows(path: Path, table: pa.Table) -> TokensAndRows:
     Raises:
         VectorsError: it is not clear which columns they are, or a row has no token.
     """
+    if not len(table):
+        raise VectorsError(f"{path} holds no vectors; check what wrote it")
     twice = [name for name, count in Counter(table.column_names).items() if count > 1]
     if twice:
         raise VectorsError(f"{path} has more than one column [{twice[0]}]; give each a name of its own")
@@ -61,7 +63,8 @@ def tokens_and_rows(path: Path, table: pa.Table) -> TokensAndRows:
     left_out = [name for name in table.column_names if name not in (token, *taken)]
     form = ", written as 123.0" if pa.types.is_floating(table.schema.field(token).type) else ""
     getLogger().info(
-        f"{path}: {len(rows):,} vectors of width {rows.shape[1]} from {_listed(taken)}, tokens from [{token}]{form}"
+        f"{path}: {len(rows):,} vectors of width {rows.shape[1]} from {_listed(taken)}, tokens from {_listed([token])}"
+        + form
         + (f"; left out: {_listed(left_out)}" if left_out else "")
     )
     return as_tokens(path, table.column(token).to_pylist(), f"column [{token}]"), rows

@@ -30,6 +30,12 @@ def read_text(path: Path) -> TokensAndRows:
     lines = first_lines(path)
     if not lines:
         raise VectorsError(f"{path} is empty; check what wrote it")
+    if lines[0].lstrip().startswith("["):
+        raise VectorsError(
+            f"{path} is one JSON array; write one object a line:\n"
+            f"    import pandas; df = pandas.read_json({str(path)!r})\n"
+            f"    df.to_json({str(path.with_suffix('.jsonl'))!r}, orient='records', lines=True)"
+        )
     if lines[0].lstrip().startswith("{"):
         return tokens_and_rows(path, _json_lines(path))
     if re.search(r":(token|float|float_seq)(\t|$)", lines[0]):
@@ -122,7 +128,9 @@ def _names(rows: Sequence[Sequence[str]]) -> list[str]:
 
 def _vector_columns(names: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """The columns with numbers in their names that hold numbers, as far as one has looked."""
-    are_floats = [all(len(row) > place and _is_float(row[place]) for row in rows) for place in range(len(names))]
+    are_floats = [
+        all(_is_float(row[place] or "nan") for row in rows if len(row) > place) for place in range(len(names))
+    ]
     return numbered([name for name, is_one in zip(names, are_floats, strict=True) if is_one])
 
 

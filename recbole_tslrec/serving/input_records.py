@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.feather
+import pyarrow.ipc
 import pyarrow.parquet
 
 from recbole_tslrec.data.columnar import COLUMNAR
@@ -49,7 +49,7 @@ def _read_columnar(source: Path, kind: str) -> Iterator[tuple[str, Record]]:
         parts = (
             pyarrow.parquet.ParquetFile(source).iter_batches()
             if kind == "parquet"
-            else pyarrow.feather.read_table(source).to_batches()
+            else pa.ipc.open_file(source).read_all().to_batches()
         )
         for part in parts:
             for record in part.to_pylist():

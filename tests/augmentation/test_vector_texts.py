@@ -77,6 +77,10 @@ def test_a_whole_number_may_follow_where_a_fraction_was(tmp_path: Path) -> None:
     assert read_file(write(tmp_path, f"item_id,d0,d1\n{many}x,0.5,2\n"))[1][-1].tolist() == [0.5, 2.0]
 
 
+def test_an_empty_cell_is_a_number_that_is_missing(tmp_path: Path) -> None:
+    assert read_file(write(tmp_path, "item_id,d0,d1\na,,1\nb,,2\n"))[1].isnan().tolist() == [[True, False]] * 2
+
+
 def test_a_lone_quote_swallows_no_line_of_a_table_with_tabs(tmp_path: Path) -> None:
     text = frame().assign(item_id=['"a', "b", '"c']).to_csv(sep="\t", index=False, quoting=3)
     assert is_right(write(tmp_path, text), ['"a', "b", '"c'])
@@ -93,6 +97,8 @@ def test_a_lone_quote_swallows_no_line_of_an_atomic_file(tmp_path: Path, header:
     ("text", "message"),
     [
         ("", "is empty; check what wrote it"),
+        ("item_id,d0,d1\n", "holds no vectors; check what wrote it"),
+        ('[{"item_id": "a", "vector": [1, 2]}]', r"is one JSON array; write one object a line:\n.*\n.*lines=True"),
         ("item_id,d0,d1\na,1,2\nb,1\n", "line 3 has 2 fields, not 3"),
         ('item_id,d0,d1\n"a,1,2\nb,1,2\nc",1,2\nd,1,2\n', "line 2: a double quote opens a field"),
         ("not found\n", r"is text without columns, its first line is \[not found\]"),
