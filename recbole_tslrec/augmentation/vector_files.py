@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from logging import getLogger
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +146,7 @@ def _read_npz(path: Path) -> TokensAndRows:
         raise VectorsError(
             f"{path} holds no array of item tokens that is named {ITEM}, but {', '.join(lists)}; name it so"
         )
+    getLogger().info(f"{path}: {len(rows):,} vectors of width {rows.shape[1]} from [{tables[0]}], tokens from [{name}]")
     return as_tokens(path, lists[name].tolist(), f"array [{name}]"), rows
 
 

@@ -63,9 +63,9 @@ def tokens_and_rows(path: Path, table: pa.Table) -> TokensAndRows:
     left_out = [name for name in table.column_names if name not in (token, *taken)]
     form = ", written as 123.0" if pa.types.is_floating(table.schema.field(token).type) else ""
     getLogger().info(
-        f"{path}: {len(rows):,} vectors of width {rows.shape[1]} from {_listed(taken)}, tokens from {_listed([token])}"
+        f"{path}: {len(rows):,} vectors of width {rows.shape[1]} from {listed(taken)}, tokens from {listed([token])}"
         + form
-        + (f"; left out: {_listed(left_out)}" if left_out else "")
+        + (f"; left out: {listed(left_out)}" if left_out else "")
     )
     return as_tokens(path, table.column(token).to_pylist(), f"column [{token}]"), rows
 
@@ -111,7 +111,7 @@ def _token_column(
             f"    df.to_parquet({str(path.with_suffix('.parquet'))!r}, index=False)"
         )
     raise VectorsError(
-        f"{path} has {len(candidates)} columns of text or whole numbers ({_listed(candidates)}) and none of them is "
+        f"{path} has {len(candidates)} columns of text or whole numbers ({listed(candidates)}) and none of them is "
         f"named {ITEM}; name the column of item tokens {ITEM}"
     )
 
@@ -152,7 +152,8 @@ def _rows_of_texts(path: Path, texts: Sequence[str | None]) -> Tensor:
     return torch.from_numpy(parse_rows(path, plain))
 
 
-def _listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
+    """Columns as a message names them: their number, and the first ones and the last where they are many."""
     shown = [_spoken(name) for name in names]
     if len(names) == 1:
         return f"[{shown[0]}]"

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from itertools import islice
+from logging import getLogger
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import pyarrow.json
 import torch
 
 from recbole_tslrec.augmentation.vector_rows import TokensAndRows, VectorsError, count_rows, one_width, parse_rows
-from recbole_tslrec.augmentation.vector_tables import ITEM, numbered, tokens_and_rows
+from recbole_tslrec.augmentation.vector_tables import ITEM, listed, numbered, tokens_and_rows
 from recbole_tslrec.data.content import LINE_LIMIT, open_bytes, open_text
 from recbole_tslrec.data.delimited import WHITE, read_table, separator_of, split
 from recbole_tslrec.data.lines import count_lines, first_lines
@@ -61,7 +62,11 @@ def _read_atomic(path: Path) -> TokensAndRows:
                     )
             tokens.extend(fields[token_field] for _, fields in block)
             blocks.append(parse_rows(path, (" ".join(fields[it] for it in vector_fields) for _, fields in block)))
-    one_width(path, {block.shape[1] for block in blocks})
+    width = one_width(path, {block.shape[1] for block in blocks})
+    taken = listed([header[it] for it in vector_fields])
+    getLogger().info(
+        f"{path}: {len(tokens):,} vectors of width {width} from {taken}, tokens from [{header[token_field]}]"
+    )
     return tokens, torch.from_numpy(np.concatenate(blocks))
 
 
@@ -91,10 +96,7 @@ def _json_lines(path: Path) -> pa.Table:
 def _delimited(path: Path, lines: Sequence[str]) -> pa.Table:
     separator = separator_of(lines)
     if separator in ("::", WHITE):
-        raise VectorsError(
-            f"{path} is text without columns, its first line is [{lines[0][:60]}]; write it again, as parquet or CSV "
-            f"with a column {ITEM} and the vectors"
-        )
+        raise _no_columns(path, lines)
     rows = [split(line, separator) for line in lines]
     has_header = not _holds_numbers(rows[0])
     names = [name.strip() for name in rows[0]] if has_header else _names(rows)
@@ -111,6 +113,22 @@ def _delimited(path: Path, lines: Sequence[str]) -> pa.Table:
     if len(table) != total - blank - has_header:  # a quoted field goes over lines, or a lone quote has swallowed them
         read_table(path, separator, len(names), [0], has_header)
     return table
+
+
+def _no_columns(path: Path, lines: Sequence[str]) -> VectorsError:
+    last = lines[-1].split()
+    if len(last) < 3 or not all(map(_is_float, last[1:])):
+        return VectorsError(
+            f"{path} is text without columns, its first line is [{lines[0][:60]}]; write it again, as parquet or CSV "
+            f"with a column {ITEM} and the vectors"
+        )
+    skipped = int(len(lines[0].split()) < len(last))  # word2vec's counts of words and numbers
+    return VectorsError(
+        f"{path} has blanks between columns without names, as word2vec and GloVe write vectors; convert it:\n"
+        f"    import pandas; df = pandas.read_csv({str(path)!r}, sep=r'\\s+', header=None, quoting=3, dtype={{0: str}}, "
+        f"skiprows={skipped})\n"
+        f"    df.rename(columns={{0: '{ITEM}'}}).rename(columns=str).to_parquet({str(path.with_suffix('.parquet'))!r})"
+    )
 
 
 def _holds_numbers(first: Sequence[str]) -> bool:

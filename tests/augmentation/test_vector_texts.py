@@ -2,6 +2,8 @@
 
 import gzip
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -91,6 +93,19 @@ def test_a_lone_quote_swallows_no_line_of_an_atomic_file(tmp_path: Path, header:
     between = " " if "seq" in header else "\t"
     lines = [f"{token}\t{between.join(map(str, row))}" for token, row in zip(['"a', "b", 'c"'], ROWS, strict=True)]
     assert is_right(write(tmp_path, "\n".join([header, *lines])), ['"a', "b", 'c"'])
+
+
+@pytest.mark.parametrize("first", ["", "3 2\n"])
+def test_word_vectors_are_refused_with_the_lines_that_convert_them(tmp_path: Path, first: str) -> None:
+    tokens = ["007", '"a', "B00"]
+    lines = [" ".join([token, *map(str, row)]) for token, row in zip(tokens, ROWS, strict=True)]
+    path = write(tmp_path, first + " \n".join(lines))
+    with pytest.raises(VectorsError, match="has blanks between columns without names, as word2vec and GloVe") as error:
+        read_file(path)
+    code = [line.strip() for line in str(error.value).splitlines()[1:]]
+    assert len(code) == 2
+    subprocess.run([sys.executable, "-c", "\n".join(code)], check=True)
+    assert is_right(path.with_suffix(".parquet"), tokens)
 
 
 @pytest.mark.parametrize(
