@@ -125,8 +125,8 @@ def _no_columns(path: Path, lines: Sequence[str]) -> VectorsError:
     skipped = int(len(lines[0].split()) < len(last))  # word2vec's counts of words and numbers
     return VectorsError(
         f"{path} has blanks between columns without names, as word2vec and GloVe write vectors; convert it:\n"
-        f"    import pandas; df = pandas.read_csv({str(path)!r}, sep=r'\\s+', header=None, quoting=3, dtype={{0: str}}, "
-        f"skiprows={skipped})\n"
+        f"    import pandas; df = pandas.read_csv({str(path)!r}, sep=r'\\s+', header=None, quoting=3, "
+        f"dtype={{0: str}}, skiprows={skipped})\n"
         f"    df.rename(columns={{0: '{ITEM}'}}).rename(columns=str).to_parquet({str(path.with_suffix('.parquet'))!r})"
     )
 
