@@ -49,10 +49,10 @@ class Faults:
             for reason, first in self._first.items()
         )
         where = f"{self._source}, " if self._source else ""
-        form = f". The form is {self._form}" if self._of_form else ""
         if skip_bad and bad < total:
-            getLogger().warning(f"{bad:,} of {total:,} were skipped: {where}{said}{form}")
+            getLogger().warning(f"{bad:,} of {total:,} were skipped: {where}{said}")
             return
+        form = f". The form is {self._form}" if self._of_form else ""
         option = "--skip_bad" if self._source else "skip_bad=True"
         cure = (
             "nothing is left" if skip_bad else f"mend that, or leave {'it' if bad == 1 else 'them'} out with {option}"
