@@ -16,7 +16,6 @@ from recbole.data.dataset import SequentialDataset
 from recbole.data.interaction import Interaction
 from torch import Tensor
 
-TARGET_ROW = "places of the targets"  # under this name rows give them; it is no column, and no file can have it
 _ROWS_AT_ONCE = 2**14  # of a list column that is made: what is needed beside the column stays small
 
 
@@ -102,17 +101,12 @@ class PrefixColumns(MutableMapping[str, Tensor], _dict):  # type: ignore[misc]  
         self.targets, self.histories = targets, histories
 
     def __getitem__(self, name: str) -> Tensor:
-        if name == TARGET_ROW:
-            return self.targets
         column: Tensor | None = _dict.__getitem__(self, name)
         if column is None:
             column = self[name] = self.histories.before(self.targets, name)
         return column
 
-    def __contains__(self, name: object) -> bool:
-        return name == TARGET_ROW or _dict.__contains__(self, name)
-
-    __setitem__, __delitem__ = _dict.__setitem__, _dict.__delitem__
+    __contains__, __setitem__, __delitem__ = _dict.__contains__, _dict.__setitem__, _dict.__delitem__
     __len__, __reversed__ = _dict.__len__, _dict.__reversed__
 
     def __iter__(self) -> Iterator[str]:
@@ -140,6 +134,12 @@ class PrefixRows(Interaction):  # type: ignore[misc]  # RecBole is untyped
     def __init__(self, columns: PrefixColumns) -> None:
         self.interaction = columns
         self.length = len(columns.targets)
+
+    @property
+    def targets(self) -> Tensor:
+        """Where the target of each row stands among the interactions, int64 [rows]."""
+        targets: Tensor = self.interaction.targets
+        return targets
 
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, str) or not isinstance(self.interaction, PrefixColumns):

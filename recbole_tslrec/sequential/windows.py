@@ -14,7 +14,7 @@ from recbole.data.dataloader import TrainDataLoader
 from recbole.data.interaction import Interaction
 from torch import Tensor
 
-from recbole_tslrec.sequential.prefixes import TARGET_ROW, PrefixDataset, places_before, take
+from recbole_tslrec.sequential.prefixes import PrefixDataset, PrefixRows, places_before, take
 
 _BATCHES_SORTED = 16  # batches among which rows are sorted by length, so that little is padded
 
@@ -32,12 +32,12 @@ class WindowLoader(TrainDataLoader):  # type: ignore[misc]  # RecBole is untyped
     """
 
     def __init__(self, config: Any, dataset: PrefixDataset, sampler: Any, shuffle: bool = True) -> None:
-        if TARGET_ROW not in dataset.inter_feat:
+        if not isinstance(dataset.inter_feat, PrefixRows):
             raise ValueError(
-                "train_mode all_positions needs histories, and benchmark_filename gives rows that are split already; "
-                "give the plain .inter file, or train_mode prefix"
+                "train_mode all_positions needs histories, and benchmark_filename or a dataset class of your own gives "
+                "rows that are split already; give the plain .inter file, or set --train_mode=prefix"
             )
-        self.runs = runs_of_targets(dataset.inter_feat[TARGET_ROW].numpy())
+        self.runs = runs_of_targets(dataset.inter_feat.targets.numpy())
         super().__init__(config, dataset, sampler, shuffle)
 
     def __len__(self) -> int:
@@ -56,8 +56,10 @@ class WindowLoader(TrainDataLoader):  # type: ignore[misc]  # RecBole is untyped
         """The batches of this process: all processes draw the same ones and take equally many."""
         if self.config["single_spec"]:
             return batches
-        processes = self.config["world_size"]
-        return batches[self.config["local_rank"] : len(batches) // processes * processes : processes]
+        processes, rank = self.config["world_size"], self.config["local_rank"]
+        if len(batches) < processes:  # each needs one, or the others would wait for it
+            return [batches[rank % len(batches)]]
+        return batches[rank : len(batches) // processes * processes : processes]
 
     def collate(self, start: Tensor, stop: Tensor) -> Interaction:
         """The batch of windows whose targets are the interactions ``start .. stop - 1``, int64 [B] each."""

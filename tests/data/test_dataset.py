@@ -52,9 +52,7 @@ def test_filters_that_leave_nothing_are_named(make_config: Callable[..., Any]) -
 
 
 def test_feature_that_a_model_needs_is_named(make_config: Callable[..., Any]) -> None:
-    with pytest.raises(
-        DatasetError, match=r"FDSA needs column class \(selected_features\), and \[toy\] was loaded"
-    ):
+    with pytest.raises(DatasetError, match=r"FDSA needs column class \(selected_features\), and \[toy\] was loaded"):
         Data(make_config("FDSA"))
 
 

@@ -13,7 +13,9 @@ from tests.conftest import write_dataset
 
 def statistics_of(name: str, users: int) -> DatasetStatistics:
     lengths = np.array([3, 5])
-    return DatasetStatistics(name, Counts(users, 12_101, 198_502), lengths, np.array([1, 0]), 1, 2, 0, "seconds", "2010-01-01 to 2014-07-23")
+    return DatasetStatistics(
+        name, Counts(users, 12_101, 198_502), lengths, np.array([1, 0]), 1, 2, 0, "seconds", "2010-01-01 to 2014-07-23"
+    )
 
 
 def test_counts_stand_beside_the_papers_with_the_difference():

@@ -111,8 +111,18 @@ def test_processes_share_the_batches(make_config, loader):
     assert sorted(np.concatenate([*shares[0], *shares[1]])) == list(range(40))
 
 
+def test_of_fewer_batches_than_processes_each_process_takes_one(loader):
+    shares = []
+    for rank in range(3):
+        loader.config = {"single_spec": False, "world_size": 3, "local_rank": rank}
+        shares.append(loader._own_share(["first", "second"]))
+    assert shares == [["first"], ["second"], ["first"]]
+
+
 def test_rows_that_were_split_elsewhere_are_refused(make_config):
     dataset = Data(make_config()).loaders[0]._dataset
     dataset.inter_feat = {"item_id": torch.tensor([1])}  # as from benchmark_filename: no places among interactions
-    with pytest.raises(ValueError, match="benchmark_filename gives rows that are split already; give the plain"):
+    with pytest.raises(
+        ValueError, match="a dataset class of your own gives rows that are split"
+    ):
         WindowLoader(make_config(train_mode="all_positions"), dataset, None)
