@@ -14,8 +14,8 @@ _HERE = Path(__file__).parent
 _SCRIPTS = {STOCK: _HERE / "stock.py", PREFIX: _HERE / "ours.py", ALL_POSITIONS: _HERE / "ours.py"}
 _MODES: Mapping[str, Mapping[str, Any]] = {
     STOCK: {},
-    PREFIX: {"train_mode": "prefix"},
-    ALL_POSITIONS: {"train_mode": "all_positions"},
+    PREFIX: {"train_mode": "prefix", "minimum_epochs": 0},
+    ALL_POSITIONS: {"train_mode": "all_positions", "minimum_epochs": 0},
 }
 # the rest is RecBole's default for SASRec: d = 64, two layers, two heads, dropout 0.5, leave-one-out, full ranking
 SETTINGS: Mapping[str, Any] = {
@@ -23,6 +23,10 @@ SETTINGS: Mapping[str, Any] = {
     "loss_type": "CE",
     "train_neg_sample_args": None,
     "train_batch_size": 1024,
+    "learning_rate": 1e-3,
+    "epochs": 300,
+    "stopping_step": 10,
+    "eval_batch_size": 4096,
     "metrics": ["Hit", "NDCG"],
     "topk": [5, 10],
     "valid_metric": "NDCG@10",

@@ -74,7 +74,7 @@ def test_a_stage_that_needs_no_llm_asks_for_none(make_config: MakeConfig, monkey
     """What the LLM has left is found; the recommender is trained anew."""
     run_stages(make_config("TSLRecSASRec"))
 
-    def check(settings: Any) -> None:
+    def check(*_: Any) -> None:
         raise AssertionError("the LLM was looked for")
 
     monkeypatch.setattr("recbole_tslrec.llm.loading.check_llm", check)
