@@ -122,7 +122,5 @@ def test_of_fewer_batches_than_processes_each_process_takes_one(loader):
 def test_rows_that_were_split_elsewhere_are_refused(make_config):
     dataset = Data(make_config()).loaders[0]._dataset
     dataset.inter_feat = {"item_id": torch.tensor([1])}  # as from benchmark_filename: no places among interactions
-    with pytest.raises(
-        ValueError, match="a dataset class of your own gives rows that are split"
-    ):
+    with pytest.raises(ValueError, match="a dataset class of your own gives rows that are split"):
         WindowLoader(make_config(train_mode="all_positions"), dataset, None)
