@@ -43,10 +43,14 @@ def _add_download(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
         allow_abbrev=False,
     )
     parser.set_defaults(run=_download)
+    _add_destination(parser)
+    parser.add_argument("--url", default="", help="of a mirror: of the file, or with a slash at the end of its folder")
+
+
+def _add_destination(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", help="of the dataset, such as ml-1m")
     parser.add_argument("--data_path", type=Path, default=Path("dataset"), help="where to put it (default: dataset)")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing dataset's folder")
-    parser.add_argument("--url", default="", help="of a mirror: of the file, or with a slash at the end of its folder")
 
 
 def _download(given: argparse.Namespace, _: Sequence[str]) -> None:
@@ -78,7 +82,6 @@ def _add_import(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
         allow_abbrev=False,
     )
     parser.set_defaults(run=_import)
-    parser.add_argument("name", help="of the dataset")
     parser.add_argument("--source", required=True, type=Path, help="the file: text, packed or not, parquet or feather")
     parser.add_argument("--format", choices=FORMATS, help="of the source; recognised from the content by default")
     parser.add_argument(
@@ -89,8 +92,7 @@ def _add_import(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     parser.add_argument(
         "--items", "--attributes", type=Path, help="movies.dat, Amazon's metadata, S3-Rec's attributes, or a table"
     )
-    parser.add_argument("--data_path", type=Path, default=Path("dataset"), help="where to put it (default: dataset)")
-    parser.add_argument("--overwrite", action="store_true", help="replace an existing dataset's folder")
+    _add_destination(parser)
     parser.add_argument("--allow_difference", action="store_true", help="write with other counts than the paper's too")
 
 

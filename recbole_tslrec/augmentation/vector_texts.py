@@ -15,7 +15,7 @@ import torch
 from recbole_tslrec.augmentation.vector_rows import TokensAndRows, VectorsError, count_rows, one_width, parse_rows
 from recbole_tslrec.augmentation.vector_tables import ITEM, listed, numbered, tokens_and_rows
 from recbole_tslrec.data.content import LINE_LIMIT, open_bytes, open_text
-from recbole_tslrec.data.delimited import WHITE, read_table, separator_of, split
+from recbole_tslrec.data.delimited import WHITE, is_number, read_table, separator_of, split
 from recbole_tslrec.data.lines import count_lines, first_lines
 
 _BLOCK = 4096  # rows that are parsed at once
@@ -117,7 +117,7 @@ def _delimited(path: Path, lines: Sequence[str]) -> pa.Table:
 
 def _no_columns(path: Path, lines: Sequence[str]) -> VectorsError:
     last = lines[-1].split()
-    if len(last) < 3 or not all(map(_is_float, last[1:])):
+    if len(last) < 3 or not all(map(is_number, last[1:])):
         return VectorsError(
             f"{path} is text without columns, its first line is [{lines[0][:60]}]; write it again, as parquet or CSV "
             f"with a column {ITEM} and the vectors"
@@ -133,13 +133,13 @@ def _no_columns(path: Path, lines: Sequence[str]) -> VectorsError:
 
 def _holds_numbers(first: Sequence[str]) -> bool:
     """Whether a first line is a vector, not names of columns; such names may be numbers, but they count."""
-    numbers = [field for field in first if _is_float(field)]
+    numbers = [field for field in first if is_number(field)]
     return len(numbers) >= max(1, len(first) - 1) and not all(field.strip().isdecimal() for field in numbers)
 
 
 def _names(rows: Sequence[Sequence[str]]) -> list[str]:
     """Names for the columns of a file that has none: the first may hold tokens."""
-    has_tokens = not any("." in row[0] and _is_float(row[0]) for row in rows)
+    has_tokens = not any("." in row[0] and is_number(row[0]) for row in rows)
     numbers = list(map(str, range(len(rows[0]))))
     return ["first", *numbers[:-1]] if has_tokens else numbers
 
@@ -147,17 +147,9 @@ def _names(rows: Sequence[Sequence[str]]) -> list[str]:
 def _vector_columns(names: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """The columns with numbers in their names that hold numbers, as far as one has looked."""
     are_floats = [
-        all(_is_float(row[place] or "nan") for row in rows if len(row) > place) for place in range(len(names))
+        all(is_number(row[place] or "nan") for row in rows if len(row) > place) for place in range(len(names))
     ]
     return numbered([name for name, is_one in zip(names, are_floats, strict=True) if is_one])
-
-
-def _is_float(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _parse(

@@ -15,6 +15,8 @@ import pandas as pd
 from recbole.utils.enum_type import FeatureType
 
 from recbole_tslrec.compatibility.atomic_files import encoding_of, read_columns
+from recbole_tslrec.data.delimited import is_number
+from recbole_tslrec.data.identifiers import MISSING
 from recbole_tslrec.data.public_datasets import download_hint
 from recbole_tslrec.data.times import is_mixture, units
 
@@ -305,7 +307,11 @@ def _refuse_first_bad_line(file: AtomicFile, time: str | None) -> None:
     if time is None:
         return
     place = list(file.types).index(time)
-    texts = [(number, fields[place]) for number, fields in file.rows() if not _is_number(fields[place])]
+    texts = [
+        (number, fields[place])
+        for number, fields in file.rows()
+        if not (is_number(fields[place]) or fields[place].strip() in MISSING)
+    ]
     if texts:
         number, value = texts[0]
         raise DatasetError(
@@ -313,14 +319,6 @@ def _refuse_first_bad_line(file: AtomicFile, time: str | None) -> None:
             f"[{value[:_SHOWN]}]; times are numbers such as unix seconds: `python -m recbole_tslrec data import` reads "
             "dates"
         )
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return text.strip() in ("", "NULL", "null", "NA", "N/A", "n/a", "<NA>", "None")  # missing, which is told apart
-    return True
 
 
 def _line_of(file: AtomicFile, name: str, row: int) -> tuple[int, str]:

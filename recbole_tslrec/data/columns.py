@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from recbole_tslrec.data.content import SourceError
+from recbole_tslrec.data.delimited import is_number, unquoted
 from recbole_tslrec.data.times import look_like_times
 
 ROLES = ("user", "item", "time")
@@ -49,7 +50,7 @@ def choose(path: Path, found: Sequence[str], columns: Sequence[str], second: Seq
     Raises:
         SourceError: a column is not there, or more than one could be meant; lists the columns.
     """
-    names = [_unquoted(name) for name in found]
+    names = [_spelled(name) for name in found]
     if not columns:
         return _by_meaning(path, names, bool(second))
     if len(columns) not in (2, 3) or len(set(columns)) < len(columns):
@@ -75,7 +76,7 @@ def item_column(path: Path, names: Sequence[str], like: str) -> int:
     Raises:
         SourceError: there is none.
     """
-    names = [_unquoted(name) for name in names]
+    names = [_spelled(name) for name in names]
     for name in (like, COLUMNS[1]):
         place = _place(path, names, name)
         if place is not None:
@@ -110,7 +111,7 @@ def _is_above_times(first: Sequence[str], second: Sequence[str], places: Sequenc
     if len(places) < 3 or places[2] >= len(second):
         return False
     above, below = (
-        look_like_times(pd.Series([line[places[2]]])) or _is_number(line[places[2]]) for line in (first, second)
+        look_like_times(pd.Series([line[places[2]]])) or is_number(line[places[2]]) for line in (first, second)
     )
     return below and not above
 
@@ -151,16 +152,11 @@ def _what_there_is(names: Sequence[str], may_be_data: bool) -> str:
 
 def _is_data(names: Sequence[str]) -> bool:
     """Whether what could be a header is an interaction: it holds a number or a date."""
-    return any(_is_number(name) or look_like_times(pd.Series([name])) for name in names)
+    return any(is_number(name) or look_like_times(pd.Series([name])) for name in names)
 
 
-def _is_number(text: str) -> bool:
-    return re.fullmatch(r"[+-]?\d+(\.\d*)?(e[+-]?\d+)?", text.strip(), re.IGNORECASE) is not None
-
-
-def _unquoted(name: str) -> str:
-    name = str(name).strip()
-    return name[1:-1].strip() if len(name) > 1 and name[0] == name[-1] == '"' else name
+def _spelled(name: str) -> str:
+    return unquoted(str(name).strip()).strip()
 
 
 def _without_type(name: str) -> str:

@@ -62,6 +62,15 @@ def split(line: str, separator: str) -> list[str]:
     return next(csv.reader([line], delimiter=separator), [])
 
 
+def is_number(field: str) -> bool:
+    """Whether a field is a number, ``nan`` and ``inf`` among them."""
+    try:
+        float(field)
+    except ValueError:
+        return False
+    return True
+
+
 def unquoted(field: str) -> str:
     """A field of a format without quotes, without the double quotes around it that some writers put all the same."""
     quoted = len(field) > 1 and field[0] == field[-1] == '"' and '"' not in field[1:-1].replace('""', "")

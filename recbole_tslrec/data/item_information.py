@@ -12,7 +12,7 @@ import pandas as pd
 from recbole_tslrec.data.columnar import COLUMNAR, column_names, read_columns
 from recbole_tslrec.data.columns import COLUMNS, item_column
 from recbole_tslrec.data.content import EncodingError, SourceError, kind_of, open_text
-from recbole_tslrec.data.delimited import SEPARATORS, read_table, separator_of, split
+from recbole_tslrec.data.delimited import SEPARATORS, is_number, read_table, separator_of, split
 from recbole_tslrec.data.identifiers import MISSING
 from recbole_tslrec.data.lines import first_lines
 from recbole_tslrec.data.records import parse_record, records
@@ -148,7 +148,7 @@ def _described(found: Iterable[Mapping[str, Any]], items: set[str], item: str) -
     for name in names:
         texts = [_words(row.get(name)) for row in rows]
         plain = re.sub(r"\s", "_", re.sub(r":(token|float|token_seq|float_seq)$", "", name))
-        if plain not in COLUMNS and any(texts) and not all(_is_number(text) for text in texts if text):
+        if plain not in COLUMNS and any(texts) and not all(is_number(text) for text in texts if text):
             kind = "token_seq" if any(" " in text for text in texts) else "token"
             columns[f"{plain}:{kind}"] = texts
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
@@ -176,14 +176,6 @@ def _strings(values: Iterable[Any]) -> Iterator[str]:
             yield value
         elif isinstance(value, Iterable) and not isinstance(value, (bytes, Mapping)):
             yield from _strings(value)
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _tokens(names: Iterable[str]) -> str:

@@ -29,7 +29,7 @@ from recbole_tslrec.serving.table_files import WRITERS, ItemTable, read_table
 # the packages of the extra [serving] that a format needs
 FORMATS: dict[str, tuple[str, ...]] = {
     "safetensors": (),
-    "parquet": ("pyarrow",),
+    "parquet": (),
     "itememb": (),
     "onnx": ("onnx", "onnxscript", "onnxruntime"),
 }

@@ -179,9 +179,7 @@ def test_unknown_format_names_the_four(sasrec):
         export(sasrec, "csv")
 
 
-@pytest.mark.parametrize(
-    ("format", "package"), [("parquet", "pyarrow"), ("onnx", "onnxruntime"), ("onnx", "onnxscript"), ("onnx", "onnx")]
-)
+@pytest.mark.parametrize(("format", "package"), [("onnx", "onnxruntime"), ("onnx", "onnxscript"), ("onnx", "onnx")])
 def test_missing_package_names_the_extra_before_anything_is_read(monkeypatch, format, package):
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(ImportError, match=rf"{format} needs {package}; .* 'recbole_tslrec\[serving\]'"):
