@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from transformers import AutoModel, AutoModelForCausalLM, LlamaConfig
 
 from recbole_tslrec.compute.random_state import isolated_random_state
+from recbole_tslrec.llm.adapters import base_model
 from recbole_tslrec.llm.encoder import PromptEncoder
 from recbole_tslrec.llm.layout import choose_layout
-from recbole_tslrec.llm.loading import base_model
 from recbole_tslrec.llm.prompt import Prompt
 from recbole_tslrec.llm.settings import PREFIX_ROW
 from recbole_tslrec.reconstruction.loss import PreferenceObjective

@@ -8,8 +8,8 @@ import torch
 import transformers
 from torch import nn
 
+from recbole_tslrec.llm.adapters import base_model
 from recbole_tslrec.llm.encoder import PromptEncoder
-from recbole_tslrec.llm.loading import base_model
 from recbole_tslrec.llm.prompt import Prompt
 
 HIDDEN_SIZE, ITEM_SIZE = 32, 4

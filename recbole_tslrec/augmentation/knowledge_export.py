@@ -14,10 +14,10 @@ from tqdm import tqdm
 from recbole_tslrec.augmentation.item_contexts import ItemContexts
 from recbole_tslrec.augmentation.vectors import CATEGORIES, KNOWLEDGE
 from recbole_tslrec.compute import distributed
+from recbole_tslrec.llm.adapters import base_model, merge_adapters
 from recbole_tslrec.llm.encoder import LAST, MEAN
 from recbole_tslrec.llm.identity import LLMError
 from recbole_tslrec.llm.item_text import ItemText
-from recbole_tslrec.llm.loading import base_model, merge_adapters
 from recbole_tslrec.sft.network import PromptNetwork
 from recbole_tslrec.store.artifacts import TENSORS
 from recbole_tslrec.store.tensor_file import TensorFile

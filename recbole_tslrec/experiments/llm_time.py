@@ -23,7 +23,7 @@ from torch import Tensor
 
 from recbole_tslrec.augmentation.knowledge_export import encode_items, prepare_for_export
 from recbole_tslrec.baselines.e4srec import NextItemObjective
-from recbole_tslrec.llm.loading import merge_adapters
+from recbole_tslrec.llm.adapters import merge_adapters
 from recbole_tslrec.reconstruction.loss import PreferenceHead, PreferenceObjective
 from recbole_tslrec.sft.batching import MicroBatch
 from recbole_tslrec.sft.cost import MOST_TOKENS

@@ -238,7 +238,7 @@ def _damaged_safetensors(file: Path) -> str | None:
         with safe_open(str(file), "pt"):  # reads the header and compares it with the file's length
             return None
     except (SafetensorError, OSError) as error:
-        return f"is cut short or damaged, at {file.stat().st_size:,} bytes ({_line(error)}); fetch this file again"
+        return f"is cut short or damaged, at {file.stat().st_size:,} bytes ({first_line(error)}); fetch this file again"
 
 
 def _damaged_pickle(file: Path) -> str | None:
@@ -248,7 +248,7 @@ def _damaged_pickle(file: Path) -> str | None:
     except pickle.UnpicklingError:
         return "is a pickle of more than tensors, which could run code and is not loaded; take the model's safetensors"
     except Exception as error:  # of whatever a damaged archive makes of torch's reader
-        return f"is cut short or damaged, at {file.stat().st_size:,} bytes ({_line(error)}); fetch this file again"
+        return f"is cut short or damaged, at {file.stat().st_size:,} bytes ({first_line(error)}); fetch this file again"
     return None
 
 
@@ -293,7 +293,7 @@ def _damaged_gguf(path: Path) -> str | None:
     try:
         reader = GGUFReader(path)
     except Exception as error:  # the package checks nothing: its arrays run beyond the end of the file
-        return f"is cut short or damaged, at {path.stat().st_size:,} bytes ({_line(error)}); fetch it again"
+        return f"is cut short or damaged, at {path.stat().st_size:,} bytes ({first_line(error)}); fetch it again"
     parts = reader.get_field("split.count")
     if parts is not None and int(parts.contents()) > 1:
         return (
@@ -306,7 +306,7 @@ def _damaged_gguf(path: Path) -> str | None:
         try:
             dequantize(tensor.data[..., :1, :] if tensor.data.ndim > 1 else tensor.data, kind)
         except Exception as error:
-            return f"holds weights of type {kind.name}, which gguf does not decode ({_line(error)}); take another type"
+            return f"holds weights of type {kind.name}, undecodable by gguf ({first_line(error)}); take another type"
     return None
 
 
@@ -356,5 +356,6 @@ def _some(names: Iterable[str]) -> str:
     return ", ".join(found[:3]) + (f" and {len(found) - 3} more" if len(found) > 3 else "")
 
 
-def _line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """The first line of what an error says, or its kind."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from recbole_tslrec.llm import attention
+from recbole_tslrec.llm.adapters import base_model
 from recbole_tslrec.llm.attention import PrefixRow
 from recbole_tslrec.llm.identity import LLMError
-from recbole_tslrec.llm.loading import base_model
 from recbole_tslrec.llm.settings import PADDED, PREFIX_ROW
 
 

@@ -1,4 +1,4 @@
-"""The decoder and its tokenizer: by hub name, from a folder, or the embedded ``scratch``; with LoRA adapters."""
+"""The decoder and its tokenizer: by hub name, from a folder, or the embedded ``scratch``."""
 
 import warnings
 from collections.abc import Iterator
@@ -18,13 +18,14 @@ from huggingface_hub.errors import (
     RemoteEntryNotFoundError,
     RepositoryNotFoundError,
 )
-from peft import LoraConfig, PeftModel, get_peft_model, prepare_model_for_kbit_training
+from peft import prepare_model_for_kbit_training
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from torch import nn
 from transformers.models.auto import modeling_auto
 
 from recbole_tslrec.compute.random_state import isolated_random_state
-from recbole_tslrec.llm.checkpoint_files import gguf_tensors, is_gguf, why_incomplete
+from recbole_tslrec.llm.adapters import add_adapters
+from recbole_tslrec.llm.checkpoint_files import first_line, gguf_tensors, is_gguf, why_incomplete
 from recbole_tslrec.llm.identity import LLMError, hub_revision, looks_like_a_path, refuse_other_paths
 from recbole_tslrec.llm.quantization import BITSANDBYTES, bytes_per_weight, method_of, why_not_quantized
 from recbole_tslrec.llm.settings import LLMSettings, LoraSettings
@@ -203,48 +204,6 @@ def _load(settings: LLMSettings, **options: Any) -> Any:
     return llm
 
 
-def add_adapters(llm: nn.Module, settings: LoraSettings, seed: int) -> nn.Module:
-    """Put fresh LoRA adapters on the LLM; they alone are trained.
-
-    Raises:
-        LLMError: ``lora_target_modules`` names no module of the LLM.
-    """
-    named = list(llm.named_modules())
-    linear = sorted({name.rsplit(".", 1)[-1] for name, module in named if isinstance(module, nn.Linear)})
-    # of Llama 4: a linear layer that gives two results, which an adapter cannot be added to
-    routers = [name for name, module in named if type(module).__name__.endswith("Router")]
-    lora = LoraConfig(
-        r=settings.lora_rank,
-        lora_alpha=settings.lora_alpha,
-        lora_dropout=settings.lora_dropout,
-        target_modules=settings.lora_target_modules,
-        exclude_modules=routers or None,
-        bias="none",
-    )
-    with isolated_random_state(seed):
-        try:
-            adapted: nn.Module = get_peft_model(llm, lora)
-            return adapted
-        except ValueError as error:
-            raise LLMError(
-                f"lora_target_modules [{settings.lora_target_modules}] does not fit: {_first_line(error)}; linear "
-                f"layers of this LLM: {', '.join(linear)}"
-            ) from error
-
-
-def merge_adapters(encoder: Any) -> None:
-    """Make the LoRA adapters of an encoder's LLM part of its weights."""
-    if not isinstance(encoder.llm, PeftModel):
-        return
-    if method_of(base_model(encoder.llm).config) in (None, BITSANDBYTES):  # into others peft cannot merge
-        encoder.llm = encoder.llm.merge_and_unload()
-
-
-def base_model(llm: nn.Module) -> Any:
-    """The transformers model itself, without peft's wrapping."""
-    return llm.get_base_model() if isinstance(llm, PeftModel) else llm
-
-
 def context_length(llm_config: Any) -> int:
     """The longest prompt of the LLM, in tokens."""
     names = ("max_position_embeddings", "max_seq_len", "context_length")  # ALiBi and recurrence have no limit
@@ -348,13 +307,13 @@ class _explained:
                 if isinstance(link, kinds) and words in str(link):
                     return reason
         if looks_like_a_path(self.source):
-            return f"its files do not fit each other or are damaged ({_first_line(error)}); fetch all from one place"
+            return f"its files do not fit each other or are damaged ({first_line(error)}); fetch all from one place"
         if any(isinstance(link, _UNREACHABLE) or "connect" in str(link).lower() for link in chain):
             return (
                 "the hub cannot be reached and the model is not in the local cache; go online, give the folder of a "
                 "downloaded model, or use llm_name_or_path=scratch"
             )
-        return _first_line(error)
+        return first_line(error)
 
 
 _LESS_MEMORY = "choose a smaller LLM, llm_dtype=bfloat16 or llm_quantization=4bit"
@@ -418,7 +377,3 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
         seen.append(error)
         yield error
         error = error.__cause__ or error.__context__
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

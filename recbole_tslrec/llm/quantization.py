@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from transformers.quantizers.auto import AutoHfQuantizer
 
-from recbole_tslrec.llm.checkpoint_files import is_gguf
+from recbole_tslrec.llm.checkpoint_files import first_line, is_gguf
 from recbole_tslrec.llm.settings import LLMSettings
 
 # a checkpoint's method -> the modules that transformers needs for it, and what pip calls them
@@ -69,7 +69,7 @@ def _why_not_method(method: str, llm_config: Any, device: torch.device | str) ->
         quantizer.validate_environment(device_map={"": device}, weights_only=True)
         trains = quantizer.is_trainable or getattr(quantizer.quantization_config, "dequantize", False)
     except Exception as error:  # each method has its own conditions, and its own errors
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+        reason = first_line(error).rstrip(".")
         return f"does not run on this machine's {device} ({reason}); choose another machine"
     return None if trains else "gives no gradients to train adapters by; choose another LLM"
 

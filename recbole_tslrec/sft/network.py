@@ -6,10 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from recbole_tslrec.compute.random_state import isolated_random_state
+from recbole_tslrec.llm.adapters import add_adapters
 from recbole_tslrec.llm.encoder import PromptEncoder
 from recbole_tslrec.llm.item_text import ItemText
 from recbole_tslrec.llm.layout import choose_layout
-from recbole_tslrec.llm.loading import add_adapters, load_llm
+from recbole_tslrec.llm.loading import load_llm
 from recbole_tslrec.llm.prompt import Prompt
 from recbole_tslrec.sft.settings import FineTuningSettings
 

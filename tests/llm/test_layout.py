@@ -9,11 +9,11 @@ import torch
 from peft import LoraConfig, get_peft_model
 
 from recbole_tslrec.llm import attention, layout
+from recbole_tslrec.llm.adapters import base_model
 from recbole_tslrec.llm.attention import PrefixRow
 from recbole_tslrec.llm.encoder import PromptEncoder
 from recbole_tslrec.llm.identity import LLMError
 from recbole_tslrec.llm.layout import choose_layout, lay_segments, pad_prompts, weave_texts
-from recbole_tslrec.llm.loading import base_model
 from recbole_tslrec.llm.settings import LAYOUTS, PADDED, PREFIX_ROW
 from tests.decoders import ITEM_SIZE, SERVED, encoder_of, tiny_decoder
 

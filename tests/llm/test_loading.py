@@ -11,10 +11,10 @@ import transformers
 from safetensors.torch import load_file, save_file
 
 from recbole_tslrec.llm import loading, quantization
+from recbole_tslrec.llm.adapters import add_adapters
 from recbole_tslrec.llm.identity import LLMError
 from recbole_tslrec.llm.layout import choose_layout
 from recbole_tslrec.llm.loading import (
-    add_adapters,
     byte_level_tokenizer,
     check_llm,
     context_length,

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 import torch
 
+from recbole_tslrec.llm.adapters import add_adapters
 from recbole_tslrec.llm.layout import choose_layout
-from recbole_tslrec.llm.loading import add_adapters, load_llm
+from recbole_tslrec.llm.loading import load_llm
 from recbole_tslrec.llm.settings import LAYOUTS
 from recbole_tslrec.reconstruction.loss import task_errors
 from recbole_tslrec.reconstruction.settings import ReconstructionSettings
