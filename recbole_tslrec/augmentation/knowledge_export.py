@@ -14,7 +14,7 @@ from tqdm import tqdm
 from recbole_tslrec.augmentation.item_contexts import ItemContexts
 from recbole_tslrec.augmentation.vectors import CATEGORIES, KNOWLEDGE
 from recbole_tslrec.compute import distributed
-from recbole_tslrec.llm.adapters import base_model, merge_adapters
+from recbole_tslrec.llm.adapters import is_quantized, merge_adapters
 from recbole_tslrec.llm.encoder import LAST, MEAN
 from recbole_tslrec.llm.identity import LLMError
 from recbole_tslrec.llm.item_text import ItemText
@@ -40,8 +40,8 @@ def prepare_for_export(network: PromptNetwork, dtype: torch.dtype, pooling: str 
     """
     encoder = network.eval().encoder
     encoder.pooling = pooling
-    if getattr(base_model(encoder.llm), "hf_quantizer", None) is None:
-        merge_adapters(encoder)
+    merge_adapters(encoder)
+    if not is_quantized(encoder.llm):
         encoder.llm.to(dtype)
     encoder.compute_prefix_once()
 

@@ -8,7 +8,6 @@ from torch import nn
 from recbole_tslrec.compute.random_state import isolated_random_state
 from recbole_tslrec.llm.checkpoint_files import first_line
 from recbole_tslrec.llm.identity import LLMError
-from recbole_tslrec.llm.quantization import BITSANDBYTES, method_of
 from recbole_tslrec.llm.settings import LoraSettings
 
 
@@ -42,11 +41,17 @@ def add_adapters(llm: nn.Module, settings: LoraSettings, seed: int) -> nn.Module
 
 
 def merge_adapters(encoder: Any) -> None:
-    """Make the LoRA adapters of an encoder's LLM part of its weights."""
-    if not isinstance(encoder.llm, PeftModel):
-        return
-    if method_of(base_model(encoder.llm).config) in (None, BITSANDBYTES):  # into others peft cannot merge
+    """Make the LoRA adapters of an encoder's LLM part of its weights.
+
+    A quantised LLM keeps both as they are: merged weights would be rounded to few bits again, where peft can merge.
+    """
+    if isinstance(encoder.llm, PeftModel) and not is_quantized(encoder.llm):
         encoder.llm = encoder.llm.merge_and_unload()
+
+
+def is_quantized(llm: nn.Module) -> bool:
+    """Whether the LLM's weights are held in few bits."""
+    return getattr(base_model(llm), "hf_quantizer", None) is not None
 
 
 def base_model(llm: nn.Module) -> Any:
