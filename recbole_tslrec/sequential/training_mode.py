@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils import parametrize
 
+from recbole_tslrec.sequential.dropout import draw_few_bits
 from recbole_tslrec.sequential.losses import full_cross_entropy, sampled_loss
 from recbole_tslrec.settings import derive
 from recbole_tslrec.settings.recommender import SAMPLED_LOSSES, TrainingSettings, check_loss
@@ -39,6 +40,8 @@ class SequenceTraining:
         sampled = config["loss_type"] in SAMPLED_LOSSES
         super().__init__(derive(config, loss_type="CE") if sampled else config, dataset)  # type: ignore[call-arg]
         self._trains_all_positions = config["train_mode"] == "all_positions"
+        if self._trains_all_positions:  # RecBole has no such mode; where it has one, its random numbers are kept
+            draw_few_bits(self)
         self._loss_memory = config["loss_memory"]
         self._own_loss = None
         if sampled:  # a module: it moves with the model; it has no weights
