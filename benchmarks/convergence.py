@@ -6,7 +6,8 @@ are those of the best epoch, read once. Finished runs are kept in the JSON file 
 be stopped and gone on with. The intervals are Student's t over seeds.
 
 The rows, their order and the loss of ``prefix`` are the package's; only here, the prefixes of a batch go through the
-encoder in groups of like length, without the pads behind them, which changes nothing but the random stream of dropout.
+encoder in groups of like length, without the pads behind them, and dropout draws few random bits, as it does for
+``all_positions``: neither changes anything but the random numbers.
 """
 
 import itertools
@@ -25,6 +26,8 @@ from scipy import stats
 from measure import Report, arguments, say
 from recbole_tslrec.configuration.config import Config
 from recbole_tslrec.data.dataset import Data
+from recbole_tslrec.models import sasrec
+from recbole_tslrec.sequential.dropout import draw_few_bits
 from recbole_tslrec.training import recommender
 
 MODES = ("all_positions", "prefix")
@@ -58,6 +61,7 @@ def without_pads(build: Callable[..., Any]) -> Callable[..., Any]:
 
     def built(*args: Any, **kwargs: Any) -> Any:
         model = build(*args, **kwargs)
+        draw_few_bits(model)
         forward = model.forward
 
         def grouped(item_seq: torch.Tensor, item_seq_len: torch.Tensor) -> torch.Tensor:
@@ -112,6 +116,7 @@ def main() -> None:
     parser.add_argument("--patience", type=int, default=5)
     given = parser.parse_args()
     recommender.build_model = without_pads(recommender.build_model)
+    sasrec.dropout_at = lambda values, module, *_: module(values)  # its own draws RecBole's numbers, of all positions
     fixed = {"data_path": given.data_path, "MAX_ITEM_LIST_LENGTH": given.length}
     fixed |= {"stopping_step": given.patience, "epochs": 1 if given.quick else 200, "show_progress": False}
     report = Report(f"convergence, {given.model} on {given.dataset}, length {given.length}", given.json)
