@@ -24,6 +24,8 @@ SETTINGS: Mapping[str, Any] = {
     "train_neg_sample_args": None,
     "train_batch_size": 1024,
     "learning_rate": 1e-3,
+    "hidden_dropout_prob": 0.5,  # of ml-1m this package has another default
+    "attn_dropout_prob": 0.5,
     "epochs": 300,
     "stopping_step": 10,
     "eval_batch_size": 4096,

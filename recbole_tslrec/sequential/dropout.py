@@ -1,4 +1,4 @@
-"""Dropout from few random bits: on a CPU, torch's draws a double for each element, a third of a training step."""
+"""Dropout from few random bits: on a CPU, torch's takes a third of a training step of SASRec at length 200."""
 
 import torch
 from torch import Tensor, nn
