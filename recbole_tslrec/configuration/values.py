@@ -17,13 +17,14 @@ _INTERVALS = (
     "entity_kg_num_interval",
     "relation_kg_num_interval",
 )
+_PROBABILITIES = ("dropout_prob", "lora_dropout")  # ends of keys
 _WITHOUT_CUT_OFF = ("gauc", "auc", "mae", "rmse", "logloss")
 _EXAMPLE = "{'split': {'LS': 'valid_and_test'}, 'order': 'TO', 'group_by': 'user', 'mode': 'full'}"
 _PARTS = ("valid", "test")
 
 
 def check_values(values: Mapping[str, Any]) -> None:
-    """Refuse intervals, ``eval_args``, metrics and a ``valid_metric`` that cannot work.
+    """Refuse intervals, probabilities, ``eval_args``, metrics and a ``valid_metric`` that cannot work.
 
     Args:
         values: the merged configuration, by key, before RecBole derives anything from it.
@@ -33,6 +34,9 @@ def check_values(values: Mapping[str, Any]) -> None:
     """
     for key in _INTERVALS:
         _check_interval(key, values.get(key))
+    for key in values:
+        if key.endswith(_PROBABILITIES):
+            _check_probability(key, values[key])
     _check_val_interval(values.get("val_interval"))
     for key in ("load_col", "unload_col"):
         _check_columns(key, values.get(key))
@@ -113,6 +117,12 @@ def _check_interval(key: str, value: Any) -> None:
             f"{key} [{value}] is no interval, and RecBole would leave the filter out; 5 and more is written "
             f'--{key}="[5,inf)"'
         )
+
+
+def _check_probability(key: str, value: Any) -> None:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if value is not None and not (is_number and 0 <= value <= 1):
+        raise ConfigError(f"{key} [{value}] is the probability to drop an element, which lies between 0 and 1")
 
 
 def _is_interval(text: str) -> bool:

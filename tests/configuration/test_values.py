@@ -26,6 +26,18 @@ def test_intervals_of_recbole_are_taken(value: str) -> None:
     configure(f"--user_inter_num_interval={value}")
 
 
+@pytest.mark.parametrize("value", ["1.5", "-0.1", "half", "True"])
+@pytest.mark.parametrize("key", ["hidden_dropout_prob", "attn_dropout_prob", "lora_dropout"])
+def test_a_probability_lies_between_0_and_1(key: str, value: str) -> None:
+    with pytest.raises(ConfigError, match=rf"{key} \[{value}\] is the probability .* between 0 and 1"):
+        configure(f"--{key}={value}")
+
+
+@pytest.mark.parametrize("value", ["0", "0.25", "1"])
+def test_a_probability_is_taken(value: str) -> None:
+    assert configure(f"--hidden_dropout_prob={value}")["hidden_dropout_prob"] == float(value)
+
+
 @pytest.mark.parametrize("value", ["{'rating': '>3'}", "{'rating': 3}", "[3,inf)"])
 def test_val_interval_is_a_dict_of_intervals(value: str) -> None:
     with pytest.raises(ConfigError, match=r"val_interval.*'\[3,inf\)'"):
