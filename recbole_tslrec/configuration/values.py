@@ -38,6 +38,11 @@ def check_values(values: Mapping[str, Any]) -> None:
         if key.endswith(_PROBABILITIES):
             _check_probability(key, values[key])
     _check_val_interval(values.get("val_interval"))
+    stopping_step = values.get("stopping_step")
+    if isinstance(stopping_step, int | float) and stopping_step < 0:
+        raise ConfigError(
+            f"stopping_step [{stopping_step}] would end every training at its first validation; set it to 0 or more"
+        )
     for key in ("load_col", "unload_col"):
         _check_columns(key, values.get(key))
     parts = values.get("benchmark_filename")

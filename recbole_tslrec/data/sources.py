@@ -64,6 +64,9 @@ class Format:
     is_raw: bool = False
 
 
+_NAMED = ("json", "columnar", "table")  # formats whose columns can be named
+
+
 @dataclass(frozen=True)
 class Source:
     """A file of interactions, read and accounted for.
@@ -104,6 +107,8 @@ def read_source(path: Path, form: str | None = None, columns: Sequence[str] = ()
     form = form or recognise(path, named=bool(columns))
     if form not in FORMATS:
         raise SourceError(f"format [{form}] is not one of {', '.join(FORMATS)}")
+    if columns and form not in _NAMED:
+        raise SourceError(f"files of the format [{form}] have columns of their own; leave out --columns or --format")
     rows = FORMATS[form].read(path, columns)
     if rows.frame.empty:
         raise SourceError(f"source {path} has no interactions")
@@ -139,7 +144,7 @@ def recognise(path: Path, named: bool = False) -> str:
         return "columnar"
     lines = first_lines(path)
     for name, form in FORMATS.items():
-        if lines and form.is_it(lines) and not (named and name not in ("json", "table")):
+        if lines and form.is_it(lines) and not (named and name not in _NAMED):
             return name
     if lines and named:
         return "table"

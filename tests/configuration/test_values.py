@@ -12,6 +12,12 @@ def configure(argument: str) -> Config:
     return Config("SASRec", "toy", argv=[argument])
 
 
+def test_early_stopping_waits_at_least_for_no_epoch() -> None:
+    configure("--stopping_step=0")
+    with pytest.raises(ConfigError, match=r"stopping_step \[-1\] would end every training .* 0 or more"):
+        configure("--stopping_step=-1")
+
+
 @pytest.mark.parametrize(
     "key", ["user_inter_num_interval", "item_inter_num_interval", "entity_kg_num_interval", "relation_kg_num_interval"]
 )

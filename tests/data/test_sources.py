@@ -218,3 +218,11 @@ def test_columns_in_the_order_of_the_file_are_noticed(tmp_path: Path, columns: s
 def test_a_missing_source_is_named(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="nowhere does not exist"):
         read_source(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("form", ["movielens", "amazon", "s3rec", "sasrec"])
+def test_columns_of_a_fixed_format_cannot_be_named(tmp_path: Path, form: str) -> None:
+    path = tmp_path / "source.dat"
+    path.write_text("1::2::3::4\n")
+    with pytest.raises(SourceError, match=rf"files of the format \[{form}\] have columns of their own"):
+        read_source(path, form, ["0", "1", "3"])
