@@ -127,7 +127,9 @@ def _check_interval(key: str, value: Any) -> None:
 def _check_probability(key: str, value: Any) -> None:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if value is not None and not (is_number and 0 <= value <= 1):
-        raise ConfigError(f"{key} [{value}] must be a number between 0 and 1: it is the probability of dropping an element")
+        raise ConfigError(
+            f"{key} [{value}] must be a number between 0 and 1: it is the probability of dropping an element"
+        )
 
 
 def _is_interval(text: str) -> bool:
