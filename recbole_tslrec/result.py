@@ -16,7 +16,8 @@ from recbole_tslrec.pipeline.run import Run
 from recbole_tslrec.store.files import write_json
 
 GIVEN, REUSED, BUILT = "given", "reused", "built"
-STAGE_SETTINGS = {"groups": ("group_count",), "sft": ("llm_name_or_path", "sft_epochs")}
+_OF_THE_LLM = ("llm_name_or_path", "sft_epochs")
+STAGE_SETTINGS = {"groups": ("group_count",), "sft": _OF_THE_LLM, "llm_task": _OF_THE_LLM}
 TRAINING_SETTINGS = ("epochs", "backbone_epochs", "MAX_ITEM_LIST_LENGTH", "train_batch_size", "learning_rate")
 
 

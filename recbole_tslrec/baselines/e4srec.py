@@ -2,10 +2,12 @@
 
 The frozen stage-0 rows, the projection and the encoder are TSLRec's; but every training interaction except a user's
 first is an example, and the hidden state scores all items. Unlike the published one: prompts lie in a prefix row,
-histories are cut to the most items of a prompt, and a share of the users chooses the epoch.
+histories are cut to the most items of a prompt, and the validation items choose the epoch.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -14,16 +16,22 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.nn.utils.rnn import pad_sequence
 
-from recbole_tslrec.data.histories import Histories, hold_out_users
+from recbole_tslrec.baselines.ranks import ndcg_of_ranks
+from recbole_tslrec.baselines.settings import E4SRecSettings
+from recbole_tslrec.data.histories import Histories
+from recbole_tslrec.llm.adapters import merge_adapters
 from recbole_tslrec.llm.encoder import PromptEncoder
 from recbole_tslrec.llm.item_text import ItemText
 from recbole_tslrec.llm.loading import context_length, load_llm_config, load_tokenizer
-from recbole_tslrec.llm.prompt import build_prompt
-from recbole_tslrec.llm.settings import PromptSettings
-from recbole_tslrec.settings import Settings, setting
+from recbole_tslrec.llm.prompt import Prompt, build_prompt
+from recbole_tslrec.sft.batching import TokenBudget
+from recbole_tslrec.sft.checkpoint import load_trained_weights
+from recbole_tslrec.sft.cost import MOST_TOKENS
 from recbole_tslrec.sft.examples import Examples
-from recbole_tslrec.sft.settings import FineTuningSettings
+from recbole_tslrec.sft.network import PromptNetwork, build_network
+from recbole_tslrec.sft.prompt_task import prompt_task
 from recbole_tslrec.sft.task import Task
+from recbole_tslrec.sft.trainer import CHECKPOINT
 
 INSTRUCTION = (
     "Below is an instruction that describes a task, with an input that gives its context. Write a fitting response.\n\n"
@@ -31,6 +39,7 @@ INSTRUCTION = (
     "### Input:\n"
 )
 RESPONSE = "\n\n### Response:\n"
+NDCG = "ndcg@10"  # chooses the epoch
 
 
 @dataclass(frozen=True)
@@ -52,56 +61,91 @@ class NextItemObjective:
         return cross_entropy(scores, target, reduction="none")
 
     def metrics(self, scores: Tensor, target: Tensor) -> dict[str, Tensor]:
-        """``top1``: whether the next item has the highest score, [B]."""
-        return {"top1": (scores.argmax(dim=1) == target).float()}
+        """``ndcg@10`` of the next item among all items, and ``top1``: whether it is the first, [B] each."""
+        rank = 1 + (scores > scores.gather(1, target.unsqueeze(1))).sum(dim=1)
+        return {NDCG: ndcg_of_ranks(rank, 10), "top1": (rank == 1).float()}
 
 
-@dataclass(frozen=True)
-class E4SRecSettings(Settings):
-    """What decides the task."""
+class NextItems(NamedTuple):
+    """Held-out items and the histories before them.
 
-    engine: FineTuningSettings = setting()
-    """The LLM and its training."""
-    prompt: PromptSettings = setting()
-    """How much of a history the prompt takes; its words are :data:`INSTRUCTION` and :data:`RESPONSE`."""
-    sft_valid_ratio: float = setting()
-    """(float) Share of the users held out to choose the best epoch."""
+    Attributes:
+        items: in which the histories lie, item ids, int64 [S].
+        starts: the history of row r is ``items[starts[r]:ends[r]]``, int64 [R].
+        ends: see there, int64 [R].
+        target: item ids, int64 [R].
+    """
+
+    items: NDArray[np.int64]
+    starts: NDArray[np.int64]
+    ends: NDArray[np.int64]
+    target: NDArray[np.int64]
 
 
-def next_item_task(settings: E4SRecSettings, histories: Histories, item_embeddings: Tensor) -> Task:
-    """The task on some users.
+def next_item_task(settings: E4SRecSettings, histories: Histories, item_embeddings: Tensor, valid: NextItems) -> Task:
+    """The task; the best epoch is that of the highest NDCG@10 of the validation items, histories not masked.
 
     Args:
         settings: the settings of the task.
         histories: the training part of every user.
         item_embeddings: the frozen stage-0 rows, [N + 1, d].
+        valid: the validation items.
 
     Raises:
         ValueError: the context has no room for an item, or no user has two training interactions.
         LLMError: the LLM's configuration or tokenizer cannot be loaded.
     """
     engine = settings.engine
-    prompt = build_prompt(load_tokenizer(engine.llm), INSTRUCTION, RESPONSE, 0)
-    room = prompt.max_items(context_length(load_llm_config(engine.llm)))
-    max_items = min(settings.prompt.max_items, room)
-    examples, user = interaction_examples(histories, max_items, engine.sft_batch_size, engine.llm.seed)
-    train_users, valid_users = hold_out_users(len(histories), settings.sft_valid_ratio, engine.llm.seed)
-    train, valid = (
-        replace(examples, chosen=np.flatnonzero(np.isin(user, users))) for users in (train_users, valid_users)
-    )
-    if not (len(train) and len(valid)):
+    prompt = next_item_prompt(settings)
+    max_items = prompt_items(settings, prompt)
+    train = interaction_examples(histories, max_items, engine.sft_batch_size, engine.llm.seed)
+    if not len(train):
         raise ValueError(
-            f"E4SRec needs users with two training interactions: {len(train)} examples to train on and {len(valid)} to "
-            "choose the epoch by are left; set --sft_valid_ratio, or take a dataset with longer histories"
+            "E4SRec needs users with two training interactions, and there are none; take a dataset of longer histories"
         )
+    starts, targets = np.maximum(valid.starts, valid.ends - max_items), torch.from_numpy(valid.target - 1)
+    rows = np.arange(len(starts))
+    held_out = Examples(valid.items, starts, valid.ends, targets, rows, engine.sft_batch_size, engine.llm.seed)
     objective = NextItemObjective(len(item_embeddings) - 1)
     recipe = {**settings.recipe(), "prompt_instruction": INSTRUCTION, "prompt_response": RESPONSE}
-    return Task("E4SRec", objective, prompt, item_embeddings, train, valid, max_items, recipe)
+    return prompt_task(
+        engine,
+        "E4SRec",
+        objective,
+        prompt,
+        item_embeddings,
+        train,
+        held_out,
+        max_items,
+        recipe,
+        valid_metric=NDCG,
+    )
 
 
-def interaction_examples(
-    histories: Histories, max_items: int, batch_size: int, seed: int
-) -> tuple[Examples, NDArray[np.int64]]:
+def next_item_prompt(settings: E4SRecSettings) -> Prompt:
+    """The prompt's words in the tokens of the LLM."""
+    return build_prompt(load_tokenizer(settings.engine.llm), INSTRUCTION, RESPONSE, 0)
+
+
+def prompt_items(settings: E4SRecSettings, prompt: Prompt) -> int:
+    """How many of a user's most recent items a prompt takes: as many as wanted, or as the LLM's context holds.
+
+    Raises:
+        ValueError: it has no room for one.
+    """
+    return min(settings.prompt.max_items, prompt.max_items(context_length(load_llm_config(settings.engine.llm))))
+
+
+def check_next_item_prompt(settings: E4SRecSettings) -> None:
+    """Refuse an LLM whose context has no room for an item.
+
+    Raises:
+        ValueError: names the tokens that the prompt needs.
+    """
+    prompt_items(settings, next_item_prompt(settings))
+
+
+def interaction_examples(histories: Histories, max_items: int, batch_size: int, seed: int) -> Examples:
     """An example for each interaction but a user's first, for at most the ``max_items`` most recent ones of a user.
 
     With ``max_items`` 2, the history ``a b c d`` gives ``a b -> c`` and ``b c -> d``.
@@ -113,7 +157,7 @@ def interaction_examples(
         seed: the seed of their order.
 
     Returns:
-        The examples, whose targets are places of items counted from 0, and the user of each, int64 [E].
+        The examples; their targets are places of items counted from 0.
     """
     user = np.repeat(np.arange(len(histories)), histories.lengths)
     place = np.arange(len(user)) - histories.offsets[user]  # of a target among its user's interactions
@@ -121,8 +165,69 @@ def interaction_examples(
     ends = np.flatnonzero((place > 0) & is_recent)  # a prompt ends before its target
     starts = np.maximum(histories.offsets[user[ends]], ends - max_items)
     targets = torch.from_numpy(histories.items[ends] - 1)
-    examples = Examples(histories.items, starts, ends, targets, np.arange(len(ends)), batch_size, seed)
-    return examples, user[ends]
+    return Examples(histories.items, starts, ends, targets, np.arange(len(ends)), batch_size, seed)
+
+
+class E4SRecRanker(nn.Module):
+    """A fine-tuned network that gives scores as RecBole's models do.
+
+    Args:
+        network: fine-tuned.
+        max_items: the most items of a prompt.
+        tokens_per_batch: that go through the LLM at once.
+        fields: the names of a row's item ids and of their number.
+    """
+
+    def __init__(self, network: PromptNetwork, max_items: int, tokens_per_batch: int, fields: tuple[str, str]) -> None:
+        super().__init__()
+        self.network = network
+        self.max_items = max_items
+        self.tokens_per_batch = tokens_per_batch
+        self.fields = fields
+        self.n_items = len(network.item_embeddings)
+
+    @torch.no_grad()
+    def full_sort_predict(self, interaction: Any) -> Tensor:
+        """The scores of all items from the most recent ones of a history, [B, N + 1]; the pad's is minus infinity."""
+        item_seq, length = (interaction[field] for field in self.fields)  # [B, L], pads behind, and [B]
+        shown = length.clamp(max=self.max_items)
+        place = torch.arange(min(self.max_items, item_seq.shape[1]), device=length.device) + (length - shown).unsqueeze(
+            1
+        )
+        recent = item_seq.gather(1, place.clamp(max=item_seq.shape[1] - 1))  # [B, most]
+        scores = torch.full((len(length), self.n_items), -torch.inf, device=length.device)
+        segments = shown.cpu().numpy() + self.network.closing_tokens
+        budget = TokenBudget(self.tokens_per_batch, self.network.shared_tokens, self.network.layout)
+        order = np.argsort(segments, kind="stable")
+        ends = budget.cut(segments[order])
+        for start, end in zip([0, *ends], ends, strict=False):
+            rows = torch.from_numpy(order[start:end]).to(length.device)
+            _, found = self.network(recent[rows], shown[rows])
+            scores[rows, 1:] = found.to(scores.dtype)
+        return scores
+
+
+def load_ranker(settings: E4SRecSettings, folder: Path, item_embeddings: Tensor, config: Any) -> E4SRecRanker:
+    """What the artifact of the task ranks with: adapters merged, the instruction's states computed once.
+
+    Args:
+        settings: the settings of the task.
+        folder: the artifact.
+        item_embeddings: the frozen rows in the order of the items, [N + 1, d].
+        config: RecBole's configuration, for the names of fields.
+    """
+    engine, prompt = settings.engine, next_item_prompt(settings)
+    max_items = prompt_items(settings, prompt)
+    objective = NextItemObjective(len(item_embeddings) - 1)
+    network = build_network(engine, prompt, objective.head, item_embeddings, max_items=max_items)
+    load_trained_weights(network, folder / CHECKPOINT)
+    merge_adapters(network.eval().encoder)
+    network.encoder.compute_prefix_once()
+    tokens = (
+        engine.sft_tokens_per_batch or MOST_TOKENS["cpu" if network.item_embeddings.device.type == "cpu" else "cuda"]
+    )
+    item_list = config["ITEM_ID_FIELD"] + config["LIST_SUFFIX"]
+    return E4SRecRanker(network, max_items, tokens, (item_list, config["ITEM_LIST_LENGTH_FIELD"]))
 
 
 class MiddlePadded(PromptEncoder):

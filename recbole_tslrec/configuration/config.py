@@ -57,9 +57,11 @@ class Config(recbole.config.Config):  # type: ignore[misc]  # RecBole is untyped
         argv: Sequence[str] = (),
     ) -> None:
         self.argv = list(argv)
-        parse_model_name(model)  # refuses unknown names before RecBole looks for them
+        self.name = parse_model_name(model)  # refuses unknown names before RecBole looks for them
         files = [find_config_file(file) for file in config_file_list]
-        super().__init__(model, dataset, files, dict(config_dict or {}))
+        asked = model if self.name.recommender == str(self.name) else self.name.recommender
+        super().__init__(asked, dataset, files, dict(config_dict or {}))
+        self.final_config_dict["model"] = model
         construct_transform(self)  # it names its columns here, where copies of this configuration must find them
         check_numbers(self.external_config_dict, self.internal_config_dict)
         for group in SETTINGS:
@@ -119,7 +121,7 @@ class Config(recbole.config.Config):  # type: ignore[misc]  # RecBole is untyped
 
     def _load_internal_config_dict(self, model: str, model_class: Any, dataset: str) -> None:
         super()._load_internal_config_dict(model, model_class, dataset)
-        merge_own_defaults(self, parse_model_name(model).backbone, dataset)
+        merge_own_defaults(self, self.name.backbone, dataset, self.name.family.name)
 
 
 def check_keys(given: Mapping[str, Any]) -> None:

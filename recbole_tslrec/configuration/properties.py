@@ -30,19 +30,19 @@ def read_properties(path: Path, loader: Any = yaml.SafeLoader) -> dict[str, Any]
     return (yaml.load(path.read_text(encoding="utf-8"), Loader=loader) or {}) if path.is_file() else {}
 
 
-def own_defaults(backbone: str, dataset: str, loader: Any = yaml.SafeLoader) -> dict[str, Any]:
-    """The defaults of this package: overall, embedded LLM, backbone, dataset, the later over the earlier."""
+def own_defaults(backbone: str, dataset: str, loader: Any = yaml.SafeLoader, family: str = "") -> dict[str, Any]:
+    """The defaults of this package: overall, embedded LLM, backbone, family, dataset, the later over the earlier."""
     folder = properties_folder()
-    names = ("overall", "llm/scratch", f"model/{backbone}", f"dataset/{dataset}")
+    names = ("overall", "llm/scratch", f"model/{backbone}", f"family/{family}", f"dataset/{dataset}")
     defaults: dict[str, Any] = {}
     for name in names:
         defaults.update(read_properties(folder / f"{name}.yaml", loader))
     return defaults
 
 
-def merge_own_defaults(config: Any, backbone: str, dataset: str) -> None:
+def merge_own_defaults(config: Any, backbone: str, dataset: str, family: str = "") -> None:
     """Put the defaults of this package over RecBole's in ``config``, and what ``train_mode: auto`` means."""
-    defaults = own_defaults(backbone, dataset, config.yaml_loader)
+    defaults = own_defaults(backbone, dataset, config.yaml_loader, family)
     loss_type = {**config.internal_config_dict, **defaults, **config.external_config_dict}.get("loss_type")
     if loss_type in (None, "BPR"):
         del defaults["train_neg_sample_args"]  # this package's is for other losses; RecBole's own draws one negative

@@ -11,14 +11,20 @@ from recbole_tslrec.sequential.ranking import Seen, ranks_and_seen
 
 
 @torch.no_grad()
-def rank_held_out(trainer: Any, rows: HeldOut) -> Ranks:
-    """The ranks of a loaded model in every history mode, from one forward pass over RecBole's loader."""
-    trainer.model.eval()
+def rank_held_out(model: Any, rows: HeldOut, show_progress: bool = False) -> Ranks:
+    """The ranks of a model in every history mode, from one forward pass over RecBole's loader.
+
+    Args:
+        model: whose ``full_sort_predict`` gives the scores of all items.
+        rows: the held-out rows.
+        show_progress: whether to show a bar.
+    """
+    model.eval()
+    device = next(model.parameters()).device
     found, start = [], 0
-    progress = tqdm(rows.loader, desc="Evaluate", disable=not trainer.config["show_progress"])
-    for interaction, _, _, target in progress:
-        seen = seen_items(rows, slice(start, start + len(target)), trainer.device)
-        ranks = ranks_and_seen(trainer.model, interaction.to(trainer.device), target.to(trainer.device), seen)
+    for interaction, _, _, target in tqdm(rows.loader, desc="Evaluate", disable=not show_progress):
+        seen = seen_items(rows, slice(start, start + len(target)), device)
+        ranks = ranks_and_seen(model, interaction.to(device), target.to(device), seen)
         found.append(Ranks(*(part.cpu().numpy() for part in ranks)))
         start += len(target)
     return Ranks.joined(found)

@@ -97,7 +97,7 @@ def choose_layout(encoder: Any, wanted: str, longest_prompt: int = 0) -> str:
     Pads stand behind, where neither reaches.
 
     Args:
-        encoder: a ``PromptEncoder``; its layout and its LLM's attention are set.
+        encoder: a ``SegmentEncoder``; its layout and its LLM's attention are set.
         wanted: one of :data:`recbole_tslrec.llm.settings.LAYOUTS`.
         longest_prompt: tokens; a decoder whose sliding window is shorter takes no prefix row.
 
@@ -148,7 +148,9 @@ def _why_not(encoder: Any) -> str | None:
         llm.set_attn_implementation(attention.NAME)
         encoder.layout = PREFIX_ROW
         with torch.no_grad():
-            _outputs(encoder.train())  # what asks for dropout inside attention says so here
+            _last(
+                encoder.train(), _probe_tokens(encoder), [3, 1]
+            )  # what asks for dropout inside attention says so here
         row = _probe(encoder.eval())
     except Exception as error:  # a kernel may fail in any way: it must not fail the run
         reason: str | None = (str(error).strip() or type(error).__name__).splitlines()[0]
@@ -169,12 +171,12 @@ def _check_padded(encoder: Any) -> None:
     Raises:
         LLMError: they are not.
     """
-    llm, training, items = base_model(encoder.llm), encoder.training, _probe_items(encoder)
+    llm, training, tokens = base_model(encoder.llm), encoder.training, _probe_tokens(encoder)
     name = type(llm).__name__
     encoder.eval()
     try:
-        together = encoder(items, torch.tensor([3, 1], device=items.device))
-        alone = [encoder(part, torch.tensor([len(part)], device=items.device)) for part in (items[:3], items[3:])]
+        together = _last(encoder, tokens, [3, 1])
+        alone = [_last(encoder, part, [len(part)]) for part in (tokens[:3], tokens[3:])]
     except torch.OutOfMemoryError:
         raise
     except Exception as error:  # an architecture may fail in any way
@@ -196,25 +198,27 @@ def _tolerance(states: Tensor, dtype: torch.dtype) -> float:
 
 
 def _probe(encoder: Any) -> tuple[Tensor, Tensor]:
-    """The hidden states of two prompts, [2, H], and the gradient of a weighted sum of them by the items, [4, d]."""
-    items = _probe_items(encoder).requires_grad_()
+    """The hidden states of two prompts, [2, H], and the gradient of a weighted sum of them by the tokens, [4, H]."""
+    tokens = _probe_tokens(encoder).requires_grad_()
     with torch.enable_grad():
-        hidden = encoder(items, torch.tensor([3, 1], device=items.device))
+        hidden = _last(encoder, tokens, [3, 1])
         weights = torch.linspace(-1, 1, hidden.numel(), device=hidden.device, dtype=hidden.dtype).view_as(hidden)
-        (gradient,) = torch.autograd.grad((hidden * weights).sum(), items)
+        (gradient,) = torch.autograd.grad((hidden * weights).sum(), tokens)
     return hidden.detach(), gradient
 
 
-def _outputs(encoder: Any) -> None:
-    items = _probe_items(encoder)
-    encoder(items, torch.tensor([3, 1], device=items.device))
+def _last(encoder: Any, tokens: Tensor, lengths: list[int]) -> Tensor:
+    """The hidden states of the last tokens of prompts, in float32 or better, [B, H]."""
+    hidden: Tensor = encoder.states(tokens, torch.tensor(lengths, device=tokens.device)).last
+    return hidden if hidden.dtype == torch.float64 else hidden.float()
 
 
-def _probe_items(encoder: Any) -> Tensor:
-    weight = encoder.linear_proj.weight
+def _probe_tokens(encoder: Any) -> Tensor:
+    """Four embeddings of no word, as loud as words, [4, H]."""
+    words = encoder.token_embedding.weight.detach()
     generator = torch.Generator().manual_seed(0)
-    items = torch.randn(4, weight.shape[1], generator=generator, dtype=torch.float32)
-    return items.to(weight.device, weight.dtype)
+    tokens = torch.randn(4, words.shape[1], generator=generator, dtype=torch.float32) * float(words.float().std())
+    return tokens.to(words.device, words.dtype)
 
 
 def _agree(found: tuple[Tensor, ...], expected: tuple[Tensor, ...], tolerance: float) -> bool:

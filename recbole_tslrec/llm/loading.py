@@ -149,12 +149,44 @@ def load_llm(settings: LLMSettings) -> nn.Module:
         LLMError: it cannot be loaded.
     """
     llm_config = _load_whole_config(settings)
+    llm = _load_frozen(settings, llm_config, transformers.AutoModel)
+    return llm if _of_text(llm_config) is llm_config else _decoder(llm, llm_config)
+
+
+def load_llm_and_head(settings: LLMSettings) -> tuple[nn.Module, nn.Module]:
+    """The decoder of :func:`load_llm`, and the layer that makes scores of the next token of its hidden states.
+
+    Where the two share the word embeddings, as ``scratch`` does here, they still do.
+
+    Raises:
+        LLMError: it cannot be loaded, or does not predict the next token.
+    """
+    llm_config = _load_whole_config(settings)
+    if type(_of_text(llm_config)) not in transformers.MODEL_FOR_CAUSAL_LM_MAPPING:
+        raise LLMError(
+            f"[{settings.source}] ({llm_config.model_type}) does not predict the next token; choose a decoder such as "
+            f"{_EXAMPLE}"
+        )
+    if settings.is_scratch:
+        llm_config.tie_word_embeddings = True
+    model: Any = _load_frozen(settings, llm_config, transformers.AutoModelForCausalLM)
+    return _decoder(model, llm_config), model.get_output_embeddings()
+
+
+def _decoder(model: Any, llm_config: Any) -> nn.Module:
+    """The decoder of text in a larger model."""
+    decoder = transformers.MODEL_MAPPING[type(_of_text(llm_config))]
+    found: Any = next(module for module in model.modules() if isinstance(module, decoder))
+    found.name_or_path = found.config.name_or_path = model.name_or_path
+    return found  # type: ignore[no-any-return]
+
+
+def _load_frozen(settings: LLMSettings, llm_config: Any, kind: Any) -> Any:
     attention = settings.llm_attn_implementation
     if settings.is_scratch:
         with isolated_random_state(settings.seed):
-            llm = transformers.AutoModel.from_config(llm_config, attn_implementation=attention, dtype=torch.float32)
-        scratch: nn.Module = llm.to(settings.device)
-        return scratch
+            llm = kind.from_config(llm_config, attn_implementation=attention, dtype=torch.float32)
+        return llm.to(settings.device)
     _refuse(settings, why_not_quantized(settings, llm_config))
     if not settings.show_progress:
         transformers.utils.logging.disable_progress_bar()
@@ -171,29 +203,22 @@ def load_llm(settings: LLMSettings) -> nn.Module:
     method = method_of(llm_config) or (BITSANDBYTES if settings.llm_quantization != "none" else None)
     if method is not None:
         options["device_map"] = {"": settings.device}
-    llm = _load(settings, **options)
-    if _of_text(llm_config) is not llm_config:
-        decoder = transformers.MODEL_MAPPING[type(_of_text(llm_config))]
-        llm = next(module for module in llm.modules() if isinstance(module, decoder))
+    llm = _load(settings, kind, **options)
     llm.name_or_path = llm.config.name_or_path = settings.source  # adapters say what they are for
     if method == BITSANDBYTES:
-        prepared: nn.Module = prepare_model_for_kbit_training(llm, use_gradient_checkpointing=False)
-        return prepared
+        return prepare_model_for_kbit_training(llm, use_gradient_checkpointing=False)
     llm.requires_grad_(False)
-    frozen: nn.Module = llm if method is not None else llm.to(settings.device)
-    return frozen
+    return llm if method is not None else llm.to(settings.device)
 
 
-def _load(settings: LLMSettings, **options: Any) -> Any:
+def _load(settings: LLMSettings, kind: Any = transformers.AutoModel, **options: Any) -> Any:
     """The whole model from its files.
 
     Raises:
         LLMError: it cannot be loaded, or the files do not hold all of its weights.
     """
     with _explained(settings.source), _place(settings.source) as (name, place):
-        llm, found = transformers.AutoModel.from_pretrained(
-            name, output_loading_info=True, trust_remote_code=False, **options, **place
-        )
+        llm, found = kind.from_pretrained(name, output_loading_info=True, trust_remote_code=False, **options, **place)
     missing = sorted(weight for weight in found["missing_keys"] if "pooler" not in weight)  # a BERT's head: not read
     if missing:
         raise LLMError(

@@ -10,6 +10,7 @@ from recbole.model import sequential_recommender
 
 from recbole_tslrec.models.caser import Caser
 from recbole_tslrec.models.fmlprec import FMLPRec
+from recbole_tslrec.models.lrurec import LRURec
 from recbole_tslrec.models.recbole_fixes import CORE, SHAN, GRU4RecCPR, S3Rec, SASRecCPR
 from recbole_tslrec.models.sasrec import SASRec
 from recbole_tslrec.models.scoring import (
@@ -66,7 +67,7 @@ class Backbone:
 
     @property
     def dot(self) -> bool:
-        """Whether scores are ``forward(item_seq, item_seq_len) @ item_embedding.weight.T`` and nothing more."""
+        """Whether scores are ``forward(item_seq, item_seq_len) @ output_table.T`` and nothing more."""
         return self.scoring is PRODUCT
 
     def trainable(self, model: type) -> type:
@@ -135,6 +136,7 @@ BACKBONES: dict[str, Backbone] = {
     ),
     "HRM": Backbone(sequential_recommender.HRM, scoring=HRM_SCORES, knows_users=True),
     "LightSANs": Backbone(sequential_recommender.LightSANs, **_PRODUCT),
+    "LRURec": Backbone(LRURec, "input and output; the items' biases are not", **_PRODUCT, causal=True),
     "NARM": Backbone(sequential_recommender.NARM, **_PRODUCT),
     "NextItNet": Backbone(
         sequential_recommender.NextItNet,

@@ -30,6 +30,8 @@ class Family:
         settings: how it is fused.
         load: artifact, RecBole dataset, settings and seed -> what the models' constructors take as third argument.
         aliases: other prefixes.
+        default_backbone: the backbone of the bare prefix; where there is one, an LLM ranks, and models of the family
+            are no recommenders of RecBole's kind.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Family:
     settings: type[Settings] | None = None
     load: Callable[[Artifact, Any, Any, int], Any] | None = None
     aliases: tuple[str, ...] = ()
+    default_backbone: str = ""
 
     @property
     def path_key(self) -> str:
@@ -77,6 +80,8 @@ TSLREC = Family(
     _load_knowledge,
     aliases=("P2Rec",),  # the paper's name for it in the arXiv version of October 2024
 )
+E4SREC = Family("E4SRec", "E4SRec", default_backbone="SASRec")
+LLM_BASELINES = {family.name: family for family in (E4SREC,)}
 FAMILIES = (BASE, CI, TSLREC)
 FUSED_FAMILIES = tuple(family for family in FAMILIES if family.mixin)
 PREFIXES = {prefix: family for family in (TSLREC, CI) for prefix in (family.prefix, *family.aliases)}

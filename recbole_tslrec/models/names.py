@@ -6,7 +6,7 @@ from typing import NamedTuple
 from recbole.model import sequential_recommender
 
 from recbole_tslrec.models.backbones import BACKBONES, REFUSED
-from recbole_tslrec.models.families import BASE, PREFIXES, Family
+from recbole_tslrec.models.families import BASE, LLM_BASELINES, PREFIXES, Family
 
 _own_models: dict[str, str] = {}  # the fused forms of users' own models, and their backbones
 
@@ -21,6 +21,11 @@ class ModelName(NamedTuple):
 
     family: Family
     backbone: str
+
+    @property
+    def recommender(self) -> str:
+        """The name of the recommender that RecBole builds and reads the data for."""
+        return self.backbone if self.family.default_backbone else str(self)
 
     def __str__(self) -> str:
         return self.family.prefix + self.backbone
@@ -42,6 +47,10 @@ def parse_model_name(name: str) -> ModelName:
             )
         if backbone in BACKBONES or name in _own_models:
             return ModelName(family, backbone)
+    for family in LLM_BASELINES.values():
+        backbone = name.removeprefix(family.prefix) or family.default_backbone
+        if name.startswith(family.prefix) and backbone in BACKBONES:
+            return ModelName(family, backbone)
     recbole_names = [key for key, value in vars(sequential_recommender).items() if isinstance(value, type)]
     if name not in (*recbole_names, *BACKBONES, *_own_models.values()):
         raise ValueError(f"model [{name}] does not exist{_hint(name, recbole_names)}")
@@ -49,7 +58,8 @@ def parse_model_name(name: str) -> ModelName:
 
 
 def _hint(name: str, recbole_names: list[str]) -> str:
-    known = {model.lower(): model for model in (*added_model_names(), *own_model_names(), *recbole_names)}
+    names = (*added_model_names(), *own_model_names(), *LLM_BASELINES, *recbole_names)
+    known = {model.lower(): model for model in names}
     near = [known[found] for found in difflib.get_close_matches(name.lower(), known, n=3)]
     if near:
         return f"; did you mean {' or '.join(near)}?"

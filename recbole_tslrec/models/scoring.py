@@ -65,7 +65,7 @@ def _fpmc(model: Any, batch: Batch) -> Tensor:
     return torch.cat([model.UI_emb(batch[model.USER_ID]), model.LI_emb(last)], dim=1)  # [B, 2 d]
 
 
-PRODUCT = Scoring()  # forward(item_seq, item_seq_len) @ item_embedding.weight.T
+PRODUCT = Scoring(table=lambda m: m.output_table)  # forward(item_seq, item_seq_len) @ output_table.T
 BERT4REC_SCORES = Scoring(encode=_bert4rec, table=lambda m: item_rows(m)[: m.n_items], bias=lambda m: m.output_bias)
 CASER_SCORES = Scoring(("USER_ID", "ITEM_SEQ"))
 CORE_SCORES = Scoring(("ITEM_SEQ",), table=lambda m: normalize(item_rows(m), dim=-1) / m.temperature)

@@ -3,7 +3,9 @@
     backbone -> item_embeddings -> groups -> targets -> sft -> knowledge -> recommender -> evaluation
 
 A model needs its backbone and, if it fuses a table, what that is made from: a CI model the groups, a TSLRec model what
-its ``knowledge_source`` reads.
+its ``knowledge_source`` reads. Of the LLM baselines, E4SRec fine-tunes an LLM on the backbone's item embeddings:
+
+    backbone -> item_embeddings -> llm_task -> evaluation
 """
 
 from collections.abc import Callable, Collection
@@ -16,7 +18,7 @@ from recbole_tslrec.compute import distributed
 from recbole_tslrec.data.dataset import Data
 from recbole_tslrec.evaluation.settings import EvaluationSettings
 from recbole_tslrec.models.names import parse_model_name
-from recbole_tslrec.pipeline import stage_0, stage_1, stage_2
+from recbole_tslrec.pipeline import llm_baselines, stage_0, stage_1, stage_2
 from recbole_tslrec.pipeline.evaluate import evaluation, row_name, run_model_free
 from recbole_tslrec.pipeline.knowledge_sources import SFT, SourceSettings
 from recbole_tslrec.pipeline.run import ArtifactSettings, Run
@@ -35,6 +37,7 @@ STAGES: dict[str, Callable[[Any], Stage]] = {
     "targets": stage_1.targets,
     "sft": stage_1.sft,
     "knowledge": stage_2.knowledge,
+    "llm_task": llm_baselines.llm_task,
     "recommender": stage_2.recommender,
 }
 
@@ -62,12 +65,13 @@ def run_stages(
     settings = ArtifactSettings.of(config)
     hashes = ContentHashes(settings.artifacts_dir)
     stages = plan(config)
+    planned = (*(stage.kind for stage in stages), KINDS[-1])
     given = given_artifacts(config, hashes)  # before the dataset is loaded: a wrong path is known at once
     last = KINDS.index(stop_after or KINDS[-1])
     stages = [stage for stage in stages if KINDS.index(stage.kind) <= last]
     store = Store(Path(settings.artifacts_dir) / config["dataset"])
     distributed.join(config["device"])
-    run = Run(config, data or Data(stage_0.data_config(config)), store, hashes, rebuild, given)
+    run = Run(config, data or Data(stage_0.data_config(config)), store, hashes, rebuild, given, planned=planned)
     _run(run, stages)
     if last == len(KINDS) - 1:
         _evaluate(run)
@@ -94,7 +98,9 @@ def plan(config: Any) -> list[Stage]:
         for parent in needed[kind].parents:
             need(parent)
 
-    if family.table:
+    if family.default_backbone:
+        need("llm_task")
+    elif family.table:
         need("recommender")
     if not given:
         need("backbone")  # its evaluation is the row Base
@@ -122,6 +128,9 @@ def _run(run: Run, stages: list[Stage]) -> None:
 def _evaluate(run: Run) -> None:
     """Rank with the models that were trained."""
     config, name = run.config, parse_model_name(run.config["model"])
+    if name.family.default_backbone:
+        run.finish(llm_baselines.evaluation(config), name.family.name)
+        return
     base = derive(config, model=name.backbone)
     if run.given:  # no backbone is needed; if this one was trained before, its row joins the result
         backbone = stage_0.backbone(config)

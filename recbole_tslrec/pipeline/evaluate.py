@@ -58,7 +58,7 @@ def evaluation(config: Any, trained: str, row: str) -> Stage:
         fused = fused_table(model_settings, inputs) if table else None
         trained_folder = inputs.parents[trained].folder
         trainer = recommender.load_trainer(model_config, inputs.data.loaders[0], trained_folder, fused)
-        rank = partial(rank_held_out, trainer)
+        rank = partial(rank_held_out, trainer.model, show_progress=config["show_progress"])
         recbole = partial(recommender.evaluate_recommender, trainer)
         write_evaluation(folder, model_config, inputs.data, row, rank, recbole)
         trainer.tensorboard.close()

@@ -61,6 +61,7 @@ class Run:
         given: artifacts that were not made by this run's stages: the user's, or found.
         finished: in the order of their end.
         loaded: see :class:`recbole_tslrec.pipeline.stage.Inputs`.
+        planned: the kinds of the stages that the model needs, for the lines that say how far the run is; all if empty.
     """
 
     config: Any
@@ -71,6 +72,7 @@ class Run:
     given: dict[str, Artifact] = field(default_factory=dict)
     finished: list[Finished] = field(default_factory=list)
     loaded: dict[str, Any] = field(default_factory=dict)
+    planned: tuple[str, ...] = ()
 
     @property
     def artifacts(self) -> dict[str, Artifact]:
@@ -106,7 +108,8 @@ class Run:
         artifact = None if stage.kind in self.rebuild else self.store.find(stage.kind, recipe)
         reused = distributed.from_main(artifact is not None)
         folder = self.store.folder(stage.kind, recipe)
-        label = f"[{KINDS.index(stage.kind) + 1}/{len(KINDS)} {stage.kind}{f' of {row}' if row else ''}]"
+        kinds = self.planned or KINDS
+        label = f"[{kinds.index(stage.kind) + 1}/{len(kinds)} {stage.kind}{f' of {row}' if row else ''}]"
         if reused:
             artifact = artifact or open_artifact(folder, stage.kind)
             getLogger().info(f"{label} {stage.about}: reused from {artifact.folder} (took {artifact.seconds:.1f} s)")

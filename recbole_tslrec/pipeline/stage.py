@@ -10,7 +10,17 @@ from recbole_tslrec.store.artifacts import Artifact
 from recbole_tslrec.store.contents import ContentHashes
 
 # in the paper's order
-KINDS = ("backbone", "item_embeddings", "groups", "targets", "sft", "knowledge", "recommender", "evaluation")
+KINDS = (
+    "backbone",
+    "item_embeddings",
+    "groups",
+    "targets",
+    "sft",
+    "knowledge",
+    "llm_task",
+    "recommender",
+    "evaluation",
+)
 
 
 class HasRecipe(Protocol):

@@ -60,7 +60,7 @@ def backbone(config: Any) -> Stage:
 
 def item_embeddings(config: Any) -> Stage:
     """Take the item embeddings e_v out of the backbone."""
-    table, *_ = model_class(config["model"]).fused_tables  # the first is the input's
+    table = input_table(config["model"])
     settings = ItemEmbeddingSettings(table)
 
     def build(inputs: Inputs, folder: Path) -> None:
@@ -70,6 +70,12 @@ def item_embeddings(config: Any) -> Stage:
 
     about = "take the item embeddings out of the backbone"
     return Stage("item_embeddings", about, settings, ("backbone",), build)
+
+
+def input_table(model: str) -> str:
+    """The embedding that a model's input is made of: the first of the tables that would be fused."""
+    name = parse_model_name(model)
+    return model_class(name.recommender).fused_tables[0] if name.family.table else BACKBONES[name.backbone].tables[0]
 
 
 def recommender_settings(config: Any, model: str, fusion: type[Settings] | None = None) -> RecommenderSettings:
@@ -93,7 +99,7 @@ def recommender_settings(config: Any, model: str, fusion: type[Settings] | None 
 def data_config(config: Any) -> RecBoleConfig:
     """RecBole's configuration with all that reading a model's dataset can read."""
     name = parse_model_name(config["model"])
-    return recommender_settings(config, str(name), name.family.settings).config()
+    return recommender_settings(config, name.recommender, name.family.settings).config()
 
 
 def train(settings: RecommenderSettings, data: Data, folder: Path, fused: Any = None) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """Stage 1, information reconstruction (Section 4.1): groups, preference targets, user-level SFT."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -118,16 +120,26 @@ def check_llm_stage(settings: ReconstructionSettings, data: Data) -> None:
         ValueError: a key is wrong, or the LLM's context has no room for an item beside the prompt.
     """
     check_item_text(settings.text)
-    try:
+    with check_imports(", or start from an export with --knowledge_path=<folder>"):
         from recbole_tslrec.llm.loading import check_llm
         from recbole_tslrec.reconstruction.task import check_prompt
-    except ImportError as error:
-        raise ImportError(
-            f"fine-tuning needs {error.name}; install it with: pip install 'recbole_tslrec[llm]', or start from an "
-            "export with --knowledge_path=<folder>"
-        ) from error
     check_llm(settings.engine.llm, settings.engine.lora)
     check_prompt(settings)
+
+
+@contextmanager
+def check_imports(otherwise: str = "") -> Iterator[None]:
+    """Say of a library that fine-tuning needs how it is installed.
+
+    Args:
+        otherwise: what can be done without, behind the cure.
+    """
+    try:
+        yield
+    except ImportError as error:
+        raise ImportError(
+            f"fine-tuning needs {error.name}; install it with: pip install 'recbole_tslrec[llm]'{otherwise}"
+        ) from error
 
 
 def stage_0_rows(embeddings: Artifact, dataset: Any) -> Tensor:

@@ -25,6 +25,7 @@ from recbole_tslrec.settings import RecBoleConfig
 from recbole_tslrec.sft.checkpoint import embedding_size, load_trained_weights
 from recbole_tslrec.sft.examples import Examples
 from recbole_tslrec.sft.network import PromptNetwork, build_network
+from recbole_tslrec.sft.prompt_task import prompt_task
 from recbole_tslrec.sft.task import EpochExamples, Task
 from recbole_tslrec.sft.trainer import CHECKPOINT
 from recbole_tslrec.store.artifacts import Artifact, open_artifact, rows_of_tokens
@@ -72,7 +73,8 @@ def reconstruction_task(
         getLogger().info(f"reconstruction: the mean target, which ignores the user, has the validation loss {loss:.4f}")
         return {"mean_target_loss": loss}
 
-    return Task(
+    return prompt_task(
+        engine,
         "reconstruction",
         objective,
         load_prompt(settings),
@@ -83,8 +85,8 @@ def reconstruction_task(
         settings.recipe(),
         item_text,
         settings.text.prompt_item_vector,
-        histories.lengths[train_users],
-        report,
+        history_lengths=histories.lengths[train_users],
+        report=report,
     )
 
 

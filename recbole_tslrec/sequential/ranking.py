@@ -95,7 +95,7 @@ def score_blocks(model: Any, interaction: Any, target: Tensor) -> Iterator[Score
     """The scores that RecBole compares, block by block, from one forward pass."""
     if getattr(model, "scores_are_products", False):
         query = queries(model, interaction[model.ITEM_SEQ], interaction[model.ITEM_SEQ_LEN])  # [B, d]
-        yield from _blocks_by_table(query, model.item_embedding.weight, target)
+        yield from _blocks_by_table(query, model.output_table, target)
         return
     for rows in _slices(len(target), max(1, _SCORES // model.n_items)):
         scores = model.full_sort_predict(interaction[rows]).view(len(target[rows]), -1)[:, 1:]  # [rows, N]

@@ -20,8 +20,8 @@ class SequenceTraining:
 
     Attributes:
         reads_all_positions: whether ``forward`` gives the vectors of all positions now, [B, L, d].
-        scores_are_products: whether scores are ``forward(item_seq, item_seq_len) @ item_embedding.weight.T``, so that
-            ranks can be found in chunks of items.
+        scores_are_products: whether scores are ``forward(item_seq, item_seq_len) @ output_table.T``, so that ranks can
+            be found in chunks of items.
         has_plain_loss: whether the loss is that of these scores and nothing more.
         is_causal: whether position t sees the items up to t only, and is read through ``gather_indexes``.
 
@@ -49,6 +49,19 @@ class SequenceTraining:
             self._own_loss = sampled_loss(
                 config["loss_type"], count, config["loss_negatives"], config["loss_calibration"]
             )
+
+    @property
+    def output_table(self: Any) -> Tensor:
+        """What a sequence's vector is multiplied with, [N + 1, d]; a backbone with another one says so itself."""
+        own: Any = getattr(super(), "output_table", None)
+        table: Tensor = self.item_embedding.weight if own is None else own
+        return table
+
+    def output_rows(self: Any, items: Tensor) -> Tensor:
+        """Rows of :attr:`output_table`: item ids [...] -> [..., d]; of a fused table only they are computed."""
+        own: Any = getattr(super(), "output_rows", self.item_embedding)
+        rows: Tensor = own(items)
+        return rows
 
     @property
     def samples_items(self) -> bool:
@@ -98,14 +111,14 @@ class SequenceTraining:
     def _loss_of(self: Any, query: Tensor, target: Tensor, interaction: Any, counts: Tensor) -> Tensor:
         if self._own_loss is not None:
             items = self._own_loss.draw(query.device)
-            loss: Tensor = self._own_loss(query, target, self.item_embedding(target), items, self.item_embedding(items))
+            loss: Tensor = self._own_loss(query, target, self.output_rows(target), items, self.output_rows(items))
             return loss
         if self.loss_type == "BPR":
-            negative = self.item_embedding(interaction[self.NEG_ITEM_ID][counts])
-            positive = self.item_embedding(target)
+            negative = self.output_rows(interaction[self.NEG_ITEM_ID][counts])
+            positive = self.output_rows(target)
             loss = self.loss_fct((query * positive).sum(dim=-1), (query * negative).sum(dim=-1))
             return loss
-        return full_cross_entropy(query, self.item_embedding.weight, target, self._loss_memory)
+        return full_cross_entropy(query, self.output_table, target, self._loss_memory)
 
     def _exceeds_memory(self: Any, interaction: Any) -> bool:
         """Whether the scores of a batch of prefixes would not fit into ``loss_memory``, where chunks are possible."""

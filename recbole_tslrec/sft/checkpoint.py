@@ -3,41 +3,42 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from peft import PeftModel, set_peft_model_state_dict
 from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
-from recbole_tslrec.sft.network import PromptNetwork
 from recbole_tslrec.store.files import write_json, write_tensors
 
-ADAPTER, SCRATCH_LLM, PROJECTION_AND_HEAD = "adapter", "llm.safetensors", "projection_and_head.safetensors"
-_LLM, _OWN = "encoder.llm.", {"linear_proj.": "encoder.linear_proj.", "head.": "head."}
+ADAPTER, WHOLE_LLM, OWN_LAYERS = "adapter", "llm.safetensors", "own_layers.safetensors"
 
 
-def save_trained_weights(network: PromptNetwork, folder: Path, state: Mapping[str, Tensor] | None = None) -> None:
+def save_trained_weights(network: Any, folder: Path, state: Mapping[str, Tensor] | None = None) -> None:
     """Write the trained weights into an existing folder.
 
-    ``adapter/`` loads with plain peft (``PeftModel.from_pretrained``); a scratch LLM, which has no other home, goes
-    into ``llm.safetensors``.
+    ``adapter/`` loads with plain peft (``PeftModel.from_pretrained``); an LLM that is trained in
+    full goes into ``llm.safetensors``, the task's own layers into ``own_layers.safetensors``.
 
     Args:
         network: what was trained.
         folder: where to.
         state: the network's whole state where its parameters are sharded over processes.
     """
-    llm = network.encoder.llm
+    llm = network.get_submodule(network.llm_path)
     state = network.state_dict() if state is None else state
-    llm_state = _below(state, _LLM)
+    llm_state = _below(state, f"{network.llm_path}.")
     if isinstance(llm, PeftModel):
         # peft would ask the hub whether the embeddings, which are not trained, are as they were
         llm.save_pretrained(str(folder / ADAPTER), state_dict=llm_state, save_embedding_layers=False)
         _sort_modules(folder / ADAPTER / "adapter_config.json")
     else:
-        write_tensors(folder / SCRATCH_LLM, llm_state)
-    own = {f"{ours}{name}": weight for ours, long in _OWN.items() for name, weight in _below(state, long).items()}
-    write_tensors(folder / PROJECTION_AND_HEAD, own)
+        write_tensors(folder / WHOLE_LLM, llm_state)
+    layers = {name: _below(state, f"{path}.") for name, path in network.own_layers.items()}
+    own = {f"{layer}.{name}": weight for layer, of_layer in layers.items() for name, weight in of_layer.items()}
+    if own:
+        write_tensors(folder / OWN_LAYERS, own)
 
 
 def _sort_modules(path: Path) -> None:
@@ -49,22 +50,22 @@ def _sort_modules(path: Path) -> None:
     write_json(path, config)
 
 
-def load_trained_weights(network: PromptNetwork, folder: Path) -> None:
+def load_trained_weights(network: Any, folder: Path) -> None:
     """Put trained weights into a network that was built with the same settings."""
-    llm = network.encoder.llm
-    device = str(network.item_embeddings.device)
+    llm = network.get_submodule(network.llm_path)
+    device = str(next(network.parameters()).device)
     if isinstance(llm, PeftModel):
         set_peft_model_state_dict(llm, load_file(str(folder / ADAPTER / "adapter_model.safetensors"), device=device))
     else:
-        llm.load_state_dict(load_file(str(folder / SCRATCH_LLM), device=device))
-    own = load_file(str(folder / PROJECTION_AND_HEAD), device=device)
-    network.encoder.linear_proj.load_state_dict(_below(own, "linear_proj."))
-    network.head.load_state_dict(_below(own, "head."))
+        llm.load_state_dict(load_file(str(folder / WHOLE_LLM), device=device))
+    own = load_file(str(folder / OWN_LAYERS), device=device) if network.own_layers else {}
+    for layer, path in network.own_layers.items():
+        network.get_submodule(path).load_state_dict(_below(own, f"{layer}."))
 
 
 def embedding_size(folder: Path) -> int:
     """d of the stage-0 rows that the projection of a checkpoint takes."""
-    with safe_open(str(folder / PROJECTION_AND_HEAD), "pt") as file:
+    with safe_open(str(folder / OWN_LAYERS), "pt") as file:
         return int(file.get_slice("linear_proj.weight").get_shape()[1])
 
 

@@ -21,18 +21,17 @@ from recbole_tslrec.sft.settings import FineTuningSettings
 from recbole_tslrec.sft.task import Task
 
 
-def estimate_epoch(settings: FineTuningSettings, llm_config: Any, task: Task, plan: MemoryPlan) -> dict[str, Any]:
+def estimate_epoch(settings: FineTuningSettings, task: Task, plan: MemoryPlan) -> dict[str, Any]:
     """Prompts, tokens, operations, seconds and memory of an epoch; logged, and given back for the manifest.
 
     Seconds are operations at half the speed of a matrix product, which is measured here.
 
     Args:
         settings: the settings of the fine-tuning.
-        llm_config: the configuration of transformers.
         task: what is trained on.
         plan: how a micro-batch fits into memory.
     """
-    prefix, response = len(task.prompt.instruction), len(task.prompt.response)
+    prefix, response = task.shared_tokens, task.closing_tokens
     examples = task.train.in_epoch(0)  # those of other epochs are about as long
     segments = examples.token_counts + response
     budget = TokenBudget(plan.tokens_per_batch, prefix, settings.sft_layout)
@@ -42,7 +41,7 @@ def estimate_epoch(settings: FineTuningSettings, llm_config: Any, task: Task, pl
     speed = matmul_speed(settings.llm.device, settings.llm.dtype) * distributed.process_count()
     if plan.checkpoint_activations:
         speed *= 3 / 4  # a second forward pass
-    decoder, per_weight = Decoder.of(llm_config), flops_per_weight(settings.llm)
+    decoder, per_weight = Decoder.of(task.llm_config), flops_per_weight(settings.llm)
 
     def cost(work: Work) -> dict[str, float]:
         flops = decoder.flops(work, per_weight)

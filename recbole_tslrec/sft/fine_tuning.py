@@ -8,10 +8,8 @@ from typing import Any
 from recbole.utils import init_seed
 
 from recbole_tslrec.compute import distributed
-from recbole_tslrec.llm.loading import load_llm_config
 from recbole_tslrec.sft.cost import plan_memory
 from recbole_tslrec.sft.estimate import estimate_epoch
-from recbole_tslrec.sft.network import PromptNetwork, build_network
 from recbole_tslrec.sft.resume import STEP_CHECKPOINTS, latest_step_checkpoint
 from recbole_tslrec.sft.settings import FineTuningSettings
 from recbole_tslrec.sft.task import Task
@@ -36,24 +34,21 @@ def fine_tune(settings: FineTuningSettings, task: Task, folder: Path) -> dict[st
         TrainingDiverged: the loss is not finite.
         ResumeError: a step checkpoint in the folder was made with other settings or examples.
     """
-    llm_config = load_llm_config(settings.llm)
-    prompt = task.prompt
-    longest = len(prompt.instruction) + len(prompt.response) + task.train.longest_prompt
-    plan = plan_memory(settings, llm_config, longest)
-    estimate = estimate_epoch(settings, llm_config, task, plan)
+    plan = plan_memory(settings, task.llm_config, task.longest_prompt)
+    estimate = estimate_epoch(settings, task, plan)
     init_seed(settings.llm.seed, settings.reproducibility)
-    network = network_of(settings, task)
+    network = task.network()
     if plan.checkpoint_activations:
-        network.encoder.checkpoint_activations()
+        network.checkpoint_activations()
     trainer = SFTTrainer(settings, task, network, folder, plan.tokens_per_batch)
     interrupted = latest_step_checkpoint(folder)
     if interrupted is not None:
         trainer.resume_checkpoint(str(interrupted))
-    best_loss, best_result = trainer.fit(task.train, task.valid, show_progress=settings.llm.show_progress)
+    best, best_result = trainer.fit(task.train, task.valid, show_progress=settings.llm.show_progress)
     trainer.tensorboard.close()
     if distributed.is_main():
         shutil.rmtree(folder / STEP_CHECKPOINTS, ignore_errors=True)
-    getLogger().info(f"{task.name}: best validation loss {best_loss:.4f}")
+    getLogger().info(f"{task.name}: best validation {task.valid_metric} {best:.4f}")
     return {
         "valid": best_result,
         "estimate": estimate,
@@ -62,9 +57,3 @@ def fine_tune(settings: FineTuningSettings, task: Task, folder: Path) -> dict[st
         "valid_examples": len(task.valid),
         **task.report(),
     }
-
-
-def network_of(settings: FineTuningSettings, task: Task) -> PromptNetwork:
-    """The untrained network of a task; see :func:`recbole_tslrec.sft.network.build_network`."""
-    head, rows = task.objective.head, task.item_embeddings
-    return build_network(settings, task.prompt, head, rows, task.item_text, task.max_items, task.takes_vectors)

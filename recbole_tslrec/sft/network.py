@@ -1,6 +1,7 @@
 """The network that is fine-tuned: frozen item embeddings, the encoder of Eq. 1 and the head of a task."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -12,10 +13,49 @@ from recbole_tslrec.llm.item_text import ItemText
 from recbole_tslrec.llm.layout import choose_layout
 from recbole_tslrec.llm.loading import load_llm
 from recbole_tslrec.llm.prompt import Prompt
+from recbole_tslrec.llm.segment_encoder import SegmentEncoder
 from recbole_tslrec.sft.settings import FineTuningSettings
 
 
-class PromptNetwork(nn.Module):
+class SegmentNetwork(nn.Module):
+    """What is fine-tuned around an encoder of prompts that share their beginning.
+
+    Args:
+        encoder: the encoder.
+    """
+
+    llm_path: ClassVar[str] = "encoder.llm"
+    own_layers: ClassVar[Mapping[str, str]] = {}
+
+    def __init__(self, encoder: SegmentEncoder) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    @property
+    def layout(self) -> str:
+        """How prompts lie in memory."""
+        return self.encoder.layout
+
+    @property
+    def shared_tokens(self) -> int:
+        """Tokens of the instruction."""
+        return len(self.encoder.instruction)
+
+    @property
+    def closing_tokens(self) -> int:
+        """Tokens with which all prompts end, and which their examples do not count."""
+        return 0
+
+    def checkpoint_activations(self) -> None:
+        """For training in little memory: compute each layer's activations a second time rather than keep them."""
+        self.encoder.checkpoint_activations()
+
+    def trainable(self) -> dict[str, nn.Parameter]:
+        """The parameters that are trained: LoRA adapters (or a scratch LLM), and the layers around the LLM."""
+        return {name: weight for name, weight in self.named_parameters() if weight.requires_grad}
+
+
+class PromptNetwork(SegmentNetwork):
     """From item ids to a hidden state and a task's scores.
 
     Args:
@@ -25,14 +65,15 @@ class PromptNetwork(nn.Module):
         item_text: the words of the same N + 1 rows, where the prompt has it.
     """
 
+    encoder: PromptEncoder
     item_embeddings: Tensor
+    own_layers: ClassVar[Mapping[str, str]] = {"linear_proj": "encoder.linear_proj", "head": "head"}
 
     def __init__(
         self, encoder: PromptEncoder, head: nn.Module, item_embeddings: Tensor, item_text: ItemText | None = None
     ) -> None:
-        super().__init__()
+        super().__init__(encoder)
         self.item_text = item_text
-        self.encoder = encoder
         self.head = head
         self.register_buffer("item_embeddings", item_embeddings, persistent=False)
 
@@ -44,9 +85,10 @@ class PromptNetwork(nn.Module):
         hidden = self.encoder(self.item_embeddings[items], item_seq_len, text)
         return hidden, self.head(hidden)
 
-    def trainable(self) -> dict[str, nn.Parameter]:
-        """The parameters that are trained: LoRA adapters (or a scratch LLM), ``linear_proj`` and the head."""
-        return {name: weight for name, weight in self.named_parameters() if weight.requires_grad}
+    @property
+    def closing_tokens(self) -> int:
+        """Tokens of d_res."""
+        return len(self.encoder.response)
 
 
 def build_network(

@@ -28,11 +28,10 @@ from recbole_tslrec.settings import RecBoleConfig
 from recbole_tslrec.sft.batching import MicroBatch, TokenBudget, split_step
 from recbole_tslrec.sft.checkpoint import load_trained_weights, save_trained_weights
 from recbole_tslrec.sft.cost import MOST_TOKENS
-from recbole_tslrec.sft.examples import ITEM_SEQ, ITEM_SEQ_LEN, TARGET, Examples
-from recbole_tslrec.sft.network import PromptNetwork
+from recbole_tslrec.sft.examples import TARGET
 from recbole_tslrec.sft.resume import Position, StepCheckpoints
 from recbole_tslrec.sft.settings import FineTuningSettings
-from recbole_tslrec.sft.task import EpochExamples, Task
+from recbole_tslrec.sft.task import LOSS, EpochExamples, StepExamples, Task
 from recbole_tslrec.store.files import beside, replace_folder
 
 # torch 2.13's new name for it leaves out what older versions need
@@ -61,11 +60,11 @@ class SFTTrainer(StepwiseNanCheck, Trainer):  # type: ignore[misc]  # RecBole is
         self,
         settings: FineTuningSettings,
         task: Task,
-        model: PromptNetwork,
+        model: Any,
         folder: Path,
         tokens_per_batch: int = MOST_TOKENS["cpu"],
     ) -> None:
-        super().__init__(_recbole_config(settings, folder), model)
+        super().__init__(_recbole_config(settings, task.valid_metric, folder), model)
         self.settings = settings
         self.task = task
         self.saved_model_file = os.path.join(self.checkpoint_dir, CHECKPOINT)
@@ -88,13 +87,12 @@ class SFTTrainer(StepwiseNanCheck, Trainer):  # type: ignore[misc]  # RecBole is
     @property
     def budget(self) -> TokenBudget:
         """What a micro-batch may hold at present."""
-        encoder = self.model.encoder
-        return TokenBudget(self.tokens_per_batch, len(encoder.instruction), encoder.layout)
+        return TokenBudget(self.tokens_per_batch, self.model.shared_tokens, self.model.layout)
 
     def fit(
         self,
         train_data: EpochExamples,
-        valid_data: Examples | None = None,
+        valid_data: StepExamples | None = None,
         verbose: bool = True,
         saved: bool = True,
         show_progress: bool = False,
@@ -159,7 +157,7 @@ class SFTTrainer(StepwiseNanCheck, Trainer):  # type: ignore[misc]  # RecBole is
             find_executable_batch_size(go_on, self.tokens_per_batch, self._halve_budget)()
         return self.position.loss_sum / self.position.examples
 
-    def _train_step(self, train_data: Examples, chosen: NDArray[np.int64]) -> None:
+    def _train_step(self, train_data: StepExamples, chosen: NDArray[np.int64]) -> None:
         micro_batches = self._split(train_data, chosen)
         loss = torch.zeros((), device=self.device)
         for number, micro_batch in enumerate(micro_batches, start=1):
@@ -179,18 +177,19 @@ class SFTTrainer(StepwiseNanCheck, Trainer):  # type: ignore[misc]  # RecBole is
         self.optimizer.zero_grad()
         self.position.advance(float(loss), len(chosen))
 
-    def _errors(self, data: Examples, micro_batch: MicroBatch) -> tuple[Tensor, dict[str, Tensor]]:
+    def _errors(self, data: StepExamples, micro_batch: MicroBatch) -> tuple[Tensor, dict[str, Tensor]]:
         """The weighted sums of the examples' errors, and of their metrics."""
         objective, interaction = self.task.objective, data.interaction(micro_batch.examples).to(self.device)
-        target = interaction[TARGET]
-        _, scores = self.prepared(interaction[ITEM_SEQ], interaction[ITEM_SEQ_LEN])
+        inputs = interaction.interaction
+        target = inputs.pop(TARGET)
+        _, scores = self.prepared(**inputs)
         weights = torch.from_numpy(micro_batch.weights).to(scores)
         with torch.no_grad():
             metrics = {name: (weights * each).sum() for name, each in objective.metrics(scores, target).items()}
         return (weights * objective.errors(scores, target)).sum(), metrics
 
-    def _split(self, data: Examples, chosen: NDArray[np.int64]) -> list[MicroBatch]:
-        lengths = data.token_counts + len(self.model.encoder.response)
+    def _split(self, data: StepExamples, chosen: NDArray[np.int64]) -> list[MicroBatch]:
+        lengths = data.token_counts + self.model.closing_tokens
         return split_step(chosen, lengths, self.budget, self.accelerator.num_processes, self.accelerator.process_index)
 
     def _halve_budget(self) -> int:
@@ -209,12 +208,12 @@ class SFTTrainer(StepwiseNanCheck, Trainer):  # type: ignore[misc]  # RecBole is
 
     def _valid_epoch(self, valid_data: Any, show_progress: bool = False) -> tuple[float, dict[str, float]]:
         result = self.evaluate(valid_data, load_best_model=False, show_progress=show_progress)
-        return result["loss"], result
+        return result[self.task.valid_metric], result
 
     @torch.no_grad()
     def evaluate(
         self,
-        eval_data: Examples,
+        eval_data: StepExamples,
         load_best_model: bool = True,
         model_file: str | None = None,
         show_progress: bool = False,
@@ -262,7 +261,7 @@ class SFTTrainer(StepwiseNanCheck, Trainer):  # type: ignore[misc]  # RecBole is
         self._resume_from = Path(resume_file)
 
 
-def _recbole_config(settings: FineTuningSettings, folder: Path) -> RecBoleConfig:
+def _recbole_config(settings: FineTuningSettings, valid_metric: str, folder: Path) -> RecBoleConfig:
     """What RecBole's ``Trainer`` reads of a configuration, and no other key."""
     device = torch.device(settings.llm.device)
     return RecBoleConfig(
@@ -276,8 +275,8 @@ def _recbole_config(settings: FineTuningSettings, folder: Path) -> RecBoleConfig
             "train_batch_size": settings.sft_batch_size,
             "train_neg_sample_args": {},
             "eval_step": 1,
-            "valid_metric": "loss",
-            "valid_metric_bigger": False,
+            "valid_metric": valid_metric,
+            "valid_metric_bigger": valid_metric != LOSS,
             "checkpoint_dir": str(folder),
             "device": settings.llm.device,
             "use_gpu": device.type != "cpu",

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +13,9 @@ from recbole_tslrec.baselines import e4srec
 from recbole_tslrec.baselines.e4srec import (
     INSTRUCTION,
     RESPONSE,
-    E4SRecSettings,
     MiddlePadded,
     NextItemObjective,
     interaction_examples,
-    next_item_task,
 )
 from recbole_tslrec.data.histories import Histories
 from recbole_tslrec.llm.prompt import Prompt
@@ -29,7 +26,7 @@ from recbole_tslrec.sft.settings import FineTuningSettings
 from recbole_tslrec.sft.task import Task
 from recbole_tslrec.sft.trainer import CHECKPOINT
 from tests.decoders import ITEM_SIZE, encoder_of, tiny_decoder
-from tests.sft.tasks import HISTORIES, NEXT_ITEM, ROWS, next_item, trainer_of
+from tests.sft.tasks import HISTORIES, NEXT_ITEM, next_item, trainer_of
 
 OF_FOUR = np.arange(41) * 4  # forty users with four interactions
 # the items 1 2 3 4 of the first user, 3 of the second, 4 4 of the third
@@ -48,27 +45,26 @@ def pairs(examples: Examples) -> list[tuple[list[int], int]]:
 
 
 def test_every_interaction_but_a_users_first_is_an_example() -> None:
-    examples, user = interaction_examples(TINY, max_items=9, batch_size=2, seed=0)
+    examples = interaction_examples(TINY, max_items=9, batch_size=2, seed=0)
     assert pairs(examples) == [([1], 2), ([1, 2], 3), ([1, 2, 3], 4), ([4], 4)]
-    assert user.tolist() == [0, 0, 0, 2]
 
 
 def test_prompts_and_targets_are_the_most_recent_ones() -> None:
     """Two items in a prompt, and two targets of a user."""
-    examples, user = interaction_examples(TINY, max_items=2, batch_size=2, seed=0)
+    examples = interaction_examples(TINY, max_items=2, batch_size=2, seed=0)
     assert pairs(examples) == [([1, 2], 3), ([2, 3], 4), ([4], 4)]
-    assert user.tolist() == [0, 0, 2]
 
 
 def test_a_prompt_never_holds_its_target_or_what_comes_after() -> None:
     """With items numbered by time, all of a prompt are before the target, and of one user."""
     lengths = np.array([1, 2, 7, 30])
     in_order = Histories(list("abcd"), np.arange(1, 41), np.concatenate([[0], np.cumsum(lengths)]))
-    examples, user = interaction_examples(in_order, max_items=5, batch_size=4, seed=0)
+    examples = interaction_examples(in_order, max_items=5, batch_size=4, seed=0)
     assert len(examples) == 0 + 1 + 5 + 5
-    for (prompt, target), owner in zip(pairs(examples), user, strict=True):
+    for prompt, target in pairs(examples):
+        owner = np.searchsorted(in_order.offsets, target) - 1
         assert prompt == list(range(target - len(prompt), target))
-        assert in_order.offsets[owner] < prompt[0] <= target <= in_order.offsets[owner + 1]
+        assert in_order.offsets[owner] < prompt[0]
 
 
 MakeTask = Callable[..., Task]
@@ -79,34 +75,31 @@ def make_task(make_config: Callable[..., Any]) -> MakeTask:
     """``make_task(histories, **settings)``."""
 
     def make(histories: Histories = HISTORIES, **settings: Any) -> Task:
-        return next_item_task(E4SRecSettings.of(make_config(**{**NEXT_ITEM, **settings})), histories, ROWS)
+        return next_item(make_config(**{**NEXT_ITEM, **settings}), histories)
 
     return make
 
 
-def test_the_users_that_choose_the_epoch_are_not_trained_on(make_task: MakeTask) -> None:
-    """Twelve users with two examples each, a quarter of them held out; the items of a user are no others'."""
-    own = replace(HISTORIES, items=np.arange(36) + 1)
-    task = make_task(own)
-    train, valid = task.train.in_epoch(0), task.valid
-    of_train, of_valid = ({target - 1 for _, target in pairs(part)} for part in (train, valid))
-    assert (len(train), len(valid)) == (18, 6)
-    assert not {target // 3 for target in of_train} & {target // 3 for target in of_valid}
+def test_validation_items_choose_the_epoch_by_ndcg(make_task: MakeTask) -> None:
+    """Prompts of two items at most, of the histories before them."""
+    task = make_task()
+    assert task.valid_metric == "ndcg@10"
+    assert pairs(task.valid)[:2] == [([1, 2], 3), ([4, 5], 6)]  # type: ignore[arg-type]
 
 
 def test_the_prompt_has_e4srecs_words_and_as_many_items_as_the_context_holds(make_task: MakeTask) -> None:
     """A byte is a token of scratch, and BOS one more."""
     words = len(INSTRUCTION) + len(RESPONSE) + 1
     task = make_task(scratch_context_length=words + 1)
-    assert len(task.prompt.instruction) + len(task.prompt.response) == words
+    assert task.shared_tokens + task.closing_tokens == words
     assert task.max_items == 1
     assert {len(prompt) for prompt, _ in pairs(task.train.in_epoch(0))} == {1}
 
 
 def test_users_without_a_second_interaction_are_refused_with_the_cure(make_task: MakeTask) -> None:
     single = Histories(["a", "b"], np.array([1, 2]), np.array([0, 1, 2]))
-    with pytest.raises(ValueError, match=r"needs users with two training interactions: 0 examples .*--sft_valid_ratio"):
-        make_task(single, sft_valid_ratio=0.5)
+    with pytest.raises(ValueError, match="needs users with two training interactions, and there are none"):
+        make_task(single)
 
 
 # what is minimised
@@ -117,7 +110,11 @@ def test_the_error_is_the_full_cross_entropy() -> None:
     scores = torch.tensor([[1.0, 4.0, 1.0], [1.0, 1.0, 1.0]]).log()
     objective = NextItemObjective(3)
     assert objective.errors(scores, torch.tensor([1, 0])).tolist() == pytest.approx([-math.log(4 / 6), math.log(3)])
-    assert objective.metrics(scores, torch.tensor([1, 2]))["top1"].tolist() == [1, 0]
+    found = objective.metrics(scores, torch.tensor([1, 2]))
+    assert found["top1"].tolist() == [1, 1]  # of equal scores each is the first
+    second = objective.metrics(scores[:1], torch.tensor([0]))
+    assert second["top1"].tolist() == [0]
+    assert second["ndcg@10"].tolist() == pytest.approx([1 / math.log2(3)])
 
 
 def test_the_head_has_a_score_for_each_item_and_no_bias() -> None:

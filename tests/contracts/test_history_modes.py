@@ -63,7 +63,7 @@ def masked_ranks(model, interaction, data, before, mode):
 def test_ranks_are_those_of_masked_scores(trainer_and_data, data_path, part, left_out):
     trainer, data = trainer_and_data
     rows = held_out(data, part)
-    ranks = rank_held_out(trainer, rows).by_mode(rows.repeat, rows.item_count)
+    ranks = rank_held_out(trainer.model, rows).by_mode(rows.repeat, rows.item_count)
     before = {user: items[:-left_out] for user, items in histories(data_path).items()}
     (batch,) = rows.loader
     for mode, found in ranks.items():
@@ -78,10 +78,10 @@ def test_ranks_are_those_of_masked_scores(trainer_and_data, data_path, part, lef
 def test_chunks_of_users_and_items_give_the_same(trainer_and_data, monkeypatch):
     trainer, data = trainer_and_data
     rows = held_out(data, "test")
-    whole = rank_held_out(trainer, rows)
+    whole = rank_held_out(trainer.model, rows)
     monkeypatch.setattr(ranking, "_MOST_ITEMS", 100)
     monkeypatch.setattr(ranking, "_SCORES", 700)
     rows.loader.step, rows.loader._batch_size = 7, 7
-    in_chunks = rank_held_out(trainer, rows)
+    in_chunks = rank_held_out(trainer.model, rows)
     assert in_chunks.unmasked.tolist() == whole.unmasked.tolist()
     assert in_chunks.seen_before.tolist() == whole.seen_before.tolist()

@@ -27,8 +27,8 @@ from recbole_tslrec.pipeline.knowledge_sources import KNOWLEDGE_SOURCES, Knowled
 from recbole_tslrec.settings import setting
 from recbole_tslrec.sft.examples import Examples
 from recbole_tslrec.sft.fine_tuning import fine_tune
+from recbole_tslrec.sft.prompt_task import prompt_task
 from recbole_tslrec.sft.settings import FineTuningSettings
-from recbole_tslrec.sft.task import Task
 from recbole_tslrec.store.artifacts import write_item_table
 
 # A backbone
@@ -157,7 +157,8 @@ def test_task(make_config, tmp_path):
     def examples(chosen):
         return Examples(items, ends - 3, ends, targets, np.asarray(chosen), settings.sft_batch_size, 0)
 
-    task = Task(
+    task = prompt_task(
+        settings,
         "parity",
         LastItemParity(),
         build_prompt(load_tokenizer(settings.llm), "Is it even?", "Answer:", 0),
@@ -170,7 +171,7 @@ def test_task(make_config, tmp_path):
     report = fine_tune(settings, task, tmp_path)
     assert report["epochs"] == 3
     assert set(report["valid"]) == {"loss", "right"}
-    assert (tmp_path / "checkpoint" / "projection_and_head.safetensors").is_file()
+    assert (tmp_path / "checkpoint" / "own_layers.safetensors").is_file()
 
 
 # A dataset source

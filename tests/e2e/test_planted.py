@@ -16,7 +16,6 @@ from recbole_tslrec.reconstruction.grouping import group_items
 from recbole_tslrec.reconstruction.settings import ReconstructionSettings
 from recbole_tslrec.reconstruction.targets import preference_targets
 from recbole_tslrec.reconstruction.task import loss_of_mean_target, reconstruction_task
-from recbole_tslrec.sft.fine_tuning import network_of
 from recbole_tslrec.sft.trainer import SFTTrainer
 from recbole_tslrec.training.recommender import evaluate_recommender, load_trainer, train_recommender
 from tests.planted import plant, separated_rows
@@ -51,7 +50,7 @@ def test_stage_1_learns_the_preferences_and_the_export_names_the_groups(
     settings = ReconstructionSettings.of(config)
     with_pad = torch.cat([torch.zeros(1, 16), rows])
     task = reconstruction_task(settings, histories, targets, [Grouping(groups, CATEGORIES)], with_pad)
-    network = network_of(settings.engine, task)
+    network = task.network()
     loss, _ = SFTTrainer(settings.engine, task, network, tmp_path / "sft").fit(task.train, task.valid, verbose=False)
     assert loss < share * loss_of_mean_target(task.train.in_epoch(0), task.valid, task.objective)
 

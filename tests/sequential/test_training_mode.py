@@ -11,7 +11,7 @@ from recbole_tslrec.training.recommender import build_model, train_recommender
 from tests.conftest import walks
 
 # causal models that need nothing but ids
-CAUSAL = ["SASRec", "GRU4Rec"]
+CAUSAL = ["SASRec", "GRU4Rec", "LRURec"]
 
 
 def first_batch(config):

@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from recbole_tslrec.baselines.e4srec import E4SRecSettings, next_item_task
+from recbole_tslrec.baselines.e4srec import NextItems, next_item_task
+from recbole_tslrec.baselines.settings import E4SRecSettings
 from recbole_tslrec.data.groupings import Grouping
 from recbole_tslrec.data.histories import Histories
 from recbole_tslrec.reconstruction.settings import ReconstructionSettings
 from recbole_tslrec.reconstruction.task import reconstruction_task
-from recbole_tslrec.sft.fine_tuning import network_of
 from recbole_tslrec.sft.settings import FineTuningSettings
 from recbole_tslrec.sft.task import Task
 from recbole_tslrec.sft.trainer import SFTTrainer
@@ -23,9 +23,9 @@ UNEVEN = Histories(USERS, np.arange(42) % 8 + 1, np.cumsum([0, *range(1, 7), *ra
 TARGETS = torch.eye(4)[torch.arange(12) % 4]
 GROUPINGS = [Grouping(torch.arange(8) % 4, 4)]
 
-# three steps an epoch: nine users to train on, with two interactions after the first each; three to validate on
+# three steps an epoch: of nine users to train on, or of twelve users' second interactions
 RECONSTRUCTION = {"sft_batch_size": 4, "sft_valid_ratio": 0.25, "prompt_max_items": 2}
-NEXT_ITEM = {**RECONSTRUCTION, "sft_batch_size": 8}
+NEXT_ITEM = {"sft_batch_size": 4, "prompt_max_items": 2}
 
 
 def reconstruction(config: Any, histories: Histories = HISTORIES) -> Task:
@@ -33,9 +33,16 @@ def reconstruction(config: Any, histories: Histories = HISTORIES) -> Task:
     return reconstruction_task(ReconstructionSettings.of(config), histories, TARGETS, GROUPINGS, ROWS)
 
 
+def last_items(histories: Histories) -> NextItems:
+    """Every user's last item, from those before it."""
+    ends = histories.offsets[1:] - 1
+    return NextItems(histories.items, histories.offsets[:-1], ends, histories.items[ends])
+
+
 def next_item(config: Any, histories: Histories = HISTORIES) -> Task:
     """E4SRec's task; the next item has the next number."""
-    return next_item_task(E4SRecSettings.of(config), histories, ROWS)
+    training = histories.first(histories.lengths - 1)
+    return next_item_task(E4SRecSettings.of(config), training, ROWS, last_items(histories))
 
 
 # what a task is made by, and of which settings
@@ -49,7 +56,7 @@ TASKS: dict[str, tuple[Any, dict[str, Any]]] = {
 def trainer_of(config: Any, task: Task, folder: Path) -> SFTTrainer:
     """The trainer of a task's untrained network."""
     settings = FineTuningSettings.of(config)
-    return SFTTrainer(settings, task, network_of(settings, task), folder)
+    return SFTTrainer(settings, task, task.network(), folder)
 
 
 def fit(trainer: SFTTrainer, saved: bool = True) -> Any:

@@ -62,7 +62,7 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize("task", TASKS)
 def test_the_best_epoch_is_left_and_no_step_checkpoint(fine_tuned: FineTune, task: str) -> None:
     folder, report = fine_tuned(task, "whole")
-    assert {name.split()[0] for name in weights(folder)} == {"llm.safetensors", "projection_and_head.safetensors"}
+    assert {name.split()[0] for name in weights(folder)} == {"llm.safetensors", "own_layers.safetensors"}
     assert not (folder / STEP_CHECKPOINTS).exists()
     assert report["epochs"] == EPOCHS
     assert set(report["valid"]) == {"loss", "top1"}

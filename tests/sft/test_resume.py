@@ -95,7 +95,7 @@ def test_at_most_two_checkpoints_are_kept_and_none_holds_a_frozen_weight(
     kept = sorted(path.name for path in (tmp_path / "killed" / STEP_CHECKPOINTS).iterdir())
     assert [int(name) for name in kept] == [5, 6]
     tensors = {path.name for path in (tmp_path / "killed" / STEP_CHECKPOINTS / kept[-1]).rglob("*.safetensors")}
-    assert tensors == {"adapter_model.safetensors", "projection_and_head.safetensors"}
+    assert tensors == {"adapter_model.safetensors", "own_layers.safetensors"}
 
 
 def test_without_a_number_of_steps_time_decides(

@@ -70,7 +70,7 @@ def test_the_best_epoch_is_kept(make_trainer: MakeTrainer, monkeypatch: pytest.M
 
     monkeypatch.setattr(trainer, "_valid_epoch", validate)
     fit(trainer)
-    saved = load_file(str(Path(trainer.saved_model_file) / "projection_and_head.safetensors"))
+    saved = load_file(str(Path(trainer.saved_model_file) / "own_layers.safetensors"))
     assert torch.equal(saved["head.weight"], heads[1])
     assert not torch.equal(saved["head.weight"], heads[2])
 
@@ -114,7 +114,7 @@ def test_checkpoint_loads_with_plain_peft_and_holds_no_frozen_weight(
     fit(trainer)
     checkpoint = Path(trainer.saved_model_file)
     saved = {path.relative_to(checkpoint).as_posix() for path in checkpoint.rglob("*.safetensors")}
-    assert saved == {"adapter/adapter_model.safetensors", "projection_and_head.safetensors"}
+    assert saved == {"adapter/adapter_model.safetensors", "own_layers.safetensors"}
     assert all("lora_" in name for name in load_file(str(checkpoint / "adapter" / "adapter_model.safetensors")))
 
     plain = PeftModel.from_pretrained(transformers.AutoModel.from_pretrained(llama_folder), str(checkpoint / "adapter"))
@@ -140,7 +140,7 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(
     trainer._errors = diverging  # type: ignore[method-assign]
     with pytest.raises(TrainingDiverged, match=r"nan at step 5, learning rate 0\.01"):
         fit(trainer)
-    saved = load_file(str(Path(trainer.saved_model_file) / "projection_and_head.safetensors"))
+    saved = load_file(str(Path(trainer.saved_model_file) / "own_layers.safetensors"))
     assert all(torch.isfinite(weight).all() for weight in saved.values())
 
 

@@ -1,0 +1,218 @@
+"""LlamaRec (Yue et al., 2023): an ID-based retriever's candidates, ranked by an LLM that says a letter.
+
+The retriever is any model of this package (the published one is LRURec). The LLM learns, for every training interaction
+but a user's first, to name the next item among 19 drawn ones by its letter. Unlike the published ranker: candidates do
+not repeat, and prompts lie in a prefix row, so that the instruction is computed once a micro-batch.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from recbole_tslrec.baselines.candidates import FirstPlaces, with_negatives
+from recbole_tslrec.baselines.ranking_examples import DrawnCandidates, RankingExamples
+from recbole_tslrec.baselines.ranking_network import build_ranking_network
+from recbole_tslrec.baselines.ranking_prompt import CANDIDATES, MOST_HISTORY, RankingPrompt
+from recbole_tslrec.baselines.ranks import ndcg_of_ranks
+from recbole_tslrec.baselines.settings import LlamaRecSettings
+from recbole_tslrec.data.histories import Histories
+from recbole_tslrec.llm.loading import context_length, load_llm_config
+from recbole_tslrec.sft.task import Task
+
+Integers = NDArray[np.int64]
+_CUTOFF = 10  # of the NDCG that chooses the epoch
+
+
+@dataclass(frozen=True)
+class LetterObjective:
+    """The loss of the letter and of the end behind it; ranks among the letters of the candidates.
+
+    Attributes:
+        letters: their tokens, int64 [20].
+        end: the token behind the answer.
+    """
+
+    letters: Tensor
+    end: int
+
+    def errors(self, scores: Tensor, target: Tensor) -> Tensor:
+        """The mean of both cross entropies over the whole vocabulary.
+
+        Args:
+            scores: of the answer and of what stands behind it, [B, 2, V].
+            target: the answer's place among the candidates, and how many there are, int64 [B, 2].
+
+        Returns:
+            [B].
+        """
+        letter = self.letters.to(scores.device)[target[:, 0]]
+        wanted = torch.stack([letter, torch.full_like(letter, self.end)], dim=1)  # [B, 2]
+        return cross_entropy(scores.transpose(1, 2), wanted, reduction="none").mean(dim=1)
+
+    def metrics(self, scores: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """``ndcg@10`` and ``top1`` among the candidates, [B] each."""
+        letters = self.probabilities(scores[:, 0], target[:, 1])  # [B, 20]
+        own = letters.gather(1, target[:, :1])
+        rank = 1 + (letters > own).sum(dim=1)
+        return {f"ndcg@{_CUTOFF}": ndcg_of_ranks(rank, _CUTOFF), "top1": (rank == 1).float()}
+
+    def probabilities(self, scores: Tensor, count: Tensor) -> Tensor:
+        """The softmax over the letters of the candidates.
+
+        Args:
+            scores: of the answer, [B, V].
+            count: candidates of each prompt, int64 [B].
+
+        Returns:
+            [B, 20]; 0 for letters without a candidate.
+        """
+        letters = scores[:, self.letters.to(scores.device)]
+        place = torch.arange(CANDIDATES, device=scores.device)
+        return letters.masked_fill(place >= count.unsqueeze(1), -torch.inf).softmax(dim=1)
+
+
+@dataclass(frozen=True)
+class Retrieved:
+    """What the retriever found for some rows, and what came next.
+
+    Attributes:
+        histories: item ids before the target, of each row.
+        candidates: item ids, best first, 0 behind where there are fewer, int64 [R, 20].
+        target: item ids, int64 [R].
+    """
+
+    histories: list[Integers]
+    candidates: Integers
+    target: Integers
+
+    @property
+    def hit(self) -> NDArray[np.bool_]:
+        """Whether the target is among the candidates, [R]."""
+        found: NDArray[np.bool_] = (self.candidates == self.target[:, None]).any(axis=1)
+        return found
+
+
+def ranking_task(
+    settings: LlamaRecSettings, prompt: RankingPrompt, histories: Histories, item_count: int, valid: Retrieved
+) -> Task:
+    """The ranker's task.
+
+    Args:
+        settings: the settings of the task.
+        prompt: the tokens of all parts.
+        histories: the training part of every user.
+        item_count: N.
+        valid: the candidates for the validation items; the epoch is chosen by those whose target is among them.
+
+    Raises:
+        ValueError: a prompt may be longer than the context; the retriever found no validation item.
+        LLMError: the LLM's configuration cannot be loaded.
+    """
+    engine = settings.engine
+    llm_config = load_llm_config(engine.llm)
+    check_context(prompt, context_length(llm_config))
+    if not valid.hit.any():
+        raise ValueError(
+            f"the retriever found none of {len(valid.target)} validation items among its {CANDIDATES} best, so that "
+            "there is nothing to choose the epoch by; train the retriever longer, or choose another --retriever"
+        )
+    train = training_examples(settings, prompt, histories, item_count)
+    objective = LetterObjective(torch.from_numpy(prompt.letters), prompt.end)
+    instruction = torch.from_numpy(prompt.instruction)
+    return Task(
+        "LlamaRec",
+        objective,
+        partial(build_ranking_network, engine, instruction, prompt.most_tokens),
+        llm_config,
+        len(instruction),
+        0,
+        train,
+        retrieved_examples(settings, prompt, valid),
+        settings.recipe(),
+        valid_metric=f"ndcg@{_CUTOFF}",
+        report=lambda: {"valid_candidate_coverage": float(valid.hit.mean())},
+    )
+
+
+def check_context(prompt: RankingPrompt, context: int) -> None:
+    """Refuse titles that may make a prompt longer than the LLM's context.
+
+    Raises:
+        ValueError: names the tokens that it needs.
+    """
+    if prompt.most_tokens > context:
+        raise ValueError(
+            f"{MOST_HISTORY} titles and {CANDIDATES} candidates make prompts of up to {prompt.most_tokens} tokens, and "
+            f"the LLM's context holds {context}; lower --ranker_title_tokens, or choose an LLM with a longer context"
+        )
+
+
+def training_examples(
+    settings: LlamaRecSettings, prompt: RankingPrompt, histories: Histories, item_count: int
+) -> DrawnCandidates:
+    """An example for each training interaction but a user's first, its candidates drawn anew in every epoch."""
+    engine = settings.engine
+    user = np.repeat(np.arange(len(histories)), histories.lengths)
+    place = np.arange(len(user)) - histories.offsets[user]
+    ends = np.flatnonzero(place > 0)
+    user, place = user[ends], place[ends]
+    starts = np.maximum(histories.offsets[user], ends - MOST_HISTORY)
+    target = histories.items[ends]
+    firsts = FirstPlaces.of(histories, item_count)
+
+    def of_epoch(epoch: int) -> RankingExamples:
+        random = np.random.default_rng([engine.llm.seed, epoch])
+        candidates, answer = with_negatives(firsts, user, place, target, CANDIDATES, random)
+        return RankingExamples(
+            prompt,
+            histories.items,
+            starts,
+            ends,
+            candidates,
+            answer,
+            np.arange(len(ends)),
+            engine.sft_batch_size,
+            engine.llm.seed,
+        )
+
+    return DrawnCandidates(of_epoch, len(ends), prompt.most_tokens - len(prompt.instruction))
+
+
+def retrieved_examples(settings: LlamaRecSettings, prompt: RankingPrompt, rows: Retrieved) -> RankingExamples:
+    """Prompts of the retriever's candidates in their order; chosen are those whose target is among them."""
+    recent = [history[-MOST_HISTORY:] for history in rows.histories]
+    ends = np.cumsum([len(history) for history in recent])
+    answer = (rows.candidates == rows.target[:, None]).argmax(axis=1)
+    return RankingExamples(
+        prompt,
+        np.concatenate(recent),
+        ends - [len(history) for history in recent],
+        ends,
+        rows.candidates,
+        answer,
+        np.flatnonzero(rows.hit),
+        settings.engine.sft_batch_size,
+        settings.engine.llm.seed,
+    )
+
+
+def combined_scores(retriever: Tensor, candidates: Tensor, probabilities: Tensor) -> Tensor:
+    """The retriever's scores, above all of them the candidates by the ranker.
+
+    Args:
+        retriever: scores of all items, [B, N + 1].
+        candidates: item ids, 0 behind where there are fewer, int64 [B, 20].
+        probabilities: of the candidates, [B, 20].
+
+    Returns:
+        [B, N + 1]; column 0, the pad's, is minus infinity.
+    """
+    top = retriever[:, 1:].max(dim=1, keepdim=True).values
+    scores = retriever.scatter(1, candidates, top + 1 + probabilities)
+    scores[:, 0] = -torch.inf
+    return scores
