@@ -1,7 +1,7 @@
 """Every group of keys, so that the configuration is checked as a whole before anything starts."""
 
 from recbole_tslrec.augmentation.settings import CategoryFusionSettings, ExportSettings, KnowledgeFusionSettings
-from recbole_tslrec.baselines.settings import LlamaRecSettings
+from recbole_tslrec.baselines.settings import LlamaRecSettings, P5Settings
 from recbole_tslrec.evaluation.settings import EvaluationSettings
 from recbole_tslrec.reconstruction.settings import ReconstructionSettings
 from recbole_tslrec.settings import Settings
@@ -17,4 +17,5 @@ SETTINGS: tuple[type[Settings], ...] = (
     CategoryFusionSettings,
     EvaluationSettings,
     LlamaRecSettings,
+    P5Settings,
 )

@@ -43,7 +43,7 @@ def load_tokenizer(settings: LLMSettings) -> Any:
     """
     if settings.is_scratch:
         return byte_level_tokenizer()
-    with _explained(settings.source), _place(settings.source) as (name, options):
+    with explained(settings.source), place_of(settings.source) as (name, options):
         return transformers.AutoTokenizer.from_pretrained(name, trust_remote_code=False, **options)
 
 
@@ -78,7 +78,7 @@ def _load_whole_config(settings: LLMSettings) -> Any:
         )
     if looks_like_a_path(settings.source):
         refuse_other_paths(settings.source)
-    with _explained(settings.source), _place(settings.source) as (name, options):
+    with explained(settings.source), place_of(settings.source) as (name, options):
         llm_config = transformers.AutoConfig.from_pretrained(name, trust_remote_code=False, **options)
         reason = _why_unsuited(llm_config)
     if reason is not None:
@@ -217,7 +217,7 @@ def _load(settings: LLMSettings, kind: Any = transformers.AutoModel, **options: 
     Raises:
         LLMError: it cannot be loaded, or the files do not hold all of its weights.
     """
-    with _explained(settings.source), _place(settings.source) as (name, place):
+    with explained(settings.source), place_of(settings.source) as (name, place):
         llm, found = kind.from_pretrained(name, output_loading_info=True, trust_remote_code=False, **options, **place)
     missing = sorted(weight for weight in found["missing_keys"] if "pooler" not in weight)  # a BERT's head: not read
     if missing:
@@ -248,7 +248,7 @@ def _blank(llm_config: Any) -> Any:
 
 
 @contextmanager
-def _place(source: str) -> Iterator[tuple[str, dict[str, str]]]:
+def place_of(source: str) -> Iterator[tuple[str, dict[str, str]]]:
     """What ``from_pretrained`` calls a source: a folder, a folder and a GGUF file, or a hub name and its revision.
 
     A GGUF file is given alone: from its own folder transformers would take the tokenizer and the adapters of others.
@@ -312,7 +312,7 @@ def free_memory(device: torch.device | str) -> int:
     return int(psutil.virtual_memory().available)
 
 
-class _explained:
+class explained:
     """Turns the many errors of loading from the hub or a folder into one that says which and what to do."""
 
     def __init__(self, source: str) -> None:

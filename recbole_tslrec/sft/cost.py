@@ -147,16 +147,19 @@ class MemoryPlan:
     checkpoint_activations: bool
 
 
-def plan_memory(settings: FineTuningSettings, llm_config: Any, longest_prompt: int) -> MemoryPlan:
+def plan_memory(
+    settings: FineTuningSettings, llm_config: Any, longest_prompt: int, trains_llm: bool = False
+) -> MemoryPlan:
     """Choose the micro-batch: ``sft_tokens_per_batch``, or what fits.
 
     Args:
         settings: the settings of the fine-tuning.
         llm_config: the configuration of transformers.
         longest_prompt: tokens.
+        trains_llm: whether the whole LLM is trained, as ``scratch`` always is.
     """
     decoder, itemsize = Decoder.of(llm_config), settings.llm.dtype.itemsize
-    trained = trained_weights(settings, decoder)
+    trained = trained_weights(settings, decoder, trains_llm)
     weights = (decoder.weights + decoder.embedding_weights) * bytes_per_weight(settings.llm, llm_config)
     fixed = int(weights + 16 * trained)  # weight, gradient and two moments in float32
     device = torch.device(settings.llm.device)
@@ -179,18 +182,18 @@ def _largest(size: int | Sequence[int]) -> int:
     return max(size) if isinstance(size, Sequence) else size
 
 
-def trained_weights(settings: FineTuningSettings, decoder: Decoder) -> int:
-    """About how many weights are trained: LoRA on all linear layers, or a scratch LLM as a whole."""
-    if settings.llm.is_scratch:
+def trained_weights(settings: FineTuningSettings, decoder: Decoder, trains_llm: bool = False) -> int:
+    """About how many weights are trained: LoRA on all linear layers, or an LLM as a whole."""
+    if settings.llm.is_scratch or trains_llm:
         return decoder.weights + decoder.embedding_weights
     hidden, inner, rank = decoder.hidden_size, decoder.intermediate_size, settings.lora.lora_rank
     attention = 4 * (hidden + decoder.attention_size)
     return int(decoder.layers * rank * (attention + 3 * (hidden + inner)))
 
 
-def flops_per_weight(settings: LLMSettings) -> int:
+def flops_per_weight(settings: LLMSettings, trains_llm: bool = False) -> int:
     """Operations a token and weight in training: forward 2, backward 2 to the activations, and 2 to trained weights."""
-    return 6 if settings.is_scratch else 4
+    return 6 if settings.is_scratch or trains_llm else 4
 
 
 def matmul_speed(device: torch.device | str, dtype: torch.dtype, seconds: float = 0.3) -> float:

@@ -41,7 +41,7 @@ def estimate_epoch(settings: FineTuningSettings, task: Task, plan: MemoryPlan) -
     speed = matmul_speed(settings.llm.device, settings.llm.dtype) * distributed.process_count()
     if plan.checkpoint_activations:
         speed *= 3 / 4  # a second forward pass
-    decoder, per_weight = Decoder.of(task.llm_config), flops_per_weight(settings.llm)
+    decoder, per_weight = Decoder.of(task.llm_config), flops_per_weight(settings.llm, task.trains_llm)
 
     def cost(work: Work) -> dict[str, float]:
         flops = decoder.flops(work, per_weight)

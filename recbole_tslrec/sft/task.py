@@ -116,6 +116,7 @@ class Task:
         valid: what the best epoch is chosen by.
         recipe: the settings that decide the result: a step checkpoint made under others is refused.
         valid_metric: by which: the loss, or a name that ``objective.metrics`` gives, of which more is better.
+        trains_llm: whether the whole LLM is trained, although it is pretrained.
         max_items: the most items of a prompt.
         history_lengths: training interactions of each user, to compare the cost with that of one prompt for each
             interaction; ``None`` leaves the comparison out.
@@ -132,6 +133,7 @@ class Task:
     valid: StepExamples
     recipe: Mapping[str, Any]
     valid_metric: str = LOSS
+    trains_llm: bool = False
     max_items: int = 0
     history_lengths: NDArray[np.int64] | None = None
     report: Callable[[], Mapping[str, Any]] = dict

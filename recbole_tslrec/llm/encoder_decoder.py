@@ -1,0 +1,71 @@
+"""The encoder-decoder that is trained in full: a T5 by hub name, from a folder, or a small one of random weights."""
+
+from typing import Any
+
+import torch
+import transformers
+
+from recbole_tslrec.compute.random_state import isolated_random_state
+from recbole_tslrec.llm.identity import LLMError
+from recbole_tslrec.llm.loading import explained, load_tokenizer, looks_like_a_path, place_of, refuse_other_paths
+from recbole_tslrec.llm.settings import LLMSettings
+
+_EXAMPLE = "google-t5/t5-small"
+
+
+def load_t5_config(settings: LLMSettings) -> Any:
+    """The architecture of ``llm_name_or_path``, or that of ``scratch`` as a T5.
+
+    Raises:
+        LLMError: it cannot be loaded, or is no T5.
+    """
+    if settings.is_scratch:
+        scratch, words = settings.scratch, len(load_tokenizer(settings))
+        return transformers.T5Config(
+            vocab_size=words + 1,
+            d_model=scratch.scratch_hidden_size,
+            d_kv=scratch.scratch_hidden_size // scratch.scratch_heads,
+            d_ff=scratch.scratch_intermediate_size,
+            num_layers=scratch.scratch_layers,
+            num_heads=scratch.scratch_heads,
+            pad_token_id=0,
+            decoder_start_token_id=0,
+            eos_token_id=words,  # the tokenizer of bytes has none
+        )
+    if looks_like_a_path(settings.source):
+        refuse_other_paths(settings.source)
+    with explained(settings.source), place_of(settings.source) as (name, options):
+        config = transformers.AutoConfig.from_pretrained(name, trust_remote_code=False, **options)
+    if config.model_type != "t5":
+        raise LLMError(
+            f"[{settings.source}] ({config.model_type}) is no T5, and P5 and POD generate items with one; choose one "
+            f"such as {_EXAMPLE}, or llm_name_or_path=scratch"
+        )
+    return config
+
+
+def load_t5(settings: LLMSettings, vocabulary: int, item_tokens: torch.Tensor) -> Any:
+    """``T5ForConditionalGeneration`` in float32, trained in full.
+
+    Args:
+        settings: which one.
+        vocabulary: tokens that it has to know; more than its own are added.
+        item_tokens: the tokens that items are made of, whose embeddings start anew as those of a T5 do, N(0, 1), int64
+            [S]; what they meant before, as numbers, would only mislead.
+
+    Raises:
+        LLMError: it cannot be loaded.
+    """
+    config = load_t5_config(settings)
+    with isolated_random_state(settings.seed):
+        if settings.is_scratch:
+            t5 = transformers.T5ForConditionalGeneration(config)
+        else:
+            with explained(settings.source), place_of(settings.source) as (name, options):
+                t5 = transformers.T5ForConditionalGeneration.from_pretrained(name, dtype=torch.float32, **options)
+        if vocabulary > config.vocab_size:
+            t5.resize_token_embeddings(vocabulary)
+        with torch.no_grad():
+            words = t5.get_input_embeddings().weight
+            words[item_tokens] = torch.randn(len(item_tokens), words.shape[1])
+    return t5.to(settings.device)
