@@ -21,7 +21,7 @@ from recbole_tslrec.reconstruction.loss import PreferenceObjective
 from recbole_tslrec.sft.examples import Examples
 from recbole_tslrec.sft.network import PromptNetwork
 from recbole_tslrec.sft.prompt_lengths import random_examples
-from recbole_tslrec.sft.task import Objective
+from recbole_tslrec.sft.task import HeadObjective
 
 # what Llama's tokenizer makes of the default prompt_instruction and prompt_response, BOS included
 INSTRUCTION_TOKENS, RESPONSE_TOKENS = 23, 2
@@ -129,7 +129,7 @@ def build_network(
     layout: str = PREFIX_ROW,
     kernel: str | None = None,
     encoder_class: type[PromptEncoder] = PromptEncoder,
-    objective: Objective = OBJECTIVE,
+    objective: HeadObjective = OBJECTIVE,
 ) -> PromptNetwork:
     """The network of TSLRec over an LLM, or a rival's that differs in its encoder or in what it predicts.
 

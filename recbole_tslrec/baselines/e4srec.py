@@ -7,7 +7,7 @@ histories are cut to the most items of a prompt, and the validation items choose
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.nn.utils.rnn import pad_sequence
 
+from recbole_tslrec.baselines.next_items import NextItems
 from recbole_tslrec.baselines.ranks import ndcg_of_ranks
 from recbole_tslrec.baselines.settings import E4SRecSettings
 from recbole_tslrec.data.histories import Histories
@@ -64,22 +65,6 @@ class NextItemObjective:
         """``ndcg@10`` of the next item among all items, and ``top1``: whether it is the first, [B] each."""
         rank = 1 + (scores > scores.gather(1, target.unsqueeze(1))).sum(dim=1)
         return {NDCG: ndcg_of_ranks(rank, 10), "top1": (rank == 1).float()}
-
-
-class NextItems(NamedTuple):
-    """Held-out items and the histories before them.
-
-    Attributes:
-        items: in which the histories lie, item ids, int64 [S].
-        starts: the history of row r is ``items[starts[r]:ends[r]]``, int64 [R].
-        ends: see there, int64 [R].
-        target: item ids, int64 [R].
-    """
-
-    items: NDArray[np.int64]
-    starts: NDArray[np.int64]
-    ends: NDArray[np.int64]
-    target: NDArray[np.int64]
 
 
 def next_item_task(settings: E4SRecSettings, histories: Histories, item_embeddings: Tensor, valid: NextItems) -> Task:

@@ -13,10 +13,11 @@ from scipy import sparse
 from sklearn.cluster import SpectralClustering
 from threadpoolctl import threadpool_limits
 
+from recbole_tslrec.baselines.settings import P5IndexSettings
 from recbole_tslrec.data.histories import Histories
 
 FIRST_NUMBER = 1001
-Path = tuple[int, ...]
+ItemPath = tuple[int, ...]
 Clustering = Callable[[sparse.csr_matrix, int, int], NDArray[np.int64]]  # pairs, clusters, seed -> labels
 
 
@@ -82,7 +83,7 @@ def collaborative_paths(
     token_size: int,
     seed: int,
     divide: Clustering = spectral_clusters,
-) -> list[Path]:
+) -> list[ItemPath]:
     """Paths through a tree of clusters: items that are bought together share their first tokens.
 
     Items are clustered by co-occurrence, and clusters of more than ``token_size`` items again. A cluster's token is its
@@ -99,17 +100,10 @@ def collaborative_paths(
 
     Returns:
         The path of each of the items 1..N.
-
-    Raises:
-        ValueError: a group that is divided might have fewer items than there are clusters.
     """
-    if not 2 <= clusters <= token_size:
-        raise ValueError(
-            f"p5_clusters [{clusters}] must lie between 2 and p5_token_size [{token_size}]: larger groups are divided"
-        )
     pairs = co_occurrence(histories, item_count)
     seen = np.unique(histories.items) - 1
-    paths: list[Path] = [()] * item_count
+    paths: list[ItemPath] = [()] * item_count
     waiting = deque([seen])
     count = 0
     while waiting:
@@ -127,6 +121,23 @@ def collaborative_paths(
     for place, item in enumerate(np.setdiff1d(np.arange(item_count), seen).tolist()):
         paths[item] = (token_size + place,)
     return paths
+
+
+def item_paths(settings: P5IndexSettings, histories: Histories, item_count: int) -> list[ItemPath]:
+    """The index of the items 1..N: one number each, or paths through clusters.
+
+    Args:
+        settings: which index.
+        histories: the training part of every user.
+        item_count: N.
+    """
+    if settings.p5_index == "collaborative":
+        return collaborative_paths(
+            histories, item_count, settings.p5_clusters, settings.p5_token_size, settings.seed
+        )
+    random = settings.p5_index == "random"
+    numbers = random_numbers(item_count, settings.seed) if random else sequential_numbers(histories, item_count)
+    return [(number,) for number in numbers.tolist()]
 
 
 def _parts(group: NDArray[np.int64], labels: NDArray[np.int64], clusters: int) -> Iterator[NDArray[np.int64]]:

@@ -5,257 +5,27 @@ knows no others. Unlike the published one: indices are made of training interact
 the loss of the validation items.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property, partial
-from typing import Any
+from functools import partial
+from pathlib import Path
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
-from recbole_tslrec.baselines.e4srec import NextItems
-from recbole_tslrec.baselines.generation_examples import GenerationExamples, ItemObjective, Prompt
+from recbole_tslrec.baselines.generation_examples import ItemObjective
 from recbole_tslrec.baselines.generation_network import GenerationNetwork
-from recbole_tslrec.baselines.item_index import Path, collaborative_paths, random_numbers, sequential_numbers
-from recbole_tslrec.baselines.item_trie import ItemTrie
-from recbole_tslrec.baselines.p5_prompts import SEQUENTIAL, STRAIGHTFORWARD, TRAINED
+from recbole_tslrec.baselines.item_generator import ItemGenerator
+from recbole_tslrec.baselines.item_vocabulary import Vocabulary, user_words
+from recbole_tslrec.baselines.next_items import Instances, training_instances
+from recbole_tslrec.baselines.p5_examples import SEQUENTIAL_TASK, P5Examples
+from recbole_tslrec.baselines.p5_prompts import SEQUENTIAL, STRAIGHTFORWARD
 from recbole_tslrec.baselines.settings import P5Settings
-from recbole_tslrec.baselines.words import Text, Tokens, joined, word_tokens
+from recbole_tslrec.baselines.templates import Template
+from recbole_tslrec.baselines.words import MOST_WORDS, Text, Tokens, joined
 from recbole_tslrec.compute.random_state import isolated_random_state
 from recbole_tslrec.data.histories import Histories
 from recbole_tslrec.llm.encoder_decoder import load_t5, load_t5_config
-from recbole_tslrec.llm.loading import load_tokenizer
+from recbole_tslrec.sft.checkpoint import load_trained_weights
 from recbole_tslrec.sft.task import Task
-from recbole_tslrec.store.files import hash_arrays
-
-Integers = NDArray[np.int64]
-MOST_WORDS = 512  # rows of the embedding of whole words
-_SEQUENTIAL, _STRAIGHTFORWARD = 0, 1
-
-
-@dataclass(frozen=True)
-class Vocabulary:
-    """The tokens of items, users and templates.
-
-    Attributes:
-        size: of the vocabulary, with the tokens that were added for paths.
-        items: the tokens of the items 1..N as words of a prompt.
-        end: the token behind a generated item.
-        start: the token that the decoder begins with.
-        tokenizer: of transformers.
-    """
-
-    size: int
-    items: list[Tokens]
-    end: int
-    start: int
-    tokenizer: Any
-
-    @cached_property
-    def generated(self) -> list[Tokens]:
-        """The tokens of the items 1..N to generate, with their end."""
-        return [np.append(tokens, self.end) for tokens in self.items]
-
-    @cached_property
-    def trie(self) -> ItemTrie:
-        """The tree of the items."""
-        return ItemTrie.of([tokens.tolist() for tokens in self.generated])
-
-    @property
-    def index_tokens(self) -> Tensor:
-        """The tokens that items are made of, int64 [S]."""
-        return torch.from_numpy(np.unique(np.concatenate(self.items)))
-
-    @cached_property
-    def templates(self) -> list[list["Template"]]:
-        """The paraphrases of each task."""
-        return [[Template.of(self.tokenizer, text) for text in texts] for texts in (SEQUENTIAL, STRAIGHTFORWARD)]
-
-
-def item_paths(settings: P5Settings, histories: Histories, item_count: int) -> list[Path]:
-    """The index of the items 1..N: one number each, or paths through clusters.
-
-    Args:
-        settings: which index.
-        histories: the training part of every user.
-        item_count: N.
-    """
-    seed = settings.engine.llm.seed
-    if settings.p5_index == "collaborative":
-        return collaborative_paths(histories, item_count, settings.p5_clusters, settings.p5_token_size, seed)
-    random = settings.p5_index == "random"
-    numbers = random_numbers(item_count, seed) if random else sequential_numbers(histories, item_count)
-    return [(number,) for number in numbers.tolist()]
-
-
-def vocabulary_of(settings: P5Settings, paths: Sequence[Path]) -> Vocabulary:
-    """The tokens that an index stands for: numbers as the tokenizer splits them, or a new token for a step of a path.
-
-    Raises:
-        LLMError: the T5's configuration or tokenizer cannot be loaded.
-    """
-    llm = settings.engine.llm
-    config, tokenizer = load_t5_config(llm), load_tokenizer(llm)
-    own = max(config.vocab_size, len(tokenizer))
-    if settings.p5_index == "collaborative":
-        steps = sorted({step for path in paths for step in path})
-        place = {step: own + number for number, step in enumerate(steps)}
-        (before,) = word_tokens(tokenizer, ["item_"])
-        items = [np.concatenate([before, [place[step] for step in path]]) for path in paths]
-        size = own + len(steps)
-    else:
-        items, size = word_tokens(tokenizer, [f"item_{number}" for (number,) in paths]), own
-    return Vocabulary(size, items, int(config.eos_token_id), int(config.decoder_start_token_id), tokenizer)
-
-
-@dataclass(frozen=True)
-class Template:
-    """A paraphrase in tokens.
-
-    Attributes:
-        parts: the tokens of each word; ``user`` and ``history`` stand for what is filled in.
-    """
-
-    parts: list[Tokens | str]
-
-    @classmethod
-    def of(cls, tokenizer: Any, text: str) -> "Template":
-        """Read ``{user}`` and ``{history}`` among words with blanks between."""
-        words = text.split()
-        tokens = word_tokens(tokenizer, words)
-        return cls([w[1:-1] if w.startswith("{") else t for w, t in zip(words, tokens, strict=True)])
-
-    @property
-    def own_tokens(self) -> int:
-        """Tokens of its own words."""
-        return sum(len(part) for part in self.parts if not isinstance(part, str))
-
-    @property
-    def has_history(self) -> bool:
-        """Whether a history is filled in."""
-        return "history" in self.parts
-
-    def fill(self, user: Tokens, history: Sequence[Tokens]) -> Text:
-        """The text of a user with a history."""
-        words: list[Tokens] = []
-        for part in self.parts:
-            if isinstance(part, str):
-                words += [user] if part == "user" else list(history)
-            else:
-                words.append(part)
-        return joined(words, MOST_WORDS - 1)
-
-
-@dataclass(frozen=True)
-class Instances:
-    """Items to predict, with the user and the history before each.
-
-    Attributes:
-        user: the number of the user, int64 [I].
-        rows: histories and targets, I rows.
-    """
-
-    user: Integers
-    rows: NextItems
-
-    def __len__(self) -> int:
-        return len(self.user)
-
-
-def training_instances(histories: Histories, max_items: int) -> Instances:
-    """Each training interaction but a user's first, with at most ``max_items`` before it."""
-    user = np.repeat(np.arange(len(histories)), histories.lengths)
-    ends = np.flatnonzero(np.arange(len(user)) > histories.offsets[user])
-    starts = np.maximum(histories.offsets[user[ends]], ends - max_items)
-    return Instances(user[ends], NextItems(histories.items, starts, ends, histories.items[ends]))
-
-
-@dataclass(frozen=True)
-class P5Examples:
-    """Training examples: each instance in a number of paraphrases, others in every epoch unless it is all of them.
-
-    Attributes:
-        settings: how many, and which tasks.
-        vocabulary: the tokens.
-        users: the tokens of the users' words.
-        instances: what is predicted.
-    """
-
-    settings: P5Settings
-    vocabulary: Vocabulary
-    users: list[Tokens]
-    instances: Instances
-
-    def __len__(self) -> int:
-        return len(self.instances) * self.settings.p5_prompts * len(self.tasks)
-
-    @property
-    def tasks(self) -> list[int]:
-        """The numbers of the tasks that are trained."""
-        return [_SEQUENTIAL, _STRAIGHTFORWARD] if self.settings.p5_straightforward else [_SEQUENTIAL]
-
-    @property
-    def longest_prompt(self) -> int:
-        """The most tokens of a text and its item, in any paraphrase."""
-        return max(
-            self._counts(np.arange(len(self.instances)), task, t).max() for task in self.tasks for t in range(TRAINED)
-        )
-
-    def in_epoch(self, epoch: int) -> GenerationExamples:
-        """Those of an epoch."""
-        random = np.random.default_rng([self.settings.engine.llm.seed, epoch])
-        draws = [random.permuted(np.tile(np.arange(TRAINED), (len(self.instances), 1)), axis=1) for _ in self.tasks]
-        template = np.concatenate([draw[:, : self.settings.p5_prompts].ravel() for draw in draws])
-        of_task = len(self.instances) * self.settings.p5_prompts
-        task = np.repeat(self.tasks, of_task)
-        instance = np.tile(np.repeat(np.arange(len(self.instances)), self.settings.p5_prompts), len(self.tasks))
-        return self.examples(instance, task, template, np.arange(len(instance)))
-
-    def examples(self, instance: Integers, task: Integers, template: Integers, chosen: Integers) -> GenerationExamples:
-        """Instances in given paraphrases.
-
-        Args:
-            instance: of each example, int64 [E].
-            task: the number of its task, int64 [E].
-            template: the number of its paraphrase, int64 [E].
-            chosen: those that are trained on or evaluated.
-        """
-        rows, counts = self.instances.rows, np.empty(len(instance), dtype=np.int64)
-        for kind in np.unique(np.stack([task, template], axis=1), axis=0).tolist():
-            of_kind = np.flatnonzero((task == kind[0]) & (template == kind[1]))
-            counts[of_kind] = self._counts(instance[of_kind], *kind)
-        shown = (rows.ends - rows.starts)[instance] * (task == _SEQUENTIAL)
-        return GenerationExamples(
-            lambda e: self.prompt(int(instance[e]), int(task[e]), int(template[e])),
-            counts,
-            shown,
-            self.vocabulary.generated,
-            self.vocabulary.start,
-            chosen,
-            hash_arrays(instance, task, template, rows.items, rows.starts, rows.ends, rows.target),
-            self.settings.engine.sft_batch_size,
-            self.settings.engine.llm.seed,
-        )
-
-    def prompt(self, instance: int, task: int, template: int) -> Prompt:
-        """An instance in one paraphrase."""
-        rows = self.instances.rows
-        history = [self.vocabulary.items[item - 1] for item in rows.items[rows.starts[instance] : rows.ends[instance]]]
-        text = self.vocabulary.templates[task][template].fill(self.users[self.instances.user[instance]], history)
-        return Prompt(text, task, int(rows.target[instance]))
-
-    def _counts(self, instance: Integers, task: int, template: int) -> Integers:
-        """Tokens of the text and the item of instances in one paraphrase."""
-        rows, template_of = self.instances.rows, self.vocabulary.templates[task][template]
-        length = np.array([0, *map(len, self.vocabulary.items)])
-        before = np.concatenate([[0], np.cumsum(length[rows.items])])
-        user = np.array([len(tokens) for tokens in self.users])
-        counts = template_of.own_tokens + user[self.instances.user[instance]] + length[rows.target[instance]] + 1
-        if template_of.has_history:
-            counts = counts + before[rows.ends[instance]] - before[rows.starts[instance]]
-        return counts
+from recbole_tslrec.sft.trainer import CHECKPOINT
 
 
 def p5_task(settings: P5Settings, vocabulary: Vocabulary, histories: Histories, valid: Instances) -> Task:
@@ -270,15 +40,17 @@ def p5_task(settings: P5Settings, vocabulary: Vocabulary, histories: Histories, 
     Raises:
         LLMError: the T5 cannot be loaded.
     """
-    users = user_words(vocabulary, len(histories))
-    train = P5Examples(settings, vocabulary, users, training_instances(histories, settings.p5_max_items))
-    held_out = P5Examples(settings, vocabulary, users, valid)
+    examples = partial(P5Examples, settings, vocabulary, templates_of(vocabulary), user_words(vocabulary, len(histories)))
+    train, held_out = (
+        examples(training_instances(histories, settings.p5_max_items)),
+        examples(valid.recent(settings.p5_max_items)),
+    )
     everyone = np.arange(len(valid))
     nought = np.zeros(len(valid), dtype=np.int64)
     return Task(
         "P5",
         ItemObjective(),
-        partial(build_generation_network, settings, vocabulary),
+        partial(build_network, settings, vocabulary),
         load_t5_config(settings.engine.llm),
         0,
         0,
@@ -289,7 +61,7 @@ def p5_task(settings: P5Settings, vocabulary: Vocabulary, histories: Histories, 
     )
 
 
-def build_generation_network(settings: P5Settings, vocabulary: Vocabulary) -> GenerationNetwork:
+def build_network(settings: P5Settings, vocabulary: Vocabulary) -> GenerationNetwork:
     """The untrained network."""
     llm = settings.engine.llm
     t5 = load_t5(llm, vocabulary.size, vocabulary.index_tokens)
@@ -297,6 +69,19 @@ def build_generation_network(settings: P5Settings, vocabulary: Vocabulary) -> Ge
         return GenerationNetwork(t5, MOST_WORDS).to(llm.device)
 
 
-def user_words(vocabulary: Vocabulary, users: int) -> list[Tokens]:
-    """The word of each user: its number from 1, as P5 names users."""
-    return word_tokens(vocabulary.tokenizer, [f"user_{number}" for number in range(1, users + 1)])
+def load_generator(settings: P5Settings, vocabulary: Vocabulary, folder: Path) -> ItemGenerator:
+    """What the artifact of the task generates with; the prompt is the first paraphrase of history -> item."""
+    network = build_network(settings, vocabulary)
+    load_trained_weights(network, folder / CHECKPOINT)
+    template = templates_of(vocabulary)[SEQUENTIAL_TASK][0]
+
+    def prompt(user: Tokens, history: list[Tokens]) -> Text:
+        words, _ = template.fill({"user": [user], "history": history[-settings.p5_max_items :]})
+        return joined(words)
+
+    return ItemGenerator(network, vocabulary, prompt, settings.beams, SEQUENTIAL_TASK)
+
+
+def templates_of(vocabulary: Vocabulary) -> list[list[Template]]:
+    """The paraphrases of each task."""
+    return [[Template.of(vocabulary.tokenizer, text) for text in texts] for texts in (SEQUENTIAL, STRAIGHTFORWARD)]

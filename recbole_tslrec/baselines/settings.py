@@ -1,9 +1,10 @@
 """What decides the LLM baselines."""
 
 from dataclasses import dataclass
+from typing import Any
 
-from recbole_tslrec.llm.settings import PromptSettings
-from recbole_tslrec.settings import Settings, setting
+from recbole_tslrec.llm.settings import ItemTextSettings, PromptSettings
+from recbole_tslrec.settings import ConfigError, Settings, setting
 from recbole_tslrec.settings.base import boolean, positive_integer
 from recbole_tslrec.sft.settings import FineTuningSettings
 
@@ -24,28 +25,82 @@ class LlamaRecSettings(Settings):
 
     engine: FineTuningSettings = setting()
     """The LLM and its training."""
+    text: ItemTextSettings = setting()
+    """Which words of an item are its title."""
     ranker_title_tokens: int = setting(check=positive_integer)
     """(int) The most tokens of a title."""
+
+
+@dataclass(frozen=True)
+class RetrieverSettings(Settings):
+    """Whose candidates LlamaRec ranks."""
+
+    retriever: str | None = setting(neutral="the model that finds candidates enters by its artifact")
+    """(str) The model whose 20 best items are ranked; ``None`` means LRURec."""
 
 
 INDICES = ("sequential", "random", "collaborative")
 
 
 @dataclass(frozen=True)
-class P5Settings(Settings):
-    """What decides P5."""
+class P5IndexSettings(Settings):
+    """What items are named by."""
 
-    engine: FineTuningSettings = setting()
-    """The T5 and its training."""
     p5_index: str = setting(choices=INDICES)
     """(str) What items are named by: numbers in the order of their appearance, shuffled ones, or paths of clusters."""
     p5_clusters: int = setting(check=positive_integer)
     """(int) Of the index ``collaborative``: clusters into which a group of items is divided."""
     p5_token_size: int = setting(check=positive_integer)
     """(int) Of the same: the most items of a group that is not divided."""
+    seed: int = setting()
+    """(int) Of shuffling and clustering."""
+    eval_args: Any = setting()
+    """(dict) How interactions are split: only the training part counts."""
+
+    def check(self) -> None:
+        """Refuse more clusters than a group that is divided may have items."""
+        if not 2 <= self.p5_clusters <= self.p5_token_size:
+            raise ConfigError(
+                f"p5_clusters [{self.p5_clusters}] must lie between 2 and p5_token_size [{self.p5_token_size}]: larger "
+                "groups are divided"
+            )
+
+
+@dataclass(frozen=True)
+class GenerationSettings(Settings):
+    """What P5 and POD share."""
+
+    engine: FineTuningSettings = setting()
+    """The T5 and its training."""
+    index: P5IndexSettings = setting()
+    """What items are named by."""
+    beams: int = setting(neutral="how many items are generated, by what was trained", check=positive_integer)
+    """(int) Items that are generated."""
+    beam_batch_size: int = setting(neutral="users at once: equal but for rounding", check=positive_integer)
+    """(int) Users whose items are generated at once."""
+
+
+@dataclass(frozen=True)
+class P5Settings(GenerationSettings):
+    """What decides P5."""
+
     p5_max_items: int = setting(check=positive_integer)
     """(int) Most recent items of a history in a prompt."""
     p5_prompts: int = setting(check=positive_integer)
     """(int) Paraphrases of each training instance and task in an epoch, of 10."""
     p5_straightforward: bool = setting(check=boolean)
     """(bool) Whether user -> item is trained too, beside history -> item."""
+
+
+@dataclass(frozen=True)
+class PODSettings(GenerationSettings):
+    """What decides POD."""
+
+    pod_max_items: int = setting(check=positive_integer)
+    """(int) Most recent items of a history in a prompt."""
+    pod_candidates: int = setting(check=positive_integer)
+    """(int) Items of which top-N names one."""
+    pod_segments: int = setting(check=positive_integer)
+    """(int) Random parts of each user's history in an epoch."""
+    pod_soft_prompts: int = setting(check=positive_integer)
+    """(int) Learned vectors before the text, for each task."""

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Tokens = NDArray[np.int64]
+MOST_WORDS = 512  # rows of the embedding of whole words
 
 
 class Text(NamedTuple):
@@ -14,7 +15,7 @@ class Text(NamedTuple):
 
     Attributes:
         tokens: int64 [n].
-        words: int64 [n].
+        words: int64 [n]; 0 for what has no number.
     """
 
     tokens: Tokens
@@ -32,12 +33,13 @@ def word_tokens(tokenizer: Any, words: Sequence[str]) -> list[Tokens]:
     return [np.array(tokens, dtype=np.int64) for tokens in found]
 
 
-def joined(words: Sequence[Tokens], most: int) -> Text:
-    """Words behind each other, numbered from 1; those beyond the last number share it (as P5's have 512 rows).
+def joined(words: Sequence[Tokens], counted: Sequence[bool] | None = None) -> Text:
+    """Words behind each other, numbered from 1; those beyond the last row share it.
 
     Args:
         words: the tokens of each.
-        most: the largest number.
+        counted: which of them have a number (POD's users and items); ``None`` gives every word one (P5).
     """
-    numbers = np.minimum(np.arange(1, len(words) + 1), most)
+    is_counted = np.ones(len(words), dtype=np.int64) if counted is None else np.array(counted, dtype=np.int64)
+    numbers = np.minimum(np.cumsum(is_counted), MOST_WORDS - 1) * is_counted
     return Text(np.concatenate(words), np.repeat(numbers, [len(tokens) for tokens in words]))

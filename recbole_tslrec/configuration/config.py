@@ -1,6 +1,7 @@
 """RecBole's configuration with the defaults of this package, an explicit command line and a check of every key."""
 
 import ast
+import contextlib
 import difflib
 import functools
 import sys
@@ -22,7 +23,8 @@ from recbole_tslrec.configuration.properties import (
 )
 from recbole_tslrec.configuration.settings import SETTINGS
 from recbole_tslrec.configuration.values import check_values
-from recbole_tslrec.models.names import parse_model_name
+from recbole_tslrec.models.families import LLAMAREC
+from recbole_tslrec.models.names import ModelName, parse_model_name
 from recbole_tslrec.settings import ConfigError
 
 # Keys that RecBole's code reads but no yaml file of it lists.
@@ -59,9 +61,13 @@ class Config(recbole.config.Config):  # type: ignore[misc]  # RecBole is untyped
         self.argv = list(argv)
         self.name = parse_model_name(model)  # refuses unknown names before RecBole looks for them
         files = [find_config_file(file) for file in config_file_list]
+        retriever = self.name.backbone
+        if self.name.family is LLAMAREC:  # the defaults are those of its retriever
+            retriever = _given("retriever", files, config_dict or {}, argv) or retriever
+            self.name = ModelName(LLAMAREC, parse_model_name(retriever).backbone)
         asked = model if self.name.recommender == str(self.name) else self.name.recommender
         super().__init__(asked, dataset, files, dict(config_dict or {}))
-        self.final_config_dict["model"] = model
+        self.final_config_dict.update(model=model, retriever=retriever)
         construct_transform(self)  # it names its columns here, where copies of this configuration must find them
         check_numbers(self.external_config_dict, self.internal_config_dict)
         for group in SETTINGS:
@@ -177,6 +183,19 @@ def find_config_file(file: str) -> str:
         if candidate.is_file():
             return str(candidate)
     raise ConfigError(f"configuration file [{file}] does not exist; presets are in {properties_folder() / 'presets'}")
+
+
+def _given(key: str, files: Sequence[str], config_dict: Mapping[str, Any], argv: Sequence[str]) -> Any:
+    """The value of a key that has to be known before the defaults are; faults of a file are told where all is read."""
+    found: dict[str, Any] = {}
+    for file in files:
+        with contextlib.suppress(yaml.YAMLError, TypeError, ValueError):
+            found.update(read_properties(Path(file)))
+    found.update(config_dict)
+    for argument in argv:
+        name, _, value = argument.removeprefix("--").partition("=")
+        found[name] = value
+    return found.get(key)
 
 
 def _literal(text: str) -> Any:

@@ -1,7 +1,7 @@
 """Every group of keys, so that the configuration is checked as a whole before anything starts."""
 
 from recbole_tslrec.augmentation.settings import CategoryFusionSettings, ExportSettings, KnowledgeFusionSettings
-from recbole_tslrec.baselines.settings import LlamaRecSettings, P5Settings
+from recbole_tslrec.baselines.settings import LlamaRecSettings, P5Settings, PODSettings, RetrieverSettings
 from recbole_tslrec.evaluation.settings import EvaluationSettings
 from recbole_tslrec.reconstruction.settings import ReconstructionSettings
 from recbole_tslrec.settings import Settings
@@ -18,4 +18,6 @@ SETTINGS: tuple[type[Settings], ...] = (
     EvaluationSettings,
     LlamaRecSettings,
     P5Settings,
+    PODSettings,
+    RetrieverSettings,
 )

@@ -10,7 +10,8 @@ from recbole_tslrec.configuration.config import Config
 from recbole_tslrec.data.atomic_files import check_files
 from recbole_tslrec.evaluation.model_free import MODEL_FREE
 from recbole_tslrec.experiments.command import Command, key_of, override
-from recbole_tslrec.experiments.trials import LLM_BASELINES, ROWS, Outcome, Trial
+from recbole_tslrec.experiments.trials import ROWS, Outcome, Trial
+from recbole_tslrec.models.families import LLM_BASELINES
 from recbole_tslrec.pipeline import plan
 from recbole_tslrec.pipeline.knowledge_sources import SFT
 from recbole_tslrec.settings import ConfigError
@@ -85,13 +86,15 @@ class Job:
 def trials_of(command: Command) -> list[Trial]:
     """The trials of a command that can run, in an order that shares artifacts: the rows of one backbone together.
 
-    Rows whose model is not in this package have none; a model-free row has one for each dataset.
+    A model-free row has one for each dataset, an LLM baseline one for each seed.
     """
     with_model = [row for row in command.rows if row not in (*LLM_BASELINES, *MODEL_FREE)]
     free = [row for row in command.rows if row in MODEL_FREE]
+    baselines = [row for row in command.rows if row in LLM_BASELINES]
     trials = []
     for dataset in command.datasets:
         trials += [Trial(dataset, "", row, command.seeds[0]) for row in free]
+        trials += [Trial(dataset, "", row, seed) for seed in command.seeds for row in baselines]
         for backbone in command.models:
             trials += [Trial(dataset, backbone, row, seed) for seed in command.seeds for row in with_model]
     return trials

@@ -8,7 +8,7 @@ from typing import Any
 
 from recbole_tslrec.evaluation.per_user import UserResults, read_users
 from recbole_tslrec.evaluation.result_files import METRICS, users_file
-from recbole_tslrec.models.families import BASE, CI, TSLREC, Family
+from recbole_tslrec.models.families import BASE, CI, E4SREC, LLAMAREC, P5, POD, TSLREC, Family
 from recbole_tslrec.pipeline.knowledge_sources import KNOWLEDGE_SOURCES, SFT
 from recbole_tslrec.store.artifacts import ArtifactError
 
@@ -31,7 +31,10 @@ class Row:
 
 
 ROWS: dict[str, Row] = {
-    **{name: Row(None, (), "no model of it in this package yet") for name in ("POD", "P5", "LlamaRec", "E4SRec")},
+    "POD": Row(POD, (), "a T5 with soft prompts generates items"),
+    "P5": Row(P5, (), "a T5 generates the tokens of items"),
+    "LlamaRec": Row(LLAMAREC, (), "an LLM ranks the candidates of a retriever"),
+    "E4SRec": Row(E4SREC, (), "an LLM scores all items, one prompt per interaction"),
     "popularity": Row(None, (), "no model: items by training interactions"),
     "last_items": Row(None, (), "no model: the user's last distinct items"),
     "Base": Row(BASE, (), "the ID backbone"),
@@ -44,8 +47,7 @@ ROWS: dict[str, Row] = {
     "scratch": Row(TSLREC, ("--llm_name_or_path=scratch",), "TSLRec with an LLM of random weights, trained in full"),
     "TSLRec": Row(TSLREC, (), "both stages, with the settings above"),
 }
-LLM_BASELINES = ("POD", "P5", "LlamaRec", "E4SRec")
-PAPER_ROWS = (*LLM_BASELINES, "Base", "CI", "TSLRec")
+PAPER_ROWS = ("POD", "P5", "LlamaRec", "E4SRec", "Base", "CI", "TSLRec")
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ class Trial:
 
     Attributes:
         dataset: its name below ``data_path``.
-        backbone: a sequential model's name; empty for a model-free row, which needs none.
+        backbone: a sequential model's name; empty for a model-free row, which needs none, and for an LLM baseline.
         row: one of :data:`ROWS`.
         seed: RecBole's.
     """

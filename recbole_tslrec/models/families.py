@@ -81,7 +81,10 @@ TSLREC = Family(
     aliases=("P2Rec",),  # the paper's name for it in the arXiv version of October 2024
 )
 E4SREC = Family("E4SRec", "E4SRec", default_backbone="SASRec")
-LLM_BASELINES = {family.name: family for family in (E4SREC,)}
+LLAMAREC = Family("LlamaRec", "LlamaRec", default_backbone="LRURec")
+P5 = Family("P5", "P5", default_backbone="SASRec")  # of which it reads nothing but the training rows
+POD = Family("POD", "POD", default_backbone="SASRec")  # the same
+LLM_BASELINES = {family.name: family for family in (E4SREC, LLAMAREC, P5, POD)}
 FAMILIES = (BASE, CI, TSLREC)
 FUSED_FAMILIES = tuple(family for family in FAMILIES if family.mixin)
 PREFIXES = {prefix: family for family in (TSLREC, CI) for prefix in (family.prefix, *family.aliases)}

@@ -3,9 +3,8 @@
     backbone -> item_embeddings -> groups -> targets -> sft -> knowledge -> recommender -> evaluation
 
 A model needs its backbone and, if it fuses a table, what that is made from: a CI model the groups, a TSLRec model what
-its ``knowledge_source`` reads. Of the LLM baselines, E4SRec fine-tunes an LLM on the backbone's item embeddings:
-
-    backbone -> item_embeddings -> llm_task -> evaluation
+its ``knowledge_source`` reads. The stages of the LLM baselines are in
+``llm_baselines.py``.
 """
 
 from collections.abc import Callable, Collection
@@ -37,7 +36,6 @@ STAGES: dict[str, Callable[[Any], Stage]] = {
     "targets": stage_1.targets,
     "sft": stage_1.sft,
     "knowledge": stage_2.knowledge,
-    "llm_task": llm_baselines.llm_task,
     "recommender": stage_2.recommender,
 }
 
@@ -66,7 +64,7 @@ def run_stages(
     hashes = ContentHashes(settings.artifacts_dir)
     stages = plan(config)
     planned = (*(stage.kind for stage in stages), KINDS[-1])
-    given = given_artifacts(config, hashes)  # before the dataset is loaded: a wrong path is known at once
+    given = given_artifacts(llm_baselines.upstream(config), hashes)  # before the dataset is loaded: a wrong path is known at once
     last = KINDS.index(stop_after or KINDS[-1])
     stages = [stage for stage in stages if KINDS.index(stage.kind) <= last]
     store = Store(Path(settings.artifacts_dir) / config["dataset"])
@@ -87,24 +85,30 @@ def plan(config: Any) -> list[Stage]:
         ConfigError: a key is wrong.
     """
     EvaluationSettings.of(config)
-    family = parse_model_name(config["model"]).family
-    given = given_table(config)
+    family, upstream = parse_model_name(config["model"]).family, llm_baselines.upstream(config)
+    given = given_table(upstream)
+    makers = {kind: partial(make, upstream) for kind, make in STAGES.items()}
+    baseline = llm_baselines.BASELINES.get(family.name)
+    if baseline:
+        llm_baselines.check_full_ranking(config)
+        makers.update({kind: partial(make, config) for kind, make in baseline.stages.items()})
     needed: dict[str, Stage] = {}
 
     def need(kind: str) -> None:
         if kind == given or kind in needed:
             return
-        needed[kind] = STAGES[kind](config)
+        needed[kind] = makers[kind]()
         for parent in needed[kind].parents:
             need(parent)
 
-    if family.default_backbone:
-        need("llm_task")
+    if baseline:
+        for kind in baseline.stages:
+            need(kind)
     elif family.table:
         need("recommender")
-    if not given:
+    if not given and not baseline:
         need("backbone")  # its evaluation is the row Base
-    return [needed[kind] for kind in STAGES if kind in needed]
+    return [needed[kind] for kind in KINDS if kind in needed]
 
 
 def _run(run: Run, stages: list[Stage]) -> None:
@@ -129,7 +133,7 @@ def _evaluate(run: Run) -> None:
     """Rank with the models that were trained."""
     config, name = run.config, parse_model_name(run.config["model"])
     if name.family.default_backbone:
-        run.finish(llm_baselines.evaluation(config), name.family.name)
+        run.finish(llm_baselines.evaluation(config, name.family), name.family.name)
         return
     base = derive(config, model=name.backbone)
     if run.given:  # no backbone is needed; if this one was trained before, its row joins the result
@@ -138,9 +142,9 @@ def _evaluate(run: Run) -> None:
         if artifact is not None:
             run.given["backbone"] = artifact
     if "backbone" in run.artifacts:
-        run.finish(evaluation(base, "backbone", "Base"), "Base")
+        run.finish(evaluation(base, "Base"), "Base")
     if name.family.table:
-        run.finish(evaluation(config, "recommender", row_name(config)), row_name(config))
+        run.finish(evaluation(config, row_name(config)), row_name(config))
 
 
 def given_table(config: Any) -> str:

@@ -18,6 +18,7 @@ from recbole_tslrec.pipeline.stage import Inputs, Stage
 from recbole_tslrec.pipeline.stage_0 import data_config, recommender_settings
 from recbole_tslrec.pipeline.stage_2 import fused_table
 from recbole_tslrec.settings import derive
+from recbole_tslrec.settings.recommender import RecommenderSettings
 from recbole_tslrec.store.artifacts import Store
 from recbole_tslrec.store.contents import ContentHashes
 from recbole_tslrec.training import recommender
@@ -40,30 +41,45 @@ class RowSettings:
         return {**self.evaluation.recipe(), "row": self.row}
 
 
-def evaluation(config: Any, trained: str, row: str) -> Stage:
+def evaluation(config: Any, row: str) -> Stage:
     """The metrics of a trained model on the validation and test items, full ranking, in each history mode.
 
     Args:
         config: the configuration of the model that was trained.
-        trained: the kind of its artifact.
         row: its name in a table.
     """
     name = parse_model_name(config["model"])
-    table = name.family.table
     settings = RowSettings(row, EvaluationSettings.of(config))
     model_settings = recommender_settings(config, str(name), name.family.settings)
     model_config = model_settings.config()
 
     def build(inputs: Inputs, folder: Path) -> None:
-        fused = fused_table(model_settings, inputs) if table else None
-        trained_folder = inputs.parents[trained].folder
-        trainer = recommender.load_trainer(model_config, inputs.data.loaders[0], trained_folder, fused)
+        trainer = load_trained(model_settings, inputs)
         rank = partial(rank_held_out, trainer.model, show_progress=config["show_progress"])
         recbole = partial(recommender.evaluate_recommender, trainer)
         write_evaluation(folder, model_config, inputs.data, row, rank, recbole)
         trainer.tensorboard.close()
 
-    return Stage("evaluation", f"rank with {name}", settings, (trained, *([table] if table else [])), build)
+    return Stage("evaluation", f"rank with {name}", settings, trained_kinds(str(name)), build)
+
+
+def load_trained(settings: RecommenderSettings, inputs: Inputs) -> Any:
+    """RecBole's trainer of a trained model, ready to evaluate it.
+
+    Args:
+        settings: the settings of the model's training.
+        inputs: with its artifact, and that of its family's table.
+    """
+    table = parse_model_name(settings.model).family.table
+    fused = fused_table(settings, inputs) if table else None
+    folder = inputs.parents[trained_kinds(settings.model)[0]].folder
+    return recommender.load_trainer(settings.config(), inputs.data.loaders[0], folder, fused)
+
+
+def trained_kinds(model: str) -> tuple[str, ...]:
+    """The kinds of the artifacts that a trained model is loaded from, its weights first."""
+    table = parse_model_name(model).family.table
+    return ("recommender", table) if table else ("backbone",)
 
 
 def run_model_free(config: Any, row: str, rebuild: Collection[str] = (), data: Data | None = None) -> Run:

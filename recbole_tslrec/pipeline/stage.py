@@ -13,12 +13,15 @@ from recbole_tslrec.store.contents import ContentHashes
 KINDS = (
     "backbone",
     "item_embeddings",
+    "index",
     "groups",
     "targets",
     "sft",
     "knowledge",
     "llm_task",
     "recommender",
+    "retriever",
+    "ranker",
     "evaluation",
 )
 

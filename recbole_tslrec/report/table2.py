@@ -13,8 +13,9 @@ from recbole_tslrec.experiments.command import Command
 from recbole_tslrec.experiments.jobs import trials_of
 from recbole_tslrec.experiments.protocol import quoted_protocol
 from recbole_tslrec.experiments.runner import outcomes
-from recbole_tslrec.experiments.trials import LLM_BASELINES, ROWS, Outcome
-from recbole_tslrec.llm.settings import ItemTextSettings
+from recbole_tslrec.experiments.trials import ROWS, Outcome
+from recbole_tslrec.llm.settings import SCRATCH, ItemTextSettings
+from recbole_tslrec.models.families import LLM_BASELINES
 from recbole_tslrec.report.comparisons import LEVEL, OURS, UNTUNED, comparisons, credit, stars
 from recbole_tslrec.report.page import Page, ReportError, Section
 from recbole_tslrec.report.paper import in_paper, paper_figure
@@ -163,9 +164,11 @@ def _cell(values: Sequence[float], star: bool) -> str | None:
 
 
 def _remark(line: Line, scores: Scores) -> str:
-    if line.row in LLM_BASELINES:
-        return ROWS[line.row].about
     datasets = [dataset for dataset, found in scores.outcomes if found == line]
+    if line.row in LLM_BASELINES and datasets:
+        runs = [outcome for dataset in datasets for outcome in scores.outcomes[dataset, line].values()]
+        llms = sorted({outcome.result["settings"]["llm_name_or_path"] for outcome in runs})
+        return "; ".join("an LLM of random weights, trained in full" if llm == SCRATCH else llm for llm in llms)
     ours = Line(line.backbone, OURS)
     if line != ours and any(scores.are_same(dataset, line, ours) for dataset in datasets):
         return f"the same runs as {OURS}"
@@ -177,7 +180,7 @@ def _failures(failed: Sequence[str]) -> list[str]:
 
 
 def _note(command: Command) -> str:
-    about = "; ".join(f"{row}: {ROWS[row].about}" for row in command.rows if row not in LLM_BASELINES)
+    about = "; ".join(f"{row}: {ROWS[row].about}" for row in command.rows)
     star = (
         f"*: {OURS} is better than the best other row of its backbone at p ≤ {LEVEL} (two-sample t-test over seeds, as "
         "in the paper, with Holm's correction over the rows of the table)"

@@ -1,7 +1,6 @@
 """Item indices: numbers by first appearance, paths by co-occurrence, and nothing of held-out items in them."""
 
 import numpy as np
-import pytest
 from numpy.typing import NDArray
 
 from recbole_tslrec.baselines.item_index import (
@@ -78,12 +77,6 @@ def test_a_group_that_clustering_leaves_whole_is_cut() -> None:
         histories(list(range(1, 9))), 8, 2, 2, 0, lambda pairs, clusters, seed: np.zeros(pairs.shape[0], np.int64)
     )
     assert len(set(paths)) == 8
-
-
-@pytest.mark.parametrize("clusters", [1, 5])
-def test_more_clusters_than_tokens_are_refused(clusters: int) -> None:
-    with pytest.raises(ValueError, match=rf"p5_clusters \[{clusters}\] must lie between 2 and p5_token_size \[4\]"):
-        collaborative_paths(two_worlds(), 12, clusters, 4, 0)
 
 
 def test_the_same_clusters_every_time() -> None:

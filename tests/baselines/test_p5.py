@@ -11,22 +11,17 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from recbole_tslrec.baselines.beam_search import beam_search
-from recbole_tslrec.baselines.e4srec import NextItems
 from recbole_tslrec.baselines.generation_examples import IGNORED, ItemObjective
-from recbole_tslrec.baselines.p5 import (
-    Instances,
-    P5Examples,
-    build_generation_network,
-    item_paths,
-    p5_task,
-    training_instances,
-    user_words,
-    vocabulary_of,
-)
+from recbole_tslrec.baselines.item_index import item_paths
+from recbole_tslrec.baselines.item_vocabulary import Vocabulary, user_words, vocabulary_of
+from recbole_tslrec.baselines.next_items import Instances, NextItems, training_instances
+from recbole_tslrec.baselines.p5 import build_network, p5_task, templates_of
+from recbole_tslrec.baselines.p5_examples import P5Examples
 from recbole_tslrec.baselines.p5_prompts import SEQUENTIAL, STRAIGHTFORWARD, TRAINED
 from recbole_tslrec.baselines.settings import INDICES, P5Settings
 from recbole_tslrec.data.histories import Histories
 from recbole_tslrec.llm.loading import byte_level_tokenizer
+from recbole_tslrec.settings import ConfigError
 from recbole_tslrec.sft.fine_tuning import fine_tune
 
 MakeConfig = Callable[..., Any]
@@ -42,9 +37,15 @@ def settings_of(make_config: MakeConfig, **settings: Any) -> P5Settings:
 
 def examples_of(settings: P5Settings, histories: Histories = HISTORIES) -> P5Examples:
     """What is trained on."""
-    vocabulary = vocabulary_of(settings, item_paths(settings, histories, ITEMS))
-    users = user_words(vocabulary, len(histories))
-    return P5Examples(settings, vocabulary, users, training_instances(histories, settings.p5_max_items))
+    vocabulary = words_of(settings, histories)
+    users, templates = user_words(vocabulary, len(histories)), templates_of(vocabulary)
+    return P5Examples(settings, vocabulary, templates, users, training_instances(histories, settings.p5_max_items))
+
+
+def words_of(settings: P5Settings, histories: Histories) -> Vocabulary:
+    """The items as words."""
+    paths = item_paths(settings.index, histories, ITEMS)
+    return vocabulary_of(settings.engine.llm, settings.index.p5_index, paths, bare=False)
 
 
 def read(tokens: Any) -> str:
@@ -130,7 +131,7 @@ def test_held_out_items_change_neither_index_nor_examples(make_config: MakeConfi
 
 def network_of(settings: P5Settings, examples: P5Examples) -> Any:
     """The untrained network in float64, in evaluation mode."""
-    return build_generation_network(settings, examples.vocabulary).double().eval()
+    return build_network(settings, examples.vocabulary).double().eval()
 
 
 @pytest.mark.parametrize("index", ["sequential", "collaborative"])
@@ -193,9 +194,15 @@ def test_fine_tuning_learns_the_next_item(make_config: MakeConfig, tmp_path: Pat
     first = np.random.default_rng(0).integers(0, ITEMS, 40)
     items = np.concatenate(first[:, None] + np.arange(4)) % ITEMS + 1
     walks = Histories([f"u{user}" for user in range(40)], items, np.arange(41) * 4)
-    vocabulary = vocabulary_of(settings, item_paths(settings, walks, ITEMS))
+    vocabulary = words_of(settings, walks)
     target = walks.items[walks.offsets[1:] - 1] % ITEMS + 1
     valid = Instances(np.arange(40), NextItems(walks.items, walks.offsets[:-1], walks.offsets[1:], target))
     report = fine_tune(settings.engine, p5_task(settings, vocabulary, walks, valid), tmp_path)
     tokens = np.mean([len(generated) for generated in vocabulary.generated])
     assert report["valid"]["loss"] < 0.7 * np.log(ITEMS) / tokens
+
+
+@pytest.mark.parametrize("clusters", [1, 5])
+def test_more_clusters_than_tokens_are_refused(make_config: MakeConfig, clusters: int) -> None:
+    with pytest.raises(ConfigError, match=rf"p5_clusters \[{clusters}\] must lie between 2 and p5_token_size \[4\]"):
+        settings_of(make_config, p5_clusters=clusters)

@@ -18,6 +18,7 @@ from recbole_tslrec.pipeline import run_stages
 from recbole_tslrec.pipeline.stage_0 import data_config
 from recbole_tslrec.pipeline.stage_1 import stage_0_rows
 from recbole_tslrec.result import Result
+from recbole_tslrec.settings import ConfigError
 
 MakeConfig = Callable[..., Any]
 
@@ -68,6 +69,65 @@ def test_the_epoch_is_chosen_by_the_validation_ndcg_of_the_table(make_config: Ma
     run = run_stages(make_config("E4SRec", sft_epochs=3))
     chosen = run.artifacts["llm_task"].manifest["report"]["valid"]["ndcg@10"]
     assert Result.of(run).metrics["E4SRec"]["valid"]["ndcg@10"] == pytest.approx(chosen, abs=1e-4)
+
+
+@pytest.mark.parametrize("retriever", ["GRU4Rec", "TSLRecSASRec"])
+def test_llamarec_ranks_the_candidates_of_any_model(make_config: MakeConfig, retriever: str) -> None:
+    """Targets among the candidates are in the places of the candidates, all others behind; the retriever is shared."""
+    first = run_stages(make_config(retriever))
+    config = make_config("LlamaRec", retriever=retriever, ranker_title_tokens=4)
+    run = run_stages(config)
+    built = [name for name, reused in run.reused.items() if not reused]
+    assert built == ["retriever", "ranker", "evaluation of LlamaRec"]
+    assert run.artifacts["backbone"].folder == first.artifacts["backbone"].folder
+    users = read_users(run.evaluations["LlamaRec"].folder / users_file("test")).frame
+    ranks, retrieved = users["rank_unmasked"].to_numpy(), run.artifacts["retriever"]
+    candidates = retrieved.tensors()["test"].numpy()
+    found = (candidates == held_out(run.data, "test").target[:, None]).any(axis=1)
+    assert ((ranks <= (candidates > 0).sum(axis=1)) == found).all()
+    assert found.mean() == pytest.approx(retrieved.manifest["report"]["test_candidate_coverage"])
+    assert all(run_stages(config).reused.values())
+
+
+def test_lrurec_is_the_default_retriever(make_config: MakeConfig) -> None:
+    run = run_stages(make_config("LlamaRec"), stop_after="retriever")
+    assert run.artifacts["backbone"].manifest["settings"]["n_layers"] == 2
+    assert run.artifacts["backbone"].folder == run_stages(make_config("LRURec")).artifacts["backbone"].folder
+
+
+GENERATING = {
+    "P5": {"p5_prompts": 1, "sft_epochs": 2, "p5_clusters": 2, "p5_token_size": 5},
+    "POD": {"pod_candidates": 5, "sft_epochs": 2, "beams": 10},
+}
+
+
+@pytest.mark.parametrize("index", ["sequential", "collaborative"])
+@pytest.mark.parametrize("name", GENERATING)
+def test_items_are_generated_and_ranked(make_config: MakeConfig, name: str, index: str) -> None:
+    """A target's rank is its place in the list of its user, or the last one."""
+    config = make_config(name, p5_index=index, **GENERATING[name])
+    run = run_stages(config)
+    assert list(run.reused) == ["index", "llm_task", f"evaluation of {name}"]
+    users = read_users(run.evaluations[name].folder / users_file("test")).frame
+    ranks = users["rank_unmasked"].to_numpy()
+    items = len(run.data.item_tokens)
+    assert ((ranks <= 10) | (ranks == items)).all()
+    assert all(run_stages(config).reused.values())
+
+
+@pytest.mark.parametrize("name", GENERATING)
+def test_fewer_beams_than_the_longest_list_are_refused_before_anything_is_built(
+    make_config: MakeConfig, tmp_path: Path, name: str
+) -> None:
+    with pytest.raises(ConfigError, match=r"beams \[5\] give shorter lists than topk .* --beams=10 or more"):
+        run_stages(make_config(name, **{**GENERATING[name], "beams": 5}))
+    assert not list((tmp_path / "artifacts").glob("*/index-*"))
+
+
+@pytest.mark.parametrize("name", GENERATING)
+def test_a_decoder_is_no_t5(make_config: MakeConfig, llama_folder: Path, name: str) -> None:
+    with pytest.raises(LLMError, match="is no T5, and P5 and POD generate items with one"):
+        run_stages(make_config(name, **{**GENERATING[name], "llm_name_or_path": str(llama_folder)}))
 
 
 def test_an_llm_that_is_not_there_is_known_before_the_backbone_is_trained(

@@ -25,7 +25,7 @@ from tests.conftest import walks
 from tests.decoders import tiny_decoder
 
 MakeConfig = Callable[..., Any]
-OF_TSLREC = [kind for kind in KINDS if kind != "llm_task"]
+OF_TSLREC = [kind for kind in KINDS if kind not in ("index", "llm_task", "retriever", "ranker")]
 ALL = [*OF_TSLREC[:-1], "evaluation of Base", "evaluation of TSLRec"]
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from recbole_tslrec.experiments.command import DATASETS, MODELS
-from recbole_tslrec.experiments.trials import LLM_BASELINES
+from recbole_tslrec.models.families import LLM_BASELINES
 from recbole_tslrec.report.paper import paper_figure
 
 METRICS = ("hit@5", "hit@10", "ndcg@5", "ndcg@10")

@@ -83,12 +83,12 @@ def test_best_and_second_are_marked_as_they_are_shown():
     assert best_and_second([0.12341, 0.5, float("nan"), 0.12344]) == {1: "best", 0: "second", 3: "second"}
 
 
-def test_rows_without_a_model_are_empty_and_say_so(command, outcomes):
+def test_rows_without_a_run_are_empty_and_say_so(command, outcomes):
     rows = ("POD", "popularity", "Base", "TSLRec")
     found = [*outcomes({"Base": [0.1, 0.2, 0.3]}), *outcomes({"popularity": [0.05]}, backbone="")]
     table = table_section(replace(command, rows=rows), Scores.of(found, "unmasked"), [])
     assert cells(table, "POD")["toy NDCG@10"] is None
-    assert cells(table, "POD")["remark"] == "no model of it in this package yet"
+    assert cells(table, "POD")["remark"] == "no run has finished"
     assert cells(table, "popularity")["toy NDCG@10"] == "0.0500"
     assert cells(table, "SASRec TSLRec")["remark"] == "no run has finished"
 

@@ -6,10 +6,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from recbole_tslrec.baselines.e4srec import NextItems, next_item_task
-from recbole_tslrec.baselines.settings import E4SRecSettings
+from recbole_tslrec.baselines.e4srec import next_item_task
+from recbole_tslrec.baselines.item_index import item_paths
+from recbole_tslrec.baselines.item_vocabulary import vocabulary_of
+from recbole_tslrec.baselines.llamarec import Retrieved, ranking_task
+from recbole_tslrec.baselines.next_items import Instances, NextItems
+from recbole_tslrec.baselines.p5 import p5_task
+from recbole_tslrec.baselines.pod import pod_task
+from recbole_tslrec.baselines.ranking_prompt import CANDIDATES, build_ranking_prompt
+from recbole_tslrec.baselines.settings import E4SRecSettings, LlamaRecSettings, P5Settings, PODSettings
 from recbole_tslrec.data.groupings import Grouping
 from recbole_tslrec.data.histories import Histories
+from recbole_tslrec.llm.loading import byte_level_tokenizer
 from recbole_tslrec.reconstruction.settings import ReconstructionSettings
 from recbole_tslrec.reconstruction.task import reconstruction_task
 from recbole_tslrec.sft.settings import FineTuningSettings
@@ -45,11 +53,45 @@ def next_item(config: Any, histories: Histories = HISTORIES) -> Task:
     return next_item_task(E4SRecSettings.of(config), training, ROWS, last_items(histories))
 
 
+def ranking(config: Any, histories: Histories = HISTORIES) -> Task:
+    """LlamaRec's task: a title is a letter, and all eight items are candidates."""
+    settings = LlamaRecSettings.of(config)
+    prompt = build_ranking_prompt(byte_level_tokenizer(), list("abcdefgh"), 1)
+    candidates = np.tile(np.arange(1, 9), (len(histories), 1))
+    candidates = np.pad(candidates, ((0, 0), (0, CANDIDATES - 8)))
+    last = last_items(histories)
+    before = [last.items[a:b] for a, b in zip(last.starts, last.ends, strict=True)]
+    training = histories.first(histories.lengths - 1)
+    return ranking_task(settings, prompt, training, 8, Retrieved(before, candidates, last.target))
+
+
+def generation(make: Any, kind: Any, bare: bool, config: Any, histories: Histories) -> Task:
+    """The task of P5 or POD, on items that are numbered as users meet them."""
+    settings = kind.of(config)
+    training = histories.first(histories.lengths - 1)
+    vocabulary = vocabulary_of(settings.engine.llm, "sequential", item_paths(settings.index, training, 8), bare)
+    task: Task = make(settings, vocabulary, training, Instances(np.arange(len(histories)), last_items(histories)))
+    return task
+
+
+def p5(config: Any, histories: Histories = HISTORIES) -> Task:
+    """P5's task: an example in one paraphrase."""
+    return generation(p5_task, P5Settings, False, config, histories)
+
+
+def pod(config: Any, histories: Histories = HISTORIES) -> Task:
+    """POD's task: one part of each history, and a list of four candidates."""
+    return generation(pod_task, PODSettings, True, config, histories)
+
+
 # what a task is made by, and of which settings
 TASKS: dict[str, tuple[Any, dict[str, Any]]] = {
     "own": (reconstruction, RECONSTRUCTION),
     "rest": (reconstruction, {**RECONSTRUCTION, "target_view": "rest"}),
     "E4SRec": (next_item, NEXT_ITEM),
+    "LlamaRec": (ranking, {"sft_batch_size": 4, "scratch_context_length": 2048}),
+    "P5": (p5, {"sft_batch_size": 4, "p5_prompts": 1, "p5_straightforward": False}),
+    "POD": (pod, {"sft_batch_size": 8, "pod_segments": 1, "pod_candidates": 4}),
 }
 
 

@@ -1,0 +1,54 @@
+"""Items to predict, each with the history before it."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recbole_tslrec.data.histories import Histories
+
+
+class NextItems(NamedTuple):
+    """Held-out items and the histories before them.
+
+    Attributes:
+        items: in which the histories lie, item ids, int64 [S].
+        starts: the history of row r is ``items[starts[r]:ends[r]]``, int64 [R].
+        ends: see there, int64 [R].
+        target: item ids, int64 [R].
+    """
+
+    items: NDArray[np.int64]
+    starts: NDArray[np.int64]
+    ends: NDArray[np.int64]
+    target: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Instances:
+    """Items to predict, with the user and the history before each.
+
+    Attributes:
+        user: the number of the user, int64 [I].
+        rows: histories and targets, I rows.
+    """
+
+    user: NDArray[np.int64]
+    rows: NextItems
+
+    def __len__(self) -> int:
+        return len(self.user)
+
+    def recent(self, most: int) -> "Instances":
+        """The same with at most ``most`` items in a history."""
+        rows = self.rows
+        return Instances(self.user, rows._replace(starts=np.maximum(rows.starts, rows.ends - most)))
+
+
+def training_instances(histories: Histories, max_items: int) -> Instances:
+    """Each training interaction but a user's first, with at most ``max_items`` before it."""
+    user = np.repeat(np.arange(len(histories)), histories.lengths)
+    ends = np.flatnonzero(np.arange(len(user)) > histories.offsets[user])
+    starts = np.maximum(histories.offsets[user[ends]], ends - max_items)
+    return Instances(user[ends], NextItems(histories.items, starts, ends, histories.items[ends]))
