@@ -132,9 +132,7 @@ def item_paths(settings: P5IndexSettings, histories: Histories, item_count: int)
         item_count: N.
     """
     if settings.p5_index == "collaborative":
-        return collaborative_paths(
-            histories, item_count, settings.p5_clusters, settings.p5_token_size, settings.seed
-        )
+        return collaborative_paths(histories, item_count, settings.p5_clusters, settings.p5_token_size, settings.seed)
     random = settings.p5_index == "random"
     numbers = random_numbers(item_count, settings.seed) if random else sequential_numbers(histories, item_count)
     return [(number,) for number in numbers.tolist()]

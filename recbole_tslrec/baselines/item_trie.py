@@ -34,7 +34,7 @@ class ItemTrie:
         tokens = sorted({token for sequence in sequences for token in sequence})
         column = {token: place for place, token in enumerate(tokens)}
         behind: list[dict[int, int]] = [{}]
-        ends = {}
+        ends: dict[int, int] = {}
         for item, sequence in enumerate(sequences, start=1):
             node = ROOT
             for token in sequence:

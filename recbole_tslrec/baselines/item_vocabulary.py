@@ -52,6 +52,7 @@ class Vocabulary:
         """The tokens that items are made of, int64 [S]."""
         return torch.from_numpy(np.unique(np.concatenate(self.names)))
 
+
 def vocabulary_of(llm: LLMSettings, index: str, paths: Sequence[ItemPath], bare: bool) -> Vocabulary:
     """The tokens that an index stands for: numbers as the tokenizer splits them, or a new token for a step of a path.
 

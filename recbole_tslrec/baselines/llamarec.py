@@ -283,7 +283,7 @@ def load_prompt(settings: LlamaRecSettings, tokens: Sequence[str]) -> RankingPro
 
 
 def item_titles(settings: ItemTextSettings, tokens: Sequence[str]) -> list[str]:
-    """The words of each item: its columns ``prompt_item_text``, else its title, else ``item <token>``, with a warning."""
+    """The words of an item: its columns ``prompt_item_text``, else its title, else ``item <token>``, with a warning."""
     titled = replace(settings, prompt_item_text=settings.columns or [TITLE])
     try:
         found = read_item_texts(titled, tokens)
@@ -291,7 +291,7 @@ def item_titles(settings: ItemTextSettings, tokens: Sequence[str]) -> list[str]:
         if settings.columns:
             raise
         getLogger().warning(
-            f"[{settings.dataset}] has no titles (column {TITLE} in its .item file): its items are called by their ids, "
+            f"[{settings.dataset}] has no titles (column {TITLE} in its .item file): items are called by their ids, "
             "of which an LLM knows nothing"
         )
         found = [""] * len(tokens)

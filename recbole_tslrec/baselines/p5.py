@@ -40,7 +40,9 @@ def p5_task(settings: P5Settings, vocabulary: Vocabulary, histories: Histories, 
     Raises:
         LLMError: the T5 cannot be loaded.
     """
-    examples = partial(P5Examples, settings, vocabulary, templates_of(vocabulary), user_words(vocabulary, len(histories)))
+    examples = partial(
+        P5Examples, settings, vocabulary, templates_of(vocabulary), user_words(vocabulary, len(histories))
+    )
     train, held_out = (
         examples(training_instances(histories, settings.p5_max_items)),
         examples(valid.recent(settings.p5_max_items)),

@@ -47,9 +47,8 @@ class P5Examples:
     @property
     def longest_prompt(self) -> int:
         """The most tokens of a text and its item, in any paraphrase."""
-        return max(
-            self._counts(np.arange(len(self.instances)), task, t).max() for task in self.tasks for t in range(TRAINED)
-        )
+        everyone = np.arange(len(self.instances))
+        return max(int(self._counts(everyone, task, t).max()) for task in self.tasks for t in range(TRAINED))
 
     def in_epoch(self, epoch: int) -> GenerationExamples:
         """Those of an epoch."""
@@ -102,7 +101,9 @@ class P5Examples:
         generated = np.array([0, *map(len, self.vocabulary.generated)])
         before = np.concatenate([[0], np.cumsum(length[rows.items])])
         user = np.array([len(tokens) for tokens in self.users])
-        counts = of_template.own_tokens + user[self.instances.user[instance]] + generated[rows.target[instance]]
+        counts: Integers = (
+            of_template.own_tokens + user[self.instances.user[instance]] + generated[rows.target[instance]]
+        )
         if "history" in of_template.gaps:
             counts = counts + before[rows.ends[instance]] - before[rows.starts[instance]]
         return counts

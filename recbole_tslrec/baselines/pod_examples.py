@@ -139,7 +139,9 @@ def generation_examples(
 
     def prompt(example: int) -> Prompt:
         values = [vocabulary.items[item - 1] for item in shown[example].tolist()]
-        filled = of.templates[task[example]][template[example]].fill({"user": [of.users[user[example]]], "items": values})
+        filled = of.templates[task[example]][template[example]].fill(
+            {"user": [of.users[user[example]]], "items": values}
+        )
         return Prompt(joined(*filled), int(task[example]), int(target[example]))
 
     return GenerationExamples(

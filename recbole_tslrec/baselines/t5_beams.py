@@ -52,7 +52,8 @@ class BeamDecoder:
         if self.t5.config.scale_decoder_outputs:
             hidden = hidden * self.t5.model_dim**-0.5
         scores = self.t5.lm_head(hidden)
-        return (scores if scores.dtype == torch.float64 else scores.float()).log_softmax(dim=-1)
+        result: Tensor = (scores if scores.dtype == torch.float64 else scores.float()).log_softmax(dim=-1)
+        return result
 
     def _attend_to_own(self, number: int, layer: Any, hidden: Tensor, bias: Tensor) -> Tensor:
         """Each beam to the tokens that it generated: [B, k, H] -> [B, k, H]."""
@@ -88,7 +89,8 @@ class BeamDecoder:
 
 def _heads(values: Tensor, part: Any) -> Tensor:
     """[B, n, H] -> [B, h, n, c]."""
-    return values.unflatten(-1, (part.n_heads, -1)).transpose(1, 2)
+    rows, places = values.shape[:2]
+    return values.view(rows, places, part.n_heads, -1).transpose(1, 2)
 
 
 def _reorder(values: Tensor, origin: Tensor) -> Tensor:

@@ -12,8 +12,8 @@ Integers = NDArray[np.int64]
 def rank_generated(rows: HeldOut, part: slice, generated: Integers) -> Ranks:
     """The ranks of some rows: the place in the list, or the last one of all items.
 
-    HR@k and NDCG@k are then those of the lists, as they are published. Without the history in the ranking a target moves
-    up by the items of the history before it in its list; one that was not generated stays last.
+    HR@k and NDCG@k are then those of the lists, as they are published. Without the history in the ranking a target
+    moves up by the items of the history before it in its list; one that was not generated stays last.
 
     Args:
         rows: the held-out rows.

@@ -6,8 +6,8 @@ import torch
 import transformers
 
 from recbole_tslrec.compute.random_state import isolated_random_state
-from recbole_tslrec.llm.identity import LLMError
-from recbole_tslrec.llm.loading import explained, load_tokenizer, looks_like_a_path, place_of, refuse_other_paths
+from recbole_tslrec.llm.identity import LLMError, looks_like_a_path, refuse_other_paths
+from recbole_tslrec.llm.loading import explained, load_tokenizer, place_of
 from recbole_tslrec.llm.settings import LLMSettings
 
 _EXAMPLE = "google-t5/t5-small"

@@ -64,7 +64,9 @@ def run_stages(
     hashes = ContentHashes(settings.artifacts_dir)
     stages = plan(config)
     planned = (*(stage.kind for stage in stages), KINDS[-1])
-    given = given_artifacts(llm_baselines.upstream(config), hashes)  # before the dataset is loaded: a wrong path is known at once
+    given = given_artifacts(
+        llm_baselines.upstream(config), hashes
+    )  # before the dataset is loaded: a wrong path is known at once
     last = KINDS.index(stop_after or KINDS[-1])
     stages = [stage for stage in stages if KINDS.index(stage.kind) <= last]
     store = Store(Path(settings.artifacts_dir) / config["dataset"])

@@ -1,8 +1,8 @@
 """LLM baselines of Table 2 as stages: what an LLM is fine-tuned for, and the ranks that it gives.
 
-    E4SRec    backbone -> item_embeddings -> llm_task -> evaluation
-    LlamaRec  (the stages of its retriever) -> retriever -> ranker -> evaluation
-    P5, POD   index -> llm_task -> evaluation
+E4SRec    backbone -> item_embeddings -> llm_task -> evaluation
+LlamaRec  (the stages of its retriever) -> retriever -> ranker -> evaluation
+P5, POD   index -> llm_task -> evaluation
 """
 
 from collections.abc import Callable, Mapping
@@ -78,8 +78,8 @@ def check_full_ranking(config: Any) -> None:
     """
     if not ranks_all_items(config["eval_args"]):
         raise ConfigError(
-            f"{config['model']} ranks all items, and eval_args mode {config['eval_args']['mode']} draws some; leave mode "
-            "out, or set it to full"
+            f"{config['model']} ranks all items, and eval_args mode {config['eval_args']['mode']} draws some; leave "
+            "mode out, or set it to full"
         )
 
 
@@ -262,7 +262,9 @@ class Generation:
             data, rows = inputs.data, held_out(inputs.data, "valid")
             valid = Instances(users_of(data, rows), _next_items(rows))
             make_task, _ = self._functions()
-            return fine_tune(engine, make_task(settings, self._vocabulary(settings, inputs), data.histories, valid), folder)
+            return fine_tune(
+                engine, make_task(settings, self._vocabulary(settings, inputs), data.histories, valid), folder
+            )
 
         def check(data: Data) -> None:
             with check_imports():
@@ -297,7 +299,11 @@ class Generation:
         """What makes the task and what loads a generator; here, since they import transformers."""
         from recbole_tslrec.baselines import p5, pod
 
-        return {"P5": (p5.p5_task, p5.load_generator), "POD": (pod.pod_task, pod.load_generator)}[self.name]
+        functions: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
+            "P5": (p5.p5_task, p5.load_generator),
+            "POD": (pod.pod_task, pod.load_generator),
+        }
+        return functions[self.name]
 
     def _vocabulary(self, settings: Any, inputs: Inputs) -> Any:
         from recbole_tslrec.baselines.item_vocabulary import vocabulary_of
