@@ -129,6 +129,23 @@ def llama_folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def t5_folder(tmp_path: Path) -> Path:
+    """A tiny T5 of two layers with its tokenizer, in the Hugging Face layout."""
+    import transformers
+
+    from recbole_tslrec.llm.loading import byte_level_tokenizer
+
+    tokenizer = byte_level_tokenizer()
+    config = transformers.T5Config(
+        vocab_size=len(tokenizer), d_model=16, d_kv=8, d_ff=24, num_layers=2, num_heads=2, decoder_start_token_id=0
+    )
+    torch.manual_seed(0)
+    transformers.T5ForConditionalGeneration(config).save_pretrained(tmp_path / "t5")
+    tokenizer.save_pretrained(tmp_path / "t5")
+    return tmp_path / "t5"
+
+
+@pytest.fixture
 def exact_norm(monkeypatch: pytest.MonkeyPatch) -> None:
     """RMSNorm computes in float32 whatever it is given; here it must not."""
     from transformers.models.llama.modeling_llama import LlamaRMSNorm

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.nn.utils.rnn import pad_sequence
 
-from recbole_tslrec.baselines.next_items import NextItems
+from recbole_tslrec.baselines.next_items import NextItems, history_fields
 from recbole_tslrec.baselines.ranks import ndcg_of_ranks
 from recbole_tslrec.baselines.settings import E4SRecSettings
 from recbole_tslrec.data.histories import Histories
@@ -26,7 +26,7 @@ from recbole_tslrec.llm.loading import context_length, load_llm_config, load_tok
 from recbole_tslrec.llm.prompt import Prompt, build_prompt
 from recbole_tslrec.sft.batching import TokenBudget
 from recbole_tslrec.sft.checkpoint import load_trained_weights
-from recbole_tslrec.sft.cost import MOST_TOKENS
+from recbole_tslrec.sft.cost import tokens_together
 from recbole_tslrec.sft.examples import Examples
 from recbole_tslrec.sft.network import PromptNetwork, build_network
 from recbole_tslrec.sft.prompt_task import prompt_task
@@ -167,13 +167,13 @@ class E4SRecRanker(nn.Module):
         self.network = network
         self.max_items = max_items
         self.tokens_per_batch = tokens_per_batch
-        self.fields = fields
+        self.ITEM_SEQ, self.ITEM_SEQ_LEN = fields
         self.n_items = len(network.item_embeddings)
 
     @torch.no_grad()
     def full_sort_predict(self, interaction: Any) -> Tensor:
         """The scores of all items from the most recent ones of a history, [B, N + 1]; the pad's is minus infinity."""
-        item_seq, length = (interaction[field] for field in self.fields)  # [B, L], pads behind, and [B]
+        item_seq, length = interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN]  # [B, L], pads behind, and [B]
         shown = length.clamp(max=self.max_items)
         place = torch.arange(min(self.max_items, item_seq.shape[1]), device=length.device) + (length - shown).unsqueeze(
             1
@@ -207,11 +207,8 @@ def load_ranker(settings: E4SRecSettings, folder: Path, item_embeddings: Tensor,
     load_trained_weights(network, folder / CHECKPOINT)
     merge_adapters(network.eval().encoder)
     network.encoder.compute_prefix_once()
-    tokens = (
-        engine.sft_tokens_per_batch or MOST_TOKENS["cpu" if network.item_embeddings.device.type == "cpu" else "cuda"]
-    )
-    item_list = config["ITEM_ID_FIELD"] + config["LIST_SUFFIX"]
-    return E4SRecRanker(network, max_items, tokens, (item_list, config["ITEM_LIST_LENGTH_FIELD"]))
+    tokens = tokens_together(engine, network.item_embeddings.device)
+    return E4SRecRanker(network, max_items, tokens, history_fields(config))
 
 
 class MiddlePadded(PromptEncoder):

@@ -9,35 +9,28 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from logging import getLogger
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from recbole_tslrec.baselines.candidates import FirstPlaces, with_negatives
 from recbole_tslrec.baselines.ranking_examples import DrawnCandidates, RankingExamples
-from recbole_tslrec.baselines.ranking_network import RankingNetwork, build_ranking_network
+from recbole_tslrec.baselines.ranking_network import build_ranking_network
 from recbole_tslrec.baselines.ranking_prompt import CANDIDATES, MOST_HISTORY, RankingPrompt, build_ranking_prompt
 from recbole_tslrec.baselines.ranks import ndcg_of_ranks
 from recbole_tslrec.baselines.settings import LlamaRecSettings
 from recbole_tslrec.data.histories import Histories
-from recbole_tslrec.llm.adapters import merge_adapters
 from recbole_tslrec.llm.item_text import read_item_texts
 from recbole_tslrec.llm.loading import context_length, load_llm_config, load_tokenizer
 from recbole_tslrec.llm.settings import ItemTextSettings
-from recbole_tslrec.sft.batching import TokenBudget, split_step
-from recbole_tslrec.sft.checkpoint import load_trained_weights
-from recbole_tslrec.sft.cost import MOST_TOKENS
-from recbole_tslrec.sft.examples import TARGET
 from recbole_tslrec.sft.task import Task
-from recbole_tslrec.sft.trainer import CHECKPOINT
 from recbole_tslrec.store.files import hash_arrays
 
 Integers = NDArray[np.int64]
+TITLES = "titles.json"  # of a ranker: in the order of its items
 TITLE = "title"  # the column of an item's name, where prompt_item_text names none
 _CUTOFF = 10  # of the NDCG that chooses the epoch
 
@@ -215,71 +208,22 @@ def retrieved_examples(settings: LlamaRecSettings, prompt: RankingPrompt, rows: 
     )
 
 
-def combined_scores(retriever: Tensor, candidates: Tensor, probabilities: Tensor) -> Tensor:
-    """The retriever's scores, above all of them the candidates by the ranker.
-
-    Args:
-        retriever: scores of all items, [B, N + 1].
-        candidates: item ids, 0 behind where there are fewer, int64 [B, 20].
-        probabilities: of the candidates, [B, 20].
-
-    Returns:
-        [B, N + 1]; column 0, the pad's, is minus infinity.
-    """
-    top = retriever[:, 1:].max(dim=1, keepdim=True).values
-    scores = retriever.scatter(1, candidates, top + 1 + probabilities)
-    scores[:, 0] = -torch.inf
-    return scores
-
-
-@torch.no_grad()
-def candidate_probabilities(network: RankingNetwork, examples: RankingExamples, tokens_per_batch: int) -> Tensor:
-    """The softmax over the letters of each prompt's candidates, [E, 20]; 0 for letters without a candidate.
-
-    Args:
-        network: fine-tuned, in evaluation mode.
-        examples: the prompts.
-        tokens_per_batch: that go through the LLM at once.
-    """
-    device = network.encoder.instruction.device
-    objective = LetterObjective(torch.from_numpy(examples.prompt.letters), examples.prompt.end)
-    budget = TokenBudget(tokens_per_batch, network.shared_tokens, network.layout)
-    found = torch.zeros(len(examples.answer), CANDIDATES, device=device)
-    for micro_batch in split_step(np.arange(len(examples.answer)), examples.token_counts, budget):
-        inputs = examples.interaction(micro_batch.examples).to(device).interaction
-        count = inputs.pop(TARGET)[:, 1]
-        _, scores = network(**inputs)
-        found[torch.from_numpy(micro_batch.examples).to(device)] = objective.probabilities(scores[:, 0], count)
-    return found
-
-
-def load_ranker(settings: LlamaRecSettings, prompt: RankingPrompt, folder: Path) -> RankingNetwork:
-    """What the artifact of the task ranks with: adapters merged, the instruction's states computed once."""
-    network = build_ranking_network(settings.engine, torch.from_numpy(prompt.instruction), prompt.most_tokens)
-    load_trained_weights(network, folder / CHECKPOINT)
-    merge_adapters(network.eval().encoder)
-    network.encoder.compute_prefix_once()
-    return network
-
-
-def load_prompt(settings: LlamaRecSettings, tokens: Sequence[str]) -> RankingPrompt:
-    """The prompt's parts in the tokens of the LLM, with the titles of the items.
+def load_prompt(settings: LlamaRecSettings, titles: Sequence[str]) -> RankingPrompt:
+    """The prompt's parts in the tokens of the LLM.
 
     Args:
         settings: the settings of the task.
-        tokens: the external tokens of the items 1..N.
+        titles: of the items 1..N, from :func:`item_titles`.
 
     Raises:
         ValueError: a letter is no token of its own; there are fewer items than candidates.
         LLMError: the tokenizer cannot be loaded.
     """
-    if len(tokens) < CANDIDATES:
+    if len(titles) < CANDIDATES:
         raise ValueError(
-            f"LlamaRec ranks {CANDIDATES} candidates, and the dataset has {len(tokens)} items; take a larger dataset"
+            f"LlamaRec ranks {CANDIDATES} candidates, and the dataset has {len(titles)} items; take a larger dataset"
         )
-    return build_ranking_prompt(
-        load_tokenizer(settings.engine.llm), item_titles(settings.text, tokens), settings.ranker_title_tokens
-    )
+    return build_ranking_prompt(load_tokenizer(settings.engine.llm), titles, settings.ranker_title_tokens)
 
 
 def item_titles(settings: ItemTextSettings, tokens: Sequence[str]) -> list[str]:
@@ -301,40 +245,3 @@ def item_titles(settings: ItemTextSettings, tokens: Sequence[str]) -> list[str]:
 def title_content(settings: ItemTextSettings, tokens: Sequence[str]) -> dict[str, str]:
     """What a recipe says of the titles: a hash of them."""
     return {"titles": hash_arrays(np.array(item_titles(settings, tokens)))}
-
-
-class LlamaRecRanker(nn.Module):
-    """Scores of all items: the retriever's, and above them the candidates by the LLM.
-
-    Args:
-        settings: the settings of the task.
-        prompt: the tokens of all parts.
-        network: fine-tuned.
-        retriever: the model that found the candidates.
-        rows: the candidates of the rows that are asked for, one batch after the other.
-    """
-
-    def __init__(
-        self,
-        settings: LlamaRecSettings,
-        prompt: RankingPrompt,
-        network: RankingNetwork,
-        retriever: Any,
-        rows: Retrieved,
-    ) -> None:
-        super().__init__()
-        self.retriever = retriever
-        self.candidates = torch.from_numpy(rows.candidates)
-        tokens = settings.engine.sft_tokens_per_batch or MOST_TOKENS["cpu"]
-        self.probabilities = candidate_probabilities(network, retrieved_examples(settings, prompt, rows), tokens)
-        self.n_items = retriever.n_items
-        self.start = 0
-
-    def full_sort_predict(self, interaction: Any) -> Tensor:
-        """The scores of all items, [B, N + 1]; of rows in the order of ``rows``."""
-        retrieved = self.retriever.full_sort_predict(interaction)
-        part = slice(self.start, self.start + len(interaction))
-        self.start += len(interaction)
-        scores = retrieved.view(len(interaction), -1)
-        candidates, probabilities = (values[part].to(scores.device) for values in (self.candidates, self.probabilities))
-        return combined_scores(scores, candidates, probabilities.to(scores.dtype))

@@ -1,7 +1,7 @@
 """Items to predict, each with the history before it."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,3 +52,8 @@ def training_instances(histories: Histories, max_items: int) -> Instances:
     ends = np.flatnonzero(np.arange(len(user)) > histories.offsets[user])
     starts = np.maximum(histories.offsets[user[ends]], ends - max_items)
     return Instances(user[ends], NextItems(histories.items, starts, ends, histories.items[ends]))
+
+
+def history_fields(config: Any) -> tuple[str, str]:
+    """RecBole's names of a row's item ids and of their number."""
+    return config["ITEM_ID_FIELD"] + config["LIST_SUFFIX"], config["ITEM_LIST_LENGTH_FIELD"]

@@ -13,6 +13,8 @@ from recbole_tslrec.sft.settings import FineTuningSettings
 class E4SRecSettings(Settings):
     """What decides E4SRec."""
 
+    model: str = setting()
+    """(str) E4SRec: an artifact says whose it is."""
     engine: FineTuningSettings = setting()
     """The LLM and its training."""
     prompt: PromptSettings = setting()
@@ -23,6 +25,8 @@ class E4SRecSettings(Settings):
 class LlamaRecSettings(Settings):
     """What decides LlamaRec's ranker."""
 
+    model: str = setting()
+    """(str) LlamaRec: an artifact says whose it is."""
     engine: FineTuningSettings = setting()
     """The LLM and its training."""
     text: ItemTextSettings = setting()
@@ -70,6 +74,8 @@ class P5IndexSettings(Settings):
 class GenerationSettings(Settings):
     """What P5 and POD share."""
 
+    model: str = setting()
+    """(str) P5 or POD: an artifact says whose it is."""
     engine: FineTuningSettings = setting()
     """The T5 and its training."""
     index: P5IndexSettings = setting()

@@ -165,21 +165,29 @@ def _ranker(config: Any) -> Stage:
     engine = settings.engine
 
     def build(inputs: Inputs, folder: Path) -> Mapping[str, Any]:
-        from recbole_tslrec.baselines.llamarec import load_prompt, ranking_task
+        from recbole_tslrec.baselines.llamarec import TITLES, item_titles, load_prompt, ranking_task
         from recbole_tslrec.sft.fine_tuning import fine_tune
 
         data = inputs.data
-        prompt = load_prompt(settings, data.item_tokens)
-        task = ranking_task(settings, prompt, data.histories, len(data.item_tokens), _retrieved(inputs, "valid"))
-        return fine_tune(engine, task, folder)
+        titles = item_titles(settings.text, data.item_tokens)
+        prompt = load_prompt(settings, titles)
+        task = ranking_task(settings, prompt, data.histories, len(titles), _retrieved(inputs, "valid"))
+        report = fine_tune(engine, task, folder)
+        if distributed.is_main():  # with what is needed to rank, beside what was trained
+            write_item_table(folder, data.item_tokens, {})
+            write_json(folder / TITLES, titles)
+        return report
 
     def check(data: Data) -> None:
         with check_imports():
-            from recbole_tslrec.baselines.llamarec import check_context, load_prompt
+            from recbole_tslrec.baselines.llamarec import check_context, item_titles, load_prompt
             from recbole_tslrec.llm.loading import check_llm, context_length, load_llm_config
         data.check_histories()
         check_llm(engine.llm, engine.lora)
-        check_context(load_prompt(settings, data.item_tokens), context_length(load_llm_config(engine.llm)))
+        check_context(
+            load_prompt(settings, item_titles(settings.text, data.item_tokens)),
+            context_length(load_llm_config(engine.llm)),
+        )
 
     def contents(data: Data, hashes: Any) -> dict[str, str]:
         from recbole_tslrec.baselines.llamarec import title_content
@@ -202,11 +210,14 @@ def _retrieved(inputs: Inputs, part: str) -> Any:
 
 
 def _llamarec_ranker(config: Any, inputs: Inputs) -> Callable[[HeldOut], Ranks]:
-    from recbole_tslrec.baselines.llamarec import LlamaRecRanker, load_prompt, load_ranker
+    from recbole_tslrec.baselines.llamarec import TITLES, load_prompt
+    from recbole_tslrec.baselines.llamarec_ranker import LlamaRecRanker, load_ranker
 
     settings = LlamaRecSettings.of(config)
-    prompt = load_prompt(settings, inputs.data.item_tokens)
-    network = load_ranker(settings, prompt, inputs.parents["ranker"].folder)
+    ranker = inputs.parents["ranker"]
+    title_of = dict(zip(ranker.item_tokens(), ranker.json(TITLES), strict=True))
+    prompt = load_prompt(settings, [title_of[token] for token in inputs.data.item_tokens])
+    network = load_ranker(settings, prompt, ranker.folder)
     retriever = load_trained(_retriever_settings(config), inputs).model
 
     def rank(rows: HeldOut) -> Ranks:

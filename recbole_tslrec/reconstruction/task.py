@@ -1,6 +1,6 @@
 """Section 4.1 as a task of the fine-tuning engine: reconstruct each user's distribution over the groups."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from logging import getLogger
@@ -21,14 +21,13 @@ from recbole_tslrec.llm.prompt import Prompt, build_prompt
 from recbole_tslrec.reconstruction.examples import RestViews, user_examples
 from recbole_tslrec.reconstruction.loss import PreferenceObjective
 from recbole_tslrec.reconstruction.settings import ReconstructionSettings
-from recbole_tslrec.settings import RecBoleConfig
 from recbole_tslrec.sft.checkpoint import embedding_size, load_trained_weights
 from recbole_tslrec.sft.examples import Examples
 from recbole_tslrec.sft.network import PromptNetwork, build_network
 from recbole_tslrec.sft.prompt_task import prompt_task
 from recbole_tslrec.sft.task import EpochExamples, Task
 from recbole_tslrec.sft.trainer import CHECKPOINT
-from recbole_tslrec.store.artifacts import Artifact, open_artifact, rows_of_tokens
+from recbole_tslrec.store.artifacts import open_artifact, rows_of_tokens
 
 
 def reconstruction_task(
@@ -197,24 +196,13 @@ def untuned_network(
     )
 
 
-def saved_settings(sft: Artifact, running: Mapping[str, Any]) -> ReconstructionSettings:
-    """The settings that an ``sft`` artifact was made with; what cannot change a result is that of the running program.
-
-    Args:
-        sft: the artifact.
-        running: the configuration of the program.
-    """
-    values = {key: running[key] for key in ReconstructionSettings.key_names()}
-    return ReconstructionSettings.of(RecBoleConfig({**values, **sft.manifest["settings"]}))
-
-
 def load_fine_tuned(
     settings: ReconstructionSettings, sft_folder: Path, item_text: ItemText | None = None
 ) -> PromptNetwork:
     """The network of an ``sft`` artifact, without its table of items.
 
     Args:
-        settings: the settings from :func:`saved_settings`.
+        settings: those that it was made with.
         sft_folder: the artifact.
         item_text: the words of the items that are to be exported, if the prompt has it.
     """

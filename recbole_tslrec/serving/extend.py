@@ -1,7 +1,6 @@
 """New items without retraining: through the same fine-tuned LLM, into the table of the same trained model."""
 
 import argparse
-import json
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -14,8 +13,6 @@ from recbole_tslrec.augmentation.projection import KnowledgeProjection
 from recbole_tslrec.augmentation.standardisation import side_by_side
 from recbole_tslrec.augmentation.vectors import CATEGORIES, KNOWLEDGE
 from recbole_tslrec.compute.precision import DTYPES
-from recbole_tslrec.configuration.properties import own_defaults
-from recbole_tslrec.llm.identity import LLMError, llm_content
 from recbole_tslrec.models.names import parse_model_name
 from recbole_tslrec.reconstruction.settings import ReconstructionSettings
 from recbole_tslrec.serving.new_items import (
@@ -27,19 +24,16 @@ from recbole_tslrec.serving.new_items import (
     place_new_items,
     read_new_items,
 )
+from recbole_tslrec.serving.parents import check_same_llm, find_parent, running_program
 from recbole_tslrec.serving.saved_model import DESCRIPTION, ModelFiles, best_device, open_model_folder
-from recbole_tslrec.settings import RecBoleConfig
 from recbole_tslrec.store.artifacts import (
-    MANIFEST,
     Artifact,
     ArtifactError,
     Recipe,
     Store,
-    open_artifact,
     rows_of_tokens,
     write_item_table,
 )
-from recbole_tslrec.store.contents import ContentHashes
 
 
 def extend_knowledge(model_folder: str | Path, items: Mapping[str, NewItem], skip_bad: bool = False) -> Path:
@@ -79,29 +73,18 @@ def _extend(model_folder: str | Path, items: Iterable[GivenItem], skip_bad: bool
             f"{model_folder} holds {model.json(DESCRIPTION)['model']}, which has no knowledge to extend; give the "
             "folder of a TSLRec model"
         )
-    knowledge = find_parent(model, "knowledge")
-    sft, embeddings = find_parent(knowledge, "sft"), find_parent(knowledge, "item_embeddings")
+    try:
+        knowledge = find_parent(model, "knowledge")
+        sft, embeddings = find_parent(knowledge, "sft"), find_parent(knowledge, "item_embeddings")
+    except ArtifactError as error:
+        raise ArtifactError(
+            f"{error}. A model of item vectors from elsewhere has none and cannot be extended: new items have to go "
+            "through the same LLM"
+        ) from error
     check_takes_vectors(sft)
     new = place_new_items(items, embeddings, model.item_tokens(), skip_bad, source)
     embeddings = extend_item_embeddings(embeddings, new)
     return extend_recommender(model, extend_table(knowledge, sft, embeddings, new), new).folder
-
-
-def find_parent(artifact: Artifact, role: str) -> Artifact:
-    """The artifact that another was made of, by its content, from the same folder of artifacts.
-
-    Raises:
-        ArtifactError: it is not there, or damaged.
-    """
-    wanted, root = artifact.manifest["parents"].get(role), artifact.folder.parent
-    for manifest in sorted(root.glob(f"{role}-*/{MANIFEST}")):
-        candidate = Artifact(manifest.parent, json.loads(manifest.read_text(encoding="utf-8")))
-        if candidate.hash == wanted:
-            return open_artifact(candidate.folder, role)
-    raise ArtifactError(
-        f"{artifact.folder} was made of a [{role}] artifact that is not in {root}; put its folder there. A model of "
-        "item vectors from elsewhere has none and cannot be extended: new items have to go through the same LLM"
-    )
 
 
 def check_takes_vectors(sft: Artifact) -> None:
@@ -114,20 +97,6 @@ def check_takes_vectors(sft: Artifact) -> None:
         raise ValueError(
             f"the LLM of {sft.folder} reads words of items and no vectors (prompt_item_vector=False), and new items "
             "are given without words; train with prompt_item_vector=True, or again once they have interactions"
-        )
-
-
-def check_same_llm(sft: Artifact, settings: ReconstructionSettings) -> None:
-    """Refuse an LLM whose files are no longer those that were fine-tuned.
-
-    Raises:
-        LLMError: they are not.
-    """
-    now = llm_content(settings.engine.llm, ContentHashes(sft.folder.parents[1]))
-    if now.get("llm") != sft.manifest["contents"].get("llm"):
-        raise LLMError(
-            f"[{settings.engine.llm.llm_name_or_path}] is not the LLM that {sft.folder} was fine-tuned from: its files "
-            "have changed; put the former ones back, or train again"
         )
 
 
@@ -159,15 +128,15 @@ def _through_the_llm(sft: Artifact, new: NewItems, settings: Mapping[str, Any]) 
     """The rows of new items, exported with the settings of the former ones."""
     try:
         from recbole_tslrec.augmentation.knowledge_export import encode_items, prepare_for_export
-        from recbole_tslrec.reconstruction.task import load_fine_tuned, saved_settings
+        from recbole_tslrec.reconstruction.task import load_fine_tuned
     except ImportError as error:
         raise ImportError(
             f"new items go through the LLM, which needs {error.name}; install it with: pip install "
             "'recbole_tslrec[llm]'"
         ) from error
-    running = {**own_defaults("", ""), "device": best_device(), "show_progress": False, "reproducibility": True}
-    stage_1 = saved_settings(sft, RecBoleConfig(running))
-    check_same_llm(sft, stage_1)
+    running = running_program(best_device())
+    stage_1 = ReconstructionSettings.of_recipe(sft.manifest["settings"], running)
+    check_same_llm(sft, stage_1.engine.llm)
     network = load_fine_tuned(stage_1, sft.folder)
     dtype = DTYPES[settings["export_dtype"]]
     prepare_for_export(network, dtype, settings["export_pooling"])

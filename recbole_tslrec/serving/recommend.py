@@ -17,7 +17,9 @@ from recbole_tslrec.models.backbones import BACKBONES
 from recbole_tslrec.models.names import parse_model_name
 from recbole_tslrec.serving.faults import Faults
 from recbole_tslrec.serving.histories import FORM, History, given_histories, read_histories
-from recbole_tslrec.serving.saved_model import SavedModel, best_device, load_model
+from recbole_tslrec.serving.llm_models import load_llm_model
+from recbole_tslrec.serving.saved_model import LLM_KINDS, SavedModel, best_device, load_model
+from recbole_tslrec.store.artifacts import open_artifact
 from recbole_tslrec.store.files import beside
 
 Recommendation = list[tuple[str, float]]  # item tokens and their scores, best first
@@ -38,7 +40,7 @@ def recommend(
     ``MAX_ITEM_LIST_LENGTH`` the model sees the most recent items.
 
     Args:
-        model_folder: a ``recommender`` or ``backbone`` artifact.
+        model_folder: a ``recommender`` or ``backbone`` artifact, or an LLM: E4SRec's ``llm_task``, LlamaRec's ``ranker``.
         histories: for each user the tokens of the items, in time order.
         k: how many items.
         mask_history: whether to leave out the items of the history, those that the model does not see as well.
@@ -65,8 +67,13 @@ def load_for_new_users(model_folder: str | Path, device: str | torch.device | No
 
     Raises:
         ArtifactError: the folder holds no trained model, or is damaged.
-        ValueError: the model has an embedding per user.
+        ValueError: the model has an embedding per user, or names users otherwise.
+        ImportError: the model is an LLM, and transformers or peft is not installed.
+        LLMError: it cannot be loaded.
     """
+    artifact = open_artifact(model_folder)
+    if artifact.manifest["kind"] in LLM_KINDS:
+        return load_llm_model(artifact, torch.device(device or best_device()))
     saved = load_model(model_folder, device or best_device())
     if BACKBONES[parse_model_name(saved.name).backbone].knows_users:
         raise ValueError(
@@ -196,7 +203,7 @@ def recommend_file(
     """:func:`recommend` from one file to another; JSON lines and parquet never lie in memory as a whole.
 
     Args:
-        model_folder: a ``recommender`` or ``backbone`` artifact.
+        model_folder: a ``recommender`` or ``backbone`` artifact, or an LLM: E4SRec's ``llm_task``, LlamaRec's ``ranker``.
         source: as of :func:`~recbole_tslrec.serving.histories.read_histories`.
         output: lines ``{"user": "u1", "items": [...], "scores": [...]}``, best first; put into place when whole.
         k: how many items.

@@ -30,6 +30,7 @@ from recbole_tslrec.training.recommender import MODEL
 DESCRIPTION = "model.json"
 ITEM_FEATURES = "item_features.safetensors"
 KINDS = ("recommender", "backbone")
+LLM_KINDS = ("llm_task", "ranker")
 # What scoring has no need of, and would make a constructor look for files or counts of the training: windows, S3Rec's
 # pretrained weights, principal components.
 _SCORING = {
@@ -179,6 +180,11 @@ def open_model_folder(folder: str | Path) -> Artifact:
     """
     artifact = open_artifact(folder)
     kind = artifact.manifest["kind"]
+    if kind in LLM_KINDS:
+        raise ArtifactError(
+            f"{folder} holds [{kind}], an LLM that ranks; it has no table of items to export or extend, and serves "
+            "recommend alone"
+        )
     if kind not in KINDS:
         raise ArtifactError(f"{folder} holds [{kind}], no trained model; give the folder of a [{KINDS[0]}] artifact")
     return artifact

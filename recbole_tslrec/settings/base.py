@@ -4,7 +4,7 @@ A stage receives its settings and nothing else of the configuration, so what it 
 """
 
 import typing
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -42,6 +42,16 @@ class Settings:
         """
         groups = _groups(cls)
         return cls(**{f.name: groups[f.name].of(config) if f.name in groups else config[f.name] for f in fields(cls)})
+
+    @classmethod
+    def of_recipe(cls, recipe: Mapping[str, Any], running: Mapping[str, Any]) -> Self:
+        """Those that an artifact was made with; what cannot change a result is that of the running program.
+
+        Args:
+            recipe: the ``settings`` of the artifact's manifest.
+            running: the configuration of the program.
+        """
+        return cls.of({**{key: running[key] for key in cls.key_names()}, **recipe})
 
     def __post_init__(self) -> None:
         for each in fields(self):

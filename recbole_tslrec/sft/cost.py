@@ -177,6 +177,11 @@ def plan_memory(
     return MemoryPlan(fixed, per_token, tokens, checkpointed)
 
 
+def tokens_together(settings: FineTuningSettings, device: torch.device) -> int:
+    """Tokens that go through an LLM at once where nothing is trained: what is set, or what a device is fast with."""
+    return int(settings.sft_tokens_per_batch or MOST_TOKENS["cpu" if device.type == "cpu" else "cuda"])
+
+
 def _largest(size: int | Sequence[int]) -> int:
     """A size, which some architectures give for each layer."""
     return max(size) if isinstance(size, Sequence) else size

@@ -13,11 +13,11 @@ from recbole_tslrec.baselines import ranking_prompt
 from recbole_tslrec.baselines.llamarec import (
     LetterObjective,
     Retrieved,
-    combined_scores,
     ranking_task,
     retrieved_examples,
     training_examples,
 )
+from recbole_tslrec.baselines.llamarec_ranker import combined_scores
 from recbole_tslrec.baselines.ranking_prompt import (
     CANDIDATES,
     INSTRUCTION,

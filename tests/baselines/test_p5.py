@@ -93,8 +93,8 @@ def test_paraphrases_are_drawn_anew_and_none_twice(
     examples = examples_of(settings_of(make_config, p5_prompts=prompts, p5_straightforward=straightforward))
     first, second = examples.in_epoch(0), examples.in_epoch(1)
     assert len(examples) == len(first) == count
-    texts = [first.prompt(e).text.tokens.tobytes() for e in range(count)]
-    assert len(set(texts)) == count
+    prompts = [(prompt.text.tokens.tobytes(), prompt.item) for prompt in map(first.prompt, range(count))]
+    assert len(set(prompts)) == count
     assert first.fingerprint == examples.in_epoch(0).fingerprint
     assert first.fingerprint != second.fingerprint
 

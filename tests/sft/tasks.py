@@ -93,6 +93,7 @@ TASKS: dict[str, tuple[Any, dict[str, Any]]] = {
     "P5": (p5, {"sft_batch_size": 4, "p5_prompts": 1, "p5_straightforward": False}),
     "POD": (pod, {"sft_batch_size": 8, "pod_segments": 1, "pod_candidates": 4}),
 }
+ENCODER_DECODERS = ("P5", "POD")  # the others fine-tune a decoder
 
 
 def trainer_of(config: Any, task: Task, folder: Path) -> SFTTrainer:

@@ -15,6 +15,7 @@ from recbole_tslrec.sft.trainer import CHECKPOINT, SFTTrainer
 from tests.sft.tasks import TASKS
 
 EPOCHS, STEPS = 2, 3
+REPORTED = {"E4SRec": {"ndcg@10", "top1"}, "LlamaRec": {"ndcg@10", "top1"}, "P5": set(), "POD": set()}
 FineTune = Callable[..., tuple[Path, dict[str, Any]]]
 
 
@@ -62,27 +63,36 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize("task", TASKS)
 def test_the_best_epoch_is_left_and_no_step_checkpoint(fine_tuned: FineTune, task: str) -> None:
     folder, report = fine_tuned(task, "whole")
-    assert {name.split()[0] for name in weights(folder)} == {"llm.safetensors", "own_layers.safetensors"}
+    own_layers = set() if task == "LlamaRec" else {"own_layers.safetensors"}  # its head is that of the LLM
+    assert {name.split()[0] for name in weights(folder)} == {"llm.safetensors", *own_layers}
     assert not (folder / STEP_CHECKPOINTS).exists()
     assert report["epochs"] == EPOCHS
-    assert set(report["valid"]) == {"loss", "top1"}
+    assert set(report["valid"]) == {"loss"} | REPORTED.get(task, {"top1"})
 
 
 @pytest.mark.parametrize(
     ("task", "train", "valid", "instances"),
-    [("own", 9, 3, 9 * 2), ("rest", 9, 3, 9 * 2), ("E4SRec", 18, 6, None)],
+    [
+        ("own", 9, 3, 9 * 2),
+        ("rest", 9, 3, 9 * 2),
+        ("E4SRec", 12, 12, None),
+        ("LlamaRec", 12, 12, None),
+        ("P5", 12, 12, None),
+        ("POD", 24, 12, None),
+    ],
 )
 def test_the_report_counts_examples_and_says_what_an_epoch_costs(
     fine_tuned: FineTune, task: str, train: int, valid: int, instances: int | None
 ) -> None:
-    """Twelve users with three interactions: one example each, or one for each interaction but the first."""
+    """Twelve users with three interactions: one example each, or, without the last that is held out, one for each
+    interaction but the first; POD adds a list for each user."""
     _, report = fine_tuned(task, "whole")
     assert (report["train_examples"], report["valid_examples"]) == (train, valid)
     estimate = report["estimate"]
     assert estimate["epoch"]["prompts"] == train
     # beside the paper's task stands what one prompt an interaction would cost
     assert estimate.get("instance_level_epoch", {}).get("prompts") == instances
-    assert ("mean_target_loss" in report) == (task != "E4SRec")
+    assert ("mean_target_loss" in report) == (task in ("own", "rest"))
 
 
 @pytest.mark.parametrize("killed_before_step", [1, STEPS, 2 * STEPS - 1])  # amid, before and at the end of an epoch

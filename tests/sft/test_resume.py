@@ -13,7 +13,7 @@ from recbole.utils import init_seed
 from recbole_tslrec.sft import resume
 from recbole_tslrec.sft.resume import STEP_CHECKPOINTS, ResumeError, latest_step_checkpoint
 from recbole_tslrec.sft.trainer import SFTTrainer
-from tests.sft.tasks import TASKS, fit, trained_weights, trainer_of
+from tests.sft.tasks import ENCODER_DECODERS, TASKS, fit, trained_weights, trainer_of
 
 EPOCHS, STEPS = 3, 3
 MakeTrainer = Callable[..., SFTTrainer]
@@ -24,13 +24,14 @@ class Killed(BaseException):
 
 
 @pytest.fixture
-def make_trainer(make_config: Callable[..., Any], llama_folder: Path, tmp_path: Path) -> MakeTrainer:
+def make_trainer(make_config: Callable[..., Any], llama_folder: Path, t5_folder: Path, tmp_path: Path) -> MakeTrainer:
     """``make_trainer(folder, task, **settings)``; LoRA dropout, so that the state of the random numbers matters."""
 
     def make(folder: str, task: str = "own", **settings: Any) -> SFTTrainer:
         make_task, keys = TASKS[task]
+        llm = t5_folder if task in ENCODER_DECODERS else llama_folder
         small = {"lora_rank": 2, "lora_dropout": 0.5, "sft_epochs": EPOCHS, "sft_stopping_step": EPOCHS}
-        small |= {"llm_name_or_path": str(llama_folder), "sft_learning_rate": 0.01, "sft_save_steps": 1}
+        small |= {"llm_name_or_path": str(llm), "sft_learning_rate": 0.01, "sft_save_steps": 1}
         config = make_config(**{**keys, **small, **settings})
         init_seed(0, True)
         return trainer_of(config, make_task(config), tmp_path / folder)

@@ -1,0 +1,143 @@
+"""LlamaRec in use: the candidates' letters, and with them the scores of all items."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from recbole_tslrec.baselines.llamarec import LetterObjective, Retrieved, retrieved_examples
+from recbole_tslrec.baselines.ranking_network import RankingNetwork, build_ranking_network
+from recbole_tslrec.baselines.ranking_prompt import CANDIDATES, RankingPrompt
+from recbole_tslrec.baselines.settings import LlamaRecSettings
+from recbole_tslrec.llm.adapters import merge_adapters
+from recbole_tslrec.sft.batching import TokenBudget, split_step
+from recbole_tslrec.sft.checkpoint import load_trained_weights
+from recbole_tslrec.sft.cost import tokens_together
+from recbole_tslrec.sft.examples import TARGET
+from recbole_tslrec.sft.trainer import CHECKPOINT
+
+
+def load_ranker(settings: LlamaRecSettings, prompt: RankingPrompt, folder: Path) -> RankingNetwork:
+    """What the artifact of the task ranks with: adapters merged, the instruction's states computed once."""
+    network = build_ranking_network(settings.engine, torch.from_numpy(prompt.instruction), prompt.most_tokens)
+    load_trained_weights(network, folder / CHECKPOINT)
+    merge_adapters(network.eval().encoder)
+    network.encoder.compute_prefix_once()
+    return network
+
+
+def combined_scores(retriever: Tensor, candidates: Tensor, probabilities: Tensor) -> Tensor:
+    """The retriever's scores, above all of them the candidates by the ranker.
+
+    Args:
+        retriever: scores of all items, [B, N + 1].
+        candidates: item ids, 0 behind where there are fewer, int64 [B, 20].
+        probabilities: of the candidates, [B, 20].
+
+    Returns:
+        [B, N + 1]; column 0, the pad's, is minus infinity.
+    """
+    top = retriever[:, 1:].max(dim=1, keepdim=True).values
+    scores = retriever.scatter(1, candidates, top + 1 + probabilities)
+    scores[:, 0] = -torch.inf
+    return scores
+
+
+@torch.no_grad()
+def candidate_probabilities(
+    settings: LlamaRecSettings, prompt: RankingPrompt, network: RankingNetwork, rows: Retrieved
+) -> Tensor:
+    """The softmax over the letters of each row's candidates, [R, 20]; 0 for letters without a candidate.
+
+    Args:
+        settings: the settings of the task.
+        prompt: the tokens of all parts.
+        network: fine-tuned, in evaluation mode.
+        rows: histories and candidates.
+    """
+    examples = retrieved_examples(settings, prompt, rows)
+    device = network.encoder.instruction.device
+    objective = LetterObjective(torch.from_numpy(prompt.letters), prompt.end)
+    budget = TokenBudget(tokens_together(settings.engine, device), network.shared_tokens, network.layout)
+    everyone = np.arange(len(rows.target))
+    found = torch.zeros(len(everyone), CANDIDATES, device=device)
+    for micro_batch in split_step(everyone, examples.token_counts, budget):
+        inputs = examples.interaction(micro_batch.examples).to(device).interaction
+        count = inputs.pop(TARGET)[:, 1]
+        _, scores = network(**inputs)
+        found[torch.from_numpy(micro_batch.examples).to(device)] = objective.probabilities(scores[:, 0], count)
+    return found
+
+
+class LlamaRecRanker(nn.Module):
+    """Scores of all items for held-out rows: the retriever's, and above them the candidates by the LLM.
+
+    Args:
+        settings: the settings of the task.
+        prompt: the tokens of all parts.
+        network: fine-tuned.
+        retriever: the model that found the candidates.
+        rows: the candidates of the rows that are asked for, one batch after the other.
+    """
+
+    def __init__(
+        self,
+        settings: LlamaRecSettings,
+        prompt: RankingPrompt,
+        network: RankingNetwork,
+        retriever: Any,
+        rows: Retrieved,
+    ) -> None:
+        super().__init__()
+        self.retriever = retriever
+        self.candidates = torch.from_numpy(rows.candidates)
+        self.probabilities = candidate_probabilities(settings, prompt, network, rows)
+        self.n_items = retriever.n_items
+        self.start = 0
+
+    def full_sort_predict(self, interaction: Any) -> Tensor:
+        """The scores of all items, [B, N + 1]; of rows in the order of ``rows``."""
+        retrieved = self.retriever.full_sort_predict(interaction)
+        part = slice(self.start, self.start + len(interaction))
+        self.start += len(interaction)
+        scores = retrieved.view(len(interaction), -1)
+        candidates, probabilities = (values[part].to(scores.device) for values in (self.candidates, self.probabilities))
+        return combined_scores(scores, candidates, probabilities.to(scores.dtype))
+
+
+class LlamaRecScorer(nn.Module):
+    """Scores of all items for any histories, of which it finds the candidates itself; for a model in use.
+
+    Args:
+        settings: the settings of the task.
+        prompt: the tokens of all parts.
+        network: fine-tuned.
+        retriever: the model that finds the candidates.
+    """
+
+    def __init__(
+        self, settings: LlamaRecSettings, prompt: RankingPrompt, network: RankingNetwork, retriever: Any
+    ) -> None:
+        super().__init__()
+        self.settings = settings
+        self.prompt = prompt
+        self.network = network
+        self.retriever = retriever
+        self.ITEM_SEQ, self.ITEM_SEQ_LEN = retriever.ITEM_SEQ, retriever.ITEM_SEQ_LEN
+
+    @torch.no_grad()
+    def full_sort_predict(self, interaction: Any) -> Tensor:
+        """The scores of all items, [B, N + 1]; the candidates are not among the items that are seen."""
+        item_seq, length = interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN]  # [B, L] and [B]
+        scores = self.retriever.full_sort_predict(interaction).view(len(item_seq), -1)
+        unseen = scores.scatter(1, item_seq, -torch.inf)
+        unseen[:, 0] = -torch.inf
+        best = unseen.topk(min(CANDIDATES, unseen.shape[1]), dim=1)
+        candidates = torch.where(best.values.isfinite(), best.indices, 0)
+        candidates = nn.functional.pad(candidates, (0, CANDIDATES - candidates.shape[1]))  # [B, 20]
+        histories = [items[:n].numpy() for items, n in zip(item_seq.cpu(), length.tolist(), strict=True)]
+        rows = Retrieved(histories, candidates.cpu().numpy(), np.zeros(len(histories), dtype=np.int64))
+        found = candidate_probabilities(self.settings, self.prompt, self.network, rows)
+        return combined_scores(scores, candidates, found.to(scores))

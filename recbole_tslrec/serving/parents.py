@@ -1,0 +1,52 @@
+"""What a trained model was made of: artifacts beside it, the LLM, and the settings of both."""
+
+import json
+from typing import Any
+
+import torch
+
+from recbole_tslrec.configuration.properties import own_defaults
+from recbole_tslrec.llm.identity import LLMError, llm_content
+from recbole_tslrec.llm.settings import LLMSettings
+from recbole_tslrec.settings import RecBoleConfig
+from recbole_tslrec.store.artifacts import MANIFEST, Artifact, ArtifactError, open_artifact
+from recbole_tslrec.store.contents import ContentHashes
+
+
+def find_parent(artifact: Artifact, role: str) -> Artifact:
+    """The artifact that another was made of, by its content, from the same folder of artifacts.
+
+    Raises:
+        ArtifactError: it is not there, or damaged.
+    """
+    wanted, root = artifact.manifest["parents"].get(role), artifact.folder.parent
+    for manifest in sorted(root.glob(f"{role}-*/{MANIFEST}")):
+        candidate = Artifact(manifest.parent, json.loads(manifest.read_text(encoding="utf-8")))
+        if candidate.hash == wanted:
+            return open_artifact(candidate.folder, role)
+    raise ArtifactError(
+        f"{artifact.folder} was made of a [{role}] artifact that is not in {root}; put its folder there"
+    )
+
+
+def running_program(device: torch.device) -> RecBoleConfig:
+    """What artifacts do not say, since it cannot change their result: the defaults, on a device."""
+    return RecBoleConfig({**own_defaults("", ""), "device": device, "show_progress": False, "reproducibility": True})
+
+
+def check_same_llm(artifact: Artifact, llm: LLMSettings) -> None:
+    """Refuse an LLM whose files are no longer those that were fine-tuned.
+
+    Args:
+        artifact: of the fine-tuned LLM.
+        llm: which one it was.
+
+    Raises:
+        LLMError: they are not.
+    """
+    now: dict[str, Any] = llm_content(llm, ContentHashes(artifact.folder.parents[1]))
+    if now.get("llm") != artifact.manifest["contents"].get("llm"):
+        raise LLMError(
+            f"[{llm.llm_name_or_path}] is not the LLM that {artifact.folder} was fine-tuned from: its files "
+            "have changed; put the former ones back, or train again"
+        )
