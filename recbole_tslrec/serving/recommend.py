@@ -40,7 +40,7 @@ def recommend(
     ``MAX_ITEM_LIST_LENGTH`` the model sees the most recent items.
 
     Args:
-        model_folder: a ``recommender`` or ``backbone`` artifact, or an LLM: E4SRec's ``llm_task``, LlamaRec's ``ranker``.
+        model_folder: a ``recommender`` or ``backbone`` artifact, or E4SRec's ``llm_task``, LlamaRec's ``ranker``.
         histories: for each user the tokens of the items, in time order.
         k: how many items.
         mask_history: whether to leave out the items of the history, those that the model does not see as well.
@@ -203,7 +203,7 @@ def recommend_file(
     """:func:`recommend` from one file to another; JSON lines and parquet never lie in memory as a whole.
 
     Args:
-        model_folder: a ``recommender`` or ``backbone`` artifact, or an LLM: E4SRec's ``llm_task``, LlamaRec's ``ranker``.
+        model_folder: a ``recommender`` or ``backbone`` artifact, or E4SRec's ``llm_task``, LlamaRec's ``ranker``.
         source: as of :func:`~recbole_tslrec.serving.histories.read_histories`.
         output: lines ``{"user": "u1", "items": [...], "scores": [...]}``, best first; put into place when whole.
         k: how many items.

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import attention
+import baselines
 import export_items
 import fig3
 import gpu
@@ -142,6 +143,28 @@ def test_fig3(tmp_path: Path) -> None:
     names = {f"{phase}_{case}" for phase in ("train", "infer") for case in ("beauty", "ml1m")}
     suffixes = ("", "_both_prefix_row", "_published")
     assert set(written(report)["ratios"]) == {name + suffix for name in names for suffix in suffixes}
+
+
+TOY = baselines.Scale(models.TINY, (16, 2, 2, 24), "beauty", 8, 6, (1, 4), 5, 100, rounds=1)
+
+
+def test_baselines(tmp_path: Path) -> None:
+    report = measure.Report("baselines", tmp_path / "baselines.json")
+    baselines.measure(TOY, report)
+    assert set(written(report)["ratios"]) == {"e4srec_epoch", "llamarec_rank", "p5_beam"}
+
+
+def test_baselines_rank_as_their_originals_batching_does() -> None:
+    prompts = baselines.rank_prompts(TOY)
+    network, original = baselines.build_ranker(TOY.size, prompts.instruction)
+    expected = baselines.letters_of_padded(original, prompts, 4)
+    torch.testing.assert_close(baselines.letters_of_rows(network, prompts, 2000), expected, atol=1e-4, rtol=1e-4)
+
+
+def test_baselines_generate_as_transformers_does() -> None:
+    generator, prompts = baselines.build_generator(TOY), baselines.beam_prompts(TOY)
+    found = baselines.items_of_beams(generator, prompts, baselines.ItemTrie.of(prompts.items), 4, 2)
+    assert found.tolist() == baselines.items_of_generate(generator, prompts, 4).tolist()
 
 
 def test_attention(tmp_path: Path) -> None:
