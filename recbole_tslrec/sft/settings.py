@@ -6,6 +6,8 @@ from recbole_tslrec.llm.settings import LAYOUTS, LLMSettings, LoraSettings
 from recbole_tslrec.settings import Settings, setting
 from recbole_tslrec.settings.base import optional_positive_integer, positive_integer
 
+SCHEDULES = ("cosine", "linear", "constant")
+
 
 @dataclass(frozen=True)
 class FineTuningSettings(Settings):
@@ -25,8 +27,10 @@ class FineTuningSettings(Settings):
     """(float) Weight decay of AdamW."""
     sft_warmup_ratio: float = setting()
     """(float) Share of the steps in which the learning rate rises."""
-    sft_clip_grad_norm: float = setting()
-    """(float) Largest norm of the gradient."""
+    sft_schedule: str = setting(choices=SCHEDULES)
+    """(str) What follows: the learning rate falls as a cosine or linearly, or is constant."""
+    sft_clip_grad_norm: float | None = setting()
+    """(float) Largest norm of the gradient; ``None`` clips none."""
     sft_stopping_step: int = setting()
     """(int) Epochs without a better validation loss before training stops."""
     reproducibility: bool = setting(neutral="whether cuDNN is held to deterministic algorithms: equal but for rounding")

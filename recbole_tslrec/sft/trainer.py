@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from recbole.trainer import Trainer
 from torch import Tensor
 from tqdm import tqdm
-from transformers import get_cosine_schedule_with_warmup
+from transformers import get_scheduler
 
 from recbole_tslrec.compute import distributed
 from recbole_tslrec.compute.divergence import StepwiseNanCheck, log_under
@@ -120,11 +120,13 @@ class SFTTrainer(StepwiseNanCheck, Trainer):  # type: ignore[misc]  # RecBole is
             return
         if self.accelerator.distributed_type == DistributedType.DEEPSPEED:
             # it wants to know what it otherwise reads off a data loader, and clips by itself
-            deepspeed = {"train_micro_batch_size_per_gpu": 1, "gradient_clipping": self.settings.sft_clip_grad_norm}
+            most = self.settings.sft_clip_grad_norm or 0.0
+            deepspeed = {"train_micro_batch_size_per_gpu": 1, "gradient_clipping": most}
             self.accelerator.state.deepspeed_plugin.deepspeed_config.update(deepspeed)
         steps = steps_per_epoch * self.epochs
         warmup = round(steps * self.settings.sft_warmup_ratio)
-        schedule = get_cosine_schedule_with_warmup(self.optimizer, warmup, steps)
+        name = {"constant": "constant_with_warmup"}.get(self.settings.sft_schedule, self.settings.sft_schedule)
+        schedule = get_scheduler(name, self.optimizer, warmup, steps)
         self.prepared, self.optimizer, self.schedule = self.accelerator.prepare(self.model, self.optimizer, schedule)
         self.trained = [weight for weight in self.prepared.parameters() if weight.requires_grad]
 
@@ -171,7 +173,8 @@ class SFTTrainer(StepwiseNanCheck, Trainer):  # type: ignore[misc]  # RecBole is
             loss += part.detach()
         loss = self.accelerator.reduce(loss, "sum")
         self._check_nan(loss)
-        self.accelerator.clip_grad_norm_(self.trained, self.settings.sft_clip_grad_norm)
+        if self.settings.sft_clip_grad_norm is not None:
+            self.accelerator.clip_grad_norm_(self.trained, self.settings.sft_clip_grad_norm)
         self.optimizer.step()
         self.schedule.step()
         self.optimizer.zero_grad()

@@ -50,6 +50,37 @@ def in_training(trainer: SFTTrainer, watch: Callable[[MicroBatch], None]) -> Non
     trainer._errors = watched  # type: ignore[method-assign]
 
 
+@pytest.mark.parametrize(
+    ("schedule", "share"),
+    [
+        ("cosine", lambda done: (1 + math.cos(math.pi * done)) / 2),
+        ("linear", lambda done: 1 - done),
+        ("constant", lambda done: 1),
+    ],
+)
+def test_the_learning_rate_falls_as_the_schedule_says(
+    make_trainer: MakeTrainer, schedule: str, share: Callable[[float], float]
+) -> None:
+    """Six steps, none of them to warm up."""
+    trainer = make_trainer(sft_epochs=2, sft_stopping_step=2, sft_warmup_ratio=0.0, sft_schedule=schedule)
+    rates = []
+    in_training(trainer, lambda micro_batch: rates.append(trainer.schedule.get_last_lr()[0]))
+    fit(trainer)
+    assert rates == pytest.approx([0.01 * share(step / 6) for step in range(6)])
+
+
+def test_no_norm_clips_no_gradient(make_trainer: MakeTrainer) -> None:
+    """With so small a norm AdamW's epsilon would keep the weights where they were."""
+    moved = []
+    for norm in (1e-20, None):
+        trainer = make_trainer(sft_epochs=1, sft_clip_grad_norm=norm)
+        before = trained_weights(trainer)
+        fit(trainer)
+        moved.append(max(float((after - before[name]).abs().max()) for name, after in trained_weights(trainer).items()))
+    assert moved[0] < 1e-6
+    assert moved[1] > 1e-3
+
+
 def test_fit_lowers_the_training_loss_and_returns_the_best_validation(make_trainer: MakeTrainer) -> None:
     trainer = make_trainer(sft_epochs=8, sft_stopping_step=8)
     best, result = fit(trainer)
