@@ -64,6 +64,8 @@ class Result:
         targets: by row and part, then ``repeat`` and ``explore``: the same for the users whose target is in their
             history, and for the others; ``users`` is their number.
         stages: what each has left, in the order of their end; first those that were given.
+        coverage: by row of an LLM baseline: how many ``candidates`` of a user it puts in order (``None``: all items),
+            and by part the share of the users whose target is among them, ``candidate_coverage``.
     """
 
     model: str
@@ -74,6 +76,7 @@ class Result:
     modes: dict[str, dict[str, dict[str, dict[str, float]]]]
     targets: dict[str, dict[str, dict[str, Any]]]
     stages: tuple[StageResult, ...]
+    coverage: dict[str, dict[str, Any]]
 
     @classmethod
     def of(cls, run: Run) -> "Result":
@@ -91,6 +94,7 @@ class Result:
             modes=modes,
             targets=targets,
             stages=tuple(_stages(run)),
+            coverage=_coverage(run),
         )
 
     @property
@@ -120,6 +124,7 @@ class Result:
         lines = [f"{self.model} on {self.dataset}, seed {self.seed}", settings, ""]
         if self.metrics:
             lines += [self._metrics_table(), ""]
+        lines += [f"{row}: {described_coverage(found)}\n" for row, found in self.coverage.items()]
         if any(parts["test"]["repeat"]["users"] for parts in self.targets.values() if "test" in parts):
             lines += [self._targets_table(), ""]
         stages = [[str(each), each.seconds, each.described(), each.folder] for each in self.stages]
@@ -137,6 +142,19 @@ class Result:
             for mode in shown_modes(self.settings["eval_history"])
         }
         return _table(("test", "target", "users", "history"), lines)
+
+
+def described_coverage(coverage: Mapping[str, Any]) -> str:
+    """One phrase on what a row of :attr:`Result.coverage` can rank."""
+    if coverage["candidates"] is None:
+        return "ranks all items"
+    share = coverage["candidate_coverage"]["test"]
+    return f"puts {coverage['candidates']} items in order; the target is one of them for {share:.1%} of the test users"
+
+
+def _coverage(run: Run) -> dict[str, dict[str, Any]]:
+    reports = {row: artifact.manifest["report"] for row, artifact in run.evaluations.items()}
+    return {row: dict(report) for row, report in reports.items() if report and "candidates" in report}
 
 
 def _stages(run: Run) -> Iterator[StageResult]:

@@ -31,10 +31,10 @@ class Row:
 
 
 ROWS: dict[str, Row] = {
-    "POD": Row(POD, (), "a T5 with soft prompts generates items"),
-    "P5": Row(P5, (), "a T5 generates the tokens of items"),
-    "LlamaRec": Row(LLAMAREC, (), "an LLM ranks the candidates of a retriever"),
-    "E4SRec": Row(E4SREC, (), "an LLM scores all items, one prompt per interaction"),
+    "POD": Row(POD, (), "a T5 with soft prompts generates items; published lists are unmasked"),
+    "P5": Row(P5, (), "a T5 generates the tokens of items; published lists are unmasked"),
+    "LlamaRec": Row(LLAMAREC, (), "an LLM ranks a retriever's candidates; published figures are strict"),
+    "E4SRec": Row(E4SREC, (), "an LLM scores all items, one prompt per interaction; published figures are strict"),
     "popularity": Row(None, (), "no model: items by training interactions"),
     "last_items": Row(None, (), "no model: the user's last distinct items"),
     "Base": Row(BASE, (), "the ID backbone"),

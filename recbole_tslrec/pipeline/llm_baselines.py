@@ -57,11 +57,13 @@ class LLMBaseline:
         stages: what makes each of its own stages.
         ranker: from the configuration and the artifacts to a function that gives ranks.
         parents: from the configuration to the kinds of the artifacts that the ranker reads.
+        candidates: from the configuration to how many items of a user it can put in order; ``None`` for all.
     """
 
     stages: Mapping[str, Callable[[Any], Stage]]
     ranker: Callable[[Any, Inputs], Callable[[HeldOut], Ranks]]
     parents: Callable[[Any], tuple[str, ...]]
+    candidates: Callable[[Any], int | None] = lambda config: None
 
 
 def upstream(config: Any) -> Any:
@@ -88,8 +90,17 @@ def evaluation(config: Any, family: Family) -> Stage:
     baseline = BASELINES[family.name]
     settings = RowSettings(family.name, EvaluationSettings.of(config))
 
-    def build(inputs: Inputs, folder: Path) -> None:
-        write_evaluation(folder, config, inputs.data, family.name, baseline.ranker(config, inputs))
+    def build(inputs: Inputs, folder: Path) -> dict[str, Any]:
+        rank, candidates = baseline.ranker(config, inputs), baseline.candidates(config)
+        coverage = {}
+
+        def covered(rows: HeldOut) -> Ranks:
+            ranks = rank(rows)
+            coverage[part_of(inputs, rows)] = float((ranks.unmasked <= (candidates or rows.item_count)).mean())
+            return ranks
+
+        write_evaluation(folder, config, inputs.data, family.name, covered)
+        return {"candidates": candidates, "candidate_coverage": coverage}
 
     return Stage("evaluation", f"rank with {family.name}", settings, baseline.parents(config), build)
 
@@ -221,8 +232,7 @@ def _llamarec_ranker(config: Any, inputs: Inputs) -> Callable[[HeldOut], Ranks]:
     retriever = load_trained(_retriever_settings(config), inputs).model
 
     def rank(rows: HeldOut) -> Ranks:
-        part = PARTS[0] if rows.loader is inputs.data.loaders[1] else PARTS[1]
-        model = LlamaRecRanker(settings, prompt, network, retriever, _retrieved(inputs, part))
+        model = LlamaRecRanker(settings, prompt, network, retriever, _retrieved(inputs, part_of(inputs, rows)))
         return rank_held_out(model, rows, config["show_progress"])
 
     return rank
@@ -351,8 +361,18 @@ def _llm_content(settings: Any, data: Data, hashes: Any) -> dict[str, str]:
     return llm_content(settings.engine.llm, hashes)
 
 
+def part_of(inputs: Inputs, rows: HeldOut) -> str:
+    """Which part of the dataset some rows are."""
+    return PARTS[0] if rows.loader is inputs.data.loaders[1] else PARTS[1]
+
+
 def _of_generation(config: Any) -> tuple[str, ...]:
     return ("index", "llm_task")
+
+
+def _beams(config: Any) -> int:
+    beams: int = config["beams"]
+    return beams
 
 
 BASELINES = {
@@ -361,9 +381,10 @@ BASELINES = {
         {"retriever": _retriever, "ranker": _ranker},
         _llamarec_ranker,
         lambda config: ("retriever", "ranker", *trained_kinds(config["retriever"])),
+        lambda config: CANDIDATES,
     ),
     **{
-        each.name: LLMBaseline({"index": _index, "llm_task": each.task}, each.ranker, _of_generation)
+        each.name: LLMBaseline({"index": _index, "llm_task": each.task}, each.ranker, _of_generation, _beams)
         for each in (Generation("P5", P5Settings, bare=False), Generation("POD", PODSettings, bare=True))
     },
 }

@@ -1,4 +1,4 @@
-"""A row with an LLM against every other row of its backbone, and what its gain may be credited to."""
+"""A row with an LLM against the other rows of its backbone and the LLM baselines, and what its gain is credited to."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -77,7 +77,7 @@ def stars(scores: Scores, dataset: str, lines: Iterable[Line], metric: str) -> s
     """Which lines beat the best other row of their backbone at :data:`LEVEL`, with Holm's correction over the lines."""
     found: dict[Line, SeedTest] = {}
     for line in lines:
-        others = scores.others(dataset, line)
+        others = [other for other in scores.others(dataset, line) if other.backbone == line.backbone]
         if others:
             best = max(others, key=lambda other: scores.mean(dataset, other, metric))
             found[line] = over_seeds(scores, dataset, line, best, metric)

@@ -16,7 +16,7 @@ from recbole_tslrec.experiments.command import Command
 from recbole_tslrec.experiments.jobs import trials_of
 from recbole_tslrec.experiments.protocol import quoted_protocol
 from recbole_tslrec.experiments.runner import outcomes
-from recbole_tslrec.experiments.trials import Outcome
+from recbole_tslrec.experiments.trials import ROWS, Outcome
 from recbole_tslrec.report.page import Page, ReportError, Section
 from recbole_tslrec.report.plots import new_figure, points_with_intervals
 from recbole_tslrec.report.table2 import best_and_second
@@ -45,18 +45,23 @@ class Groups:
 
 
 def build(command: Command) -> Page:
-    """One section per dataset, backbone and asked history mode; its rows are the command's that train a model.
+    """One section per dataset, backbone and asked history mode; its rows are the command's that train a model; LLM baselines, which have
+    no backbone, stand in the sections of all.
 
     Raises:
         ArtifactError: a run has no results by user.
         ReportError: no seed was finished by all rows.
         ValueError: runs differ in data or modes.
     """
-    trials = [trial for trial in trials_of(command) if trial.backbone]
-    rows = list(dict.fromkeys(trial.row for trial in trials))
+    trials = [trial for trial in trials_of(command) if ROWS[trial.row].family]
+    rows = [row for row in command.rows if any(row == trial.row for trial in trials)]
     finished: dict[tuple[str, str], list[Outcome]] = {}
-    for outcome in outcomes(trials, command):
-        finished.setdefault((outcome.trial.dataset, outcome.trial.backbone), []).append(outcome)
+    found = outcomes(trials, command)
+    for outcome in sorted(found, key=lambda outcome: not outcome.trial.backbone):  # LLM baselines into each section
+        of_dataset = [key for key in finished if key[0] == outcome.trial.dataset and key[1]]
+        own = (outcome.trial.dataset, outcome.trial.backbone)
+        for key in of_dataset if of_dataset and not outcome.trial.backbone else [own]:
+            finished.setdefault(key, []).append(outcome)
     asked = command.config()["eval_history"]
     sections = [
         section(f"{dataset} {backbone}", mode, results, [row for row in rows if row not in results])

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from recbole_tslrec.evaluation.metrics import in_order
 from recbole_tslrec.evaluation.per_user import UserResults, check_comparable
 from recbole_tslrec.experiments.trials import Outcome
+from recbole_tslrec.models.families import LLM_BASELINES
 
 
 class Line(NamedTuple):
@@ -61,9 +62,13 @@ class Scores:
         return float(np.mean(values)) if values else float("nan")
 
     def others(self, dataset: str, line: Line) -> list[Line]:
-        """The other finished rows of the same backbone on a dataset."""
-        cells = [other for name, other in self.outcomes if name == dataset and other.backbone == line.backbone]
-        return [other for other in cells if other != line and not self.are_same(dataset, line, other)]
+        """The other finished rows of the same backbone on a dataset, and the LLM baselines, which have none."""
+        comparable = [
+            other
+            for name, other in self.outcomes
+            if name == dataset and (other.backbone == line.backbone or other.row in LLM_BASELINES)
+        ]
+        return [other for other in comparable if other != line and not self.are_same(dataset, line, other)]
 
     def are_same(self, dataset: str, line: Line, other: Line) -> bool:
         """Whether two lines are of the same artifacts: ``scratch`` is TSLRec where that has no other LLM."""

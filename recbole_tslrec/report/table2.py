@@ -1,6 +1,6 @@
 """Table 2: every row on every dataset, with the tests that a gain has to pass."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -168,11 +168,21 @@ def _remark(line: Line, scores: Scores) -> str:
     if line.row in LLM_BASELINES and datasets:
         runs = [outcome for dataset in datasets for outcome in scores.outcomes[dataset, line].values()]
         llms = sorted({outcome.result["settings"]["llm_name_or_path"] for outcome in runs})
-        return "; ".join("an LLM of random weights, trained in full" if llm == SCRATCH else llm for llm in llms)
+        named = ["an LLM of random weights, trained in full" if llm == SCRATCH else llm for llm in llms]
+        return "; ".join([*named, *_coverage(line, datasets, scores)])
     ours = Line(line.backbone, OURS)
     if line != ours and any(scores.are_same(dataset, line, ours) for dataset in datasets):
         return f"the same runs as {OURS}"
     return "" if datasets else "no run has finished"
+
+
+def _coverage(line: Line, datasets: Sequence[str], scores: Scores) -> Iterator[str]:
+    """What a baseline can rank on each dataset, the mean over its seeds; nothing where that is all items."""
+    for dataset in datasets:
+        found = [outcome.result["coverage"][line.row] for outcome in scores.outcomes[dataset, line].values()]
+        if found[0]["candidates"] is not None:
+            share = np.mean([each["candidate_coverage"]["test"] for each in found])
+            yield f"{dataset}: the target is among {found[0]['candidates']} candidates for {share:.1%} of the users"
 
 
 def _failures(failed: Sequence[str]) -> list[str]:
