@@ -45,8 +45,9 @@ class Groups:
 
 
 def build(command: Command) -> Page:
-    """One section per dataset, backbone and asked history mode; its rows are the command's that train a model; LLM baselines, which have
-    no backbone, stand in the sections of all.
+    """One section per dataset, backbone and asked history mode; its rows are the command's that train a model.
+
+    LLM baselines, which have no backbone, stand in the sections of all.
 
     Raises:
         ArtifactError: a run has no results by user.

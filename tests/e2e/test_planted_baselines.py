@@ -1,0 +1,58 @@
+"""Each LLM baseline learns planted categories: it ranks far better than popularity."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from recbole_tslrec.pipeline import run_model_free, run_stages
+from recbole_tslrec.result import Result
+from tests.planted import plant
+
+MakeConfig = Callable[..., Any]
+PLANTED = plant(users=300, items=60, categories=6, length=8)
+SMALL = {
+    "scratch_hidden_size": 32,
+    "scratch_layers": 2,
+    "scratch_heads": 2,
+    "scratch_intermediate_size": 64,
+    "scratch_context_length": 2048,
+    "hidden_size": 32,
+    "embedding_size": 32,
+    "inner_size": 64,
+    "epochs": 20,
+    "learning_rate": 0.003,
+    "sft_learning_rate": 3e-3,
+    "topk": [10],
+}
+LEARNS: dict[str, dict[str, Any]] = {
+    "E4SRec": {"sft_epochs": 6},
+    "LlamaRec": {"retriever": "LRURec", "ranker_title_tokens": 4, "sft_epochs": 1},
+    "P5": {"p5_index": "collaborative", "p5_clusters": 6, "p5_token_size": 12, "p5_prompts": 1, "sft_epochs": 6},
+    "POD": {"pod_candidates": 10, "sft_epochs": 20, "sft_stopping_step": 20, "beams": 10},
+}
+
+
+def ndcg(config: Any) -> float:
+    """NDCG@10 on the test items."""
+    name = config["model"]
+    return float(Result.of(run_stages(config)).metrics[name]["test"]["ndcg@10"])
+
+
+@pytest.mark.parametrize("name", LEARNS)
+def test_a_baseline_beats_popularity(make_config: MakeConfig, name: str) -> None:
+    config = make_config(name, PLANTED.interactions, **{**SMALL, **LEARNS[name]})
+    popularity = Result.of(run_model_free(config, "popularity")).metrics["popularity"]["test"]["ndcg@10"]
+    assert ndcg(config) > 1.5 * popularity
+
+
+def test_e4srecs_loss_falls_below_that_of_the_items_frequencies(make_config: MakeConfig) -> None:
+    """The cross entropy of the validation items by the shares of the items in training."""
+    config = make_config("E4SRec", PLANTED.interactions, **{**SMALL, **LEARNS["E4SRec"]})
+    run = run_stages(config, stop_after="llm_task")
+    items = np.concatenate([run.data.histories[user] for user in range(len(run.data.histories))])
+    count = np.bincount(items, minlength=len(run.data.item_tokens) + 1)[1:] + 1.0  # none has the chance 0
+    share = count / count.sum()
+    entropy = -(share * np.log(share)).sum()
+    assert run.artifacts["llm_task"].manifest["report"]["valid"]["loss"] < entropy
