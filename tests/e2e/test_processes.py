@@ -9,9 +9,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
+from recbole_tslrec.sft.trainer import CHECKPOINT
 from recbole_tslrec.store.artifacts import Artifact, open_artifact
 from tests.conftest import TINY_SCRATCH, walks, write_dataset
+from tests.e2e.tasks_in_processes import fine_tune_all
+from tests.sft.tasks import TASKS
 
 SCRIPT = Path(__file__).parents[2] / "run_recbole_tslrec.py"
 TWO_PROCESSES = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
@@ -92,6 +96,18 @@ def test_two_processes_find_what_one_finds(folder: Path) -> None:
     tables = [artifact(folder / name, "knowledge").tensors() for name in ("one", "two")]
     for name, table in tables[0].items():
         torch.testing.assert_close(tables[1][name], table, rtol=0, atol=1e-5, msg=name)
+
+
+def test_every_task_ends_in_two_processes_as_in_one(tmp_path: Path) -> None:
+    run([*TWO_PROCESSES, "-m", "tests.e2e.tasks_in_processes", str(tmp_path / "two")], tmp_path)
+    fine_tune_all(tmp_path / "one")
+    for task in TASKS:
+        files = sorted((tmp_path / "one" / task / CHECKPOINT).rglob("*.safetensors"))
+        assert files
+        for file in files:
+            together = load_file(tmp_path / "two" / file.relative_to(tmp_path / "one"))
+            for name, weight in load_file(file).items():
+                torch.testing.assert_close(together[name], weight, rtol=0, atol=1e-4, msg=f"{task} {name}")
 
 
 def test_fsdp2_has_the_gradients_of_one_piece(folder: Path) -> None:
