@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.nn.utils.rnn import pad_sequence
 
-from recbole_tslrec.baselines.next_items import NextItems, history_fields
+from recbole_tslrec.baselines.next_items import NextItems, history_fields, most_recent
 from recbole_tslrec.baselines.ranks import ndcg_of_ranks
 from recbole_tslrec.baselines.settings import E4SRecSettings
 from recbole_tslrec.data.histories import Histories
@@ -174,11 +174,7 @@ class E4SRecRanker(nn.Module):
     def full_sort_predict(self, interaction: Any) -> Tensor:
         """The scores of all items from the most recent ones of a history, [B, N + 1]; the pad's is minus infinity."""
         item_seq, length = interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN]  # [B, L], pads behind, and [B]
-        shown = length.clamp(max=self.max_items)
-        place = torch.arange(min(self.max_items, item_seq.shape[1]), device=length.device) + (length - shown).unsqueeze(
-            1
-        )
-        recent = item_seq.gather(1, place.clamp(max=item_seq.shape[1] - 1))  # [B, most]
+        recent, shown = most_recent(item_seq, length, self.max_items)
         scores = torch.full((len(length), self.n_items), -torch.inf, device=length.device)
         segments = shown.cpu().numpy() + self.network.closing_tokens
         budget = TokenBudget(self.tokens_per_batch, self.network.shared_tokens, self.network.layout)

@@ -5,9 +5,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 
 from recbole_tslrec.baselines.llamarec import LetterObjective, Retrieved, retrieved_examples
+from recbole_tslrec.baselines.next_items import most_recent
 from recbole_tslrec.baselines.ranking_network import RankingNetwork, build_ranking_network
 from recbole_tslrec.baselines.ranking_prompt import CANDIDATES, RankingPrompt
 from recbole_tslrec.baselines.settings import LlamaRecSettings
@@ -115,23 +117,33 @@ class LlamaRecScorer(nn.Module):
         prompt: the tokens of all parts.
         network: fine-tuned.
         retriever: the model that finds the candidates.
+        max_items: the most recent items that it sees.
     """
 
     def __init__(
-        self, settings: LlamaRecSettings, prompt: RankingPrompt, network: RankingNetwork, retriever: Any
+        self,
+        settings: LlamaRecSettings,
+        prompt: RankingPrompt,
+        network: RankingNetwork,
+        retriever: Any,
+        max_items: int,
     ) -> None:
         super().__init__()
         self.settings = settings
         self.prompt = prompt
         self.network = network
         self.retriever = retriever
+        self.max_items = max_items
         self.ITEM_SEQ, self.ITEM_SEQ_LEN = retriever.ITEM_SEQ, retriever.ITEM_SEQ_LEN
 
     @torch.no_grad()
     def full_sort_predict(self, interaction: Any) -> Tensor:
-        """The scores of all items, [B, N + 1]; the candidates are not among the items that are seen."""
+        """The scores of all items from whole histories, [B, N + 1]; no candidate is in its history."""
         item_seq, length = interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN]  # [B, L] and [B]
-        scores = self.retriever.full_sort_predict(interaction).view(len(item_seq), -1)
+        recent, seen = most_recent(item_seq, length, self.max_items)
+        is_item = torch.arange(recent.shape[1], device=seen.device) < seen.unsqueeze(1)
+        inputs = Interaction({self.ITEM_SEQ: recent * is_item, self.ITEM_SEQ_LEN: seen})
+        scores = self.retriever.full_sort_predict(inputs).view(len(item_seq), -1)
         unseen = scores.scatter(1, item_seq, -torch.inf)
         unseen[:, 0] = -torch.inf
         best = unseen.topk(min(CANDIDATES, unseen.shape[1]), dim=1)

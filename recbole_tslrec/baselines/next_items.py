@@ -4,7 +4,9 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from recbole_tslrec.data.histories import Histories
 
@@ -52,6 +54,22 @@ def training_instances(histories: Histories, max_items: int) -> Instances:
     ends = np.flatnonzero(np.arange(len(user)) > histories.offsets[user])
     starts = np.maximum(histories.offsets[user[ends]], ends - max_items)
     return Instances(user[ends], NextItems(histories.items, starts, ends, histories.items[ends]))
+
+
+def most_recent(item_seq: Tensor, length: Tensor, most: int) -> tuple[Tensor, Tensor]:
+    """The most recent items of each row.
+
+    Args:
+        item_seq: item ids, pads behind, int64 [B, L].
+        length: items of each row, int64 [B].
+        most: items to keep, at most.
+
+    Returns:
+        Item ids with anything behind, [B, min(most, L)], and their number, [B].
+    """
+    shown = length.clamp(max=most)
+    place = torch.arange(min(most, item_seq.shape[1]), device=length.device) + (length - shown).unsqueeze(1)
+    return item_seq.gather(1, place.clamp(max=item_seq.shape[1] - 1)), shown
 
 
 def history_fields(config: Any) -> tuple[str, str]:

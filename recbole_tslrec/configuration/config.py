@@ -17,6 +17,7 @@ from recbole.model import sequential_recommender
 
 from recbole_tslrec.compute import distributed
 from recbole_tslrec.configuration.properties import (
+    defaults_without_family,
     merge_own_defaults,
     properties_folder,
     read_properties,
@@ -45,6 +46,9 @@ class Config(recbole.config.Config):  # type: ignore[misc]  # RecBole is untyped
         config_dict: settings over the files.
         argv: ``--key=value`` arguments over both.
 
+    Attributes:
+        without_family: what the keys that the defaults of the model's family decide would be without it.
+
     Raises:
         ConfigError: an unknown key, a value that its key cannot have, a malformed argument or number, a missing file.
         ValueError: an unknown model.
@@ -68,6 +72,11 @@ class Config(recbole.config.Config):  # type: ignore[misc]  # RecBole is untyped
         asked = model if self.name.recommender == str(self.name) else self.name.recommender
         super().__init__(asked, dataset, files, dict(config_dict or {}))
         self.final_config_dict.update(model=model, retriever=retriever)
+        self.without_family = {
+            key: value
+            for key, value in defaults_without_family(self.name, dataset, self.yaml_loader).items()
+            if key not in self.external_config_dict
+        }
         construct_transform(self)  # it names its columns here, where copies of this configuration must find them
         check_numbers(self.external_config_dict, self.internal_config_dict)
         for group in SETTINGS:

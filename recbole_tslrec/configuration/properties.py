@@ -9,6 +9,7 @@ import yaml
 from recbole.model import sequential_recommender
 
 from recbole_tslrec.models.backbones import BACKBONES, Backbone
+from recbole_tslrec.models.names import ModelName
 from recbole_tslrec.settings.recommender import valid_train_mode
 
 
@@ -38,6 +39,13 @@ def own_defaults(backbone: str, dataset: str, loader: Any = yaml.SafeLoader, fam
     for name in names:
         defaults.update(read_properties(folder / f"{name}.yaml", loader))
     return defaults
+
+
+def defaults_without_family(name: ModelName, dataset: str, loader: Any) -> dict[str, Any]:
+    """For the keys of a model's family what they are for its backbone."""
+    of_family = read_properties(properties_folder() / f"family/{name.family.name}.yaml", loader)
+    others = own_defaults(name.backbone, dataset, loader)
+    return {key: others[key] for key in of_family}
 
 
 def merge_own_defaults(config: Any, backbone: str, dataset: str, family: str = "") -> None:

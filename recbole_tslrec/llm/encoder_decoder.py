@@ -64,7 +64,7 @@ def load_t5(settings: LLMSettings, vocabulary: int, item_tokens: torch.Tensor) -
             with explained(settings.source), place_of(settings.source) as (name, options):
                 t5 = transformers.T5ForConditionalGeneration.from_pretrained(name, dtype=torch.float32, **options)
         if vocabulary > config.vocab_size:
-            t5.resize_token_embeddings(vocabulary)
+            t5.resize_token_embeddings(vocabulary, mean_resizing=False)
         with torch.no_grad():
             words = t5.get_input_embeddings().weight
             words[item_tokens] = torch.randn(len(item_tokens), words.shape[1])

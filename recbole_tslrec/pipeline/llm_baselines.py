@@ -69,7 +69,7 @@ class LLMBaseline:
 def upstream(config: Any) -> Any:
     """The configuration of the recommender that a model starts from: LlamaRec's is its retriever's."""
     is_llamarec = parse_model_name(config["model"]).family is LLAMAREC
-    return derive(config, model=config["retriever"]) if is_llamarec else config
+    return derive(config, model=config["retriever"], **config.without_family) if is_llamarec else config
 
 
 def check_full_ranking(config: Any) -> None:

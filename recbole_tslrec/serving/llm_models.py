@@ -62,8 +62,10 @@ def _load_llamarec(ranker: Artifact, running: RecBoleConfig) -> SavedModel:
     retriever = _load_retriever(find_parent(ranker, "retriever"), running["device"])
     title_of = dict(zip(ranker.item_tokens(), ranker.json(TITLES), strict=True))
     prompt = load_prompt(settings, [title_of[token] for token in retriever.item_tokens])
-    model = LlamaRecScorer(settings, prompt, load_ranker(settings, prompt, ranker.folder), retriever.model)
-    return SavedModel(LLAMAREC.name, model.eval(), retriever.config, retriever.item_tokens)
+    network = load_ranker(settings, prompt, ranker.folder)
+    model = LlamaRecScorer(settings, prompt, network, retriever.model, retriever.max_length)
+    config = {"MAX_ITEM_LIST_LENGTH": None, "device": running["device"]}
+    return SavedModel(LLAMAREC.name, model.eval(), config, retriever.item_tokens)
 
 
 def _load_retriever(retriever: Artifact, device: Any) -> SavedModel:

@@ -184,8 +184,9 @@ def rank_items(
 
 def score_histories(saved: SavedModel, histories: Sequence[Sequence[int]]) -> Tensor:
     """The scores of all items for histories of item ids 1..N, of which the most recent are seen, [B, N + 1]."""
-    recent = [torch.tensor(items[-saved.max_length :]) for items in histories]
-    item_seq = torch.zeros(len(recent), saved.max_length, dtype=torch.int64)
+    length = saved.max_length or max(map(len, histories))
+    recent = [torch.tensor(items[-length:]) for items in histories]
+    item_seq = torch.zeros(len(recent), length, dtype=torch.int64)
     for row, items in zip(item_seq, recent, strict=True):
         row[: len(items)] = items
     return saved.scores(item_seq, torch.tensor([len(items) for items in recent]))

@@ -23,6 +23,8 @@ def without_dropout(task: Task) -> Any:
     for module in network.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
+        if isinstance(getattr(module, "dropout", None), float):  # of T5's attention
+            module.dropout = 0.0
     return network
 
 

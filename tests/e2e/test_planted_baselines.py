@@ -11,7 +11,7 @@ from recbole_tslrec.result import Result
 from tests.planted import plant
 
 MakeConfig = Callable[..., Any]
-PLANTED = plant(users=300, items=60, categories=6, length=8)
+PLANTED = plant(users=300, items=40, categories=4, length=8)
 SMALL = {
     "scratch_hidden_size": 32,
     "scratch_layers": 2,
@@ -26,11 +26,22 @@ SMALL = {
     "sft_learning_rate": 3e-3,
     "topk": [10],
 }
+GENERATING = {
+    "p5_index": "collaborative",
+    "p5_clusters": 4,
+    "p5_token_size": 10,
+    "scratch_hidden_size": 64,
+    "scratch_layers": 1,
+    "scratch_heads": 4,
+    "sft_learning_rate": 5e-3,
+    "sft_batch_size": 16,
+    "beams": 10,
+}
 LEARNS: dict[str, dict[str, Any]] = {
     "E4SRec": {"sft_epochs": 6},
     "LlamaRec": {"retriever": "LRURec", "ranker_title_tokens": 4, "sft_epochs": 1},
-    "P5": {"p5_index": "collaborative", "p5_clusters": 6, "p5_token_size": 12, "p5_prompts": 1, "sft_epochs": 6},
-    "POD": {"pod_candidates": 10, "sft_epochs": 20, "sft_stopping_step": 20, "beams": 10},
+    "P5": {**GENERATING, "p5_straightforward": False, "p5_prompts": 1, "sft_epochs": 8},
+    "POD": {**GENERATING, "pod_candidates": 10, "sft_epochs": 20, "sft_stopping_step": 20},
 }
 
 
