@@ -25,16 +25,20 @@ class Planted:
         return np.array([int(token[1:]) for token in tokens])
 
 
-def plant(users: int, items: int, categories: int, length: int, seed: int = 0) -> Planted:
-    """Every user has a favourite category (.6), a second one (.25) and the rest; within one, items are alike likely."""
+def plant(
+    users: int, items: int, categories: int, length: int, seed: int = 0, shares: tuple[float, float] = (0.6, 0.25)
+) -> Planted:
+    """Every user has a favourite category, a second one (with these shares) and the rest; within one, items are alike
+    likely.
+    """
     rng = np.random.default_rng(seed)
     category = np.arange(items) % categories
     members = [np.flatnonzero(category == c) for c in range(categories)]
     interactions = []
     for user in range(users):
         favourite, second = rng.choice(categories, size=2, replace=False)
-        preference = np.full(categories, 0.15 / (categories - 2))
-        preference[[favourite, second]] = 0.6, 0.25
+        preference = np.full(categories, (1 - sum(shares)) / (categories - 2))
+        preference[[favourite, second]] = shares
         for time in range(length):
             item = rng.choice(members[rng.choice(categories, p=preference)])
             interactions.append((f"u{user}", f"i{item}", float(time)))

@@ -11,7 +11,7 @@ from recbole_tslrec.result import Result
 from tests.planted import plant
 
 MakeConfig = Callable[..., Any]
-PLANTED = plant(users=300, items=40, categories=4, length=8)
+PLANTED = plant(users=300, items=40, categories=4, length=8, shares=(0.95, 0.03))
 SMALL = {
     "scratch_hidden_size": 32,
     "scratch_layers": 2,
@@ -40,7 +40,7 @@ GENERATING = {
 LEARNS: dict[str, dict[str, Any]] = {
     "E4SRec": {"sft_epochs": 6},
     "LlamaRec": {"retriever": "LRURec", "ranker_title_tokens": 4, "sft_epochs": 1},
-    "P5": {**GENERATING, "p5_straightforward": False, "p5_prompts": 1, "sft_epochs": 8},
+    "P5": {**GENERATING, "p5_straightforward": False, "p5_prompts": 1, "p5_max_items": 4, "sft_epochs": 14},
     "POD": {**GENERATING, "pod_candidates": 10, "sft_epochs": 20, "sft_stopping_step": 20},
 }
 

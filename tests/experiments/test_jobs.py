@@ -19,9 +19,9 @@ def test_the_rows_of_one_backbone_and_seed_follow_each_other(command):
     ]
 
 
-def test_a_row_without_a_model_has_no_trial_and_a_model_free_row_one(command):
-    trials = trials_of(replace(command, rows=("POD", "popularity")))
-    assert trials == [Trial("toy", "", "popularity", 1)]
+def test_a_model_free_row_has_one_trial_and_an_llm_baseline_one_for_each_seed(command):
+    trials = trials_of(replace(command, rows=("POD", "popularity"), seeds=(1, 2)))
+    assert trials == [Trial("toy", "", "popularity", 1), Trial("toy", "", "POD", 1), Trial("toy", "", "POD", 2)]
 
 
 def test_a_chain_is_what_shares_a_backbone(command):

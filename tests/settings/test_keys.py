@@ -10,6 +10,7 @@ import pytest
 import recbole
 import yaml
 
+from recbole_tslrec.baselines.settings import LlamaRecSettings, P5Settings, PODSettings
 from recbole_tslrec.configuration.properties import model_keys, own_defaults, properties_folder, read_properties
 from recbole_tslrec.configuration.settings import SETTINGS
 from recbole_tslrec.evaluation.settings import EvaluationSettings
@@ -85,10 +86,11 @@ def choices_of(key):
 
 
 def recipes(config):
-    """The recipe of each stage of the model, of CI's recommender and of an evaluation."""
+    """The recipe of each stage of the model, of CI's recommender, of an evaluation and of the LLM baselines."""
     stages = {stage.kind: stage.settings.recipe() for stage in plan(config)}
     ci = RecBoleConfig({**config.final_config_dict, "model": "CISASRec"})
     stages["recommender of CI"] = plan(ci)[-1].settings.recipe()
+    stages.update({kind.__name__: kind.of(config).recipe() for kind in (LlamaRecSettings, P5Settings, PODSettings)})
     stages["evaluation"] = RowSettings("TSLRec", EvaluationSettings.of(config)).recipe()
     return stages
 
