@@ -64,7 +64,7 @@ def _load_llamarec(ranker: Artifact, running: RecBoleConfig) -> SavedModel:
     prompt = load_prompt(settings, [title_of[token] for token in retriever.item_tokens])
     network = load_ranker(settings, prompt, ranker.folder)
     model = LlamaRecScorer(settings, prompt, network, retriever.model, retriever.max_length)
-    config = {"MAX_ITEM_LIST_LENGTH": None, "device": running["device"]}
+    config = {"MAX_ITEM_LIST_LENGTH": 0, "device": running["device"]}
     return SavedModel(LLAMAREC.name, model.eval(), config, retriever.item_tokens)
 
 

@@ -60,10 +60,9 @@ class SavedModel:
     item_tokens: list[str]
 
     @property
-    def max_length(self) -> int | None:
-        """L, the most recent items that the model sees; ``None`` where it sees all."""
-        length: int | None = self.config["MAX_ITEM_LIST_LENGTH"]
-        return length
+    def max_length(self) -> int:
+        """L, the most recent items that the model sees; 0 where it sees all."""
+        return int(self.config["MAX_ITEM_LIST_LENGTH"])
 
     @functools.cached_property
     def id_of_item(self) -> dict[str, int]:
