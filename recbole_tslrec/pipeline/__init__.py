@@ -4,7 +4,7 @@
 
 A model needs its backbone and, if it fuses a table, what that is made from: a CI model the groups, a TSLRec model what
 its ``knowledge_source`` reads. The stages of the LLM baselines are in
-``llm_baselines.py``.
+``llm_baselines``.
 """
 
 from collections.abc import Callable, Collection

@@ -115,6 +115,12 @@ def test_items_are_generated_and_ranked(make_config: MakeConfig, name: str, inde
     assert all(run_stages(config).reused.values())
 
 
+def test_more_beams_need_no_training(make_config: MakeConfig) -> None:
+    run_stages(make_config("POD", **GENERATING["POD"]))
+    run = run_stages(make_config("POD", **{**GENERATING["POD"], "beams": 12}))
+    assert run.reused == {"index": True, "llm_task": True, "evaluation of POD": False}
+
+
 @pytest.mark.parametrize("name", GENERATING)
 def test_fewer_beams_than_the_longest_list_are_refused_before_anything_is_built(
     make_config: MakeConfig, tmp_path: Path, name: str
