@@ -1,6 +1,6 @@
 """Items as tokens of a T5: as words of a prompt, and as what is generated."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from recbole_tslrec.baselines.item_index import ItemPath
 from recbole_tslrec.baselines.item_trie import ItemTrie
-from recbole_tslrec.baselines.words import Tokens, word_tokens
+from recbole_tslrec.baselines.words import Tokens, word_tokenizer, word_tokens
 from recbole_tslrec.llm.encoder_decoder import load_t5_config
 from recbole_tslrec.llm.loading import load_tokenizer
 from recbole_tslrec.llm.settings import LLMSettings
@@ -53,7 +53,9 @@ class Vocabulary:
         return torch.from_numpy(np.unique(np.concatenate(self.names)))
 
 
-def vocabulary_of(llm: LLMSettings, index: str, paths: Sequence[ItemPath], bare: bool) -> Vocabulary:
+def vocabulary_of(
+    llm: LLMSettings, index: str, paths: Sequence[ItemPath], bare: bool, texts: Iterable[str]
+) -> Vocabulary:
     """The tokens that an index stands for: numbers as the tokenizer splits them, or a new token for a step of a path.
 
     Args:
@@ -61,11 +63,13 @@ def vocabulary_of(llm: LLMSettings, index: str, paths: Sequence[ItemPath], bare:
         index: which index the paths are of.
         paths: of the items 1..N.
         bare: whether a generated item is its number or path alone (POD), or the word of a prompt (P5).
+        texts: all words of prompts, of which the tokens of ``scratch`` are made.
 
     Raises:
         LLMError: the T5's configuration or tokenizer cannot be loaded.
     """
-    config, tokenizer = load_t5_config(llm), load_tokenizer(llm)
+    tokenizer = word_tokenizer(texts) if llm.is_scratch else load_tokenizer(llm)
+    config = load_t5_config(llm, len(tokenizer))
     own = max(config.vocab_size, len(tokenizer))
     if index == "collaborative":
         steps = sorted({step for path in paths for step in path})

@@ -26,4 +26,5 @@ STRAIGHTFORWARD = (
     "Pick an item on behalf of user {user} .",
     "What is the right item for user {user} ?",
 )
+TEXTS = (*SEQUENTIAL, *STRAIGHTFORWARD)
 TRAINED = 10  # paraphrases; the one behind them is for tests of unseen words

@@ -48,7 +48,7 @@ def pod_task(settings: PODSettings, vocabulary: Vocabulary, histories: Histories
         "POD",
         ItemObjective(),
         partial(build_network, settings, vocabulary),
-        load_t5_config(settings.engine.llm),
+        load_t5_config(settings.engine.llm, vocabulary.size),
         0,
         0,
         train,

@@ -34,6 +34,7 @@ TEMPLATES = (
         "{user} {items}",
     ),
 )
+TEXTS = tuple(text for of_task in TEMPLATES for text in of_task)
 BARE = -1
 
 

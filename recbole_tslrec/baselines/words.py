@@ -1,10 +1,12 @@
 """Text of a T5 word by word: an embedding of its own says which pieces belong to one word."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import transformers
 from numpy.typing import NDArray
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 
 Tokens = NDArray[np.int64]
 MOST_WORDS = 512  # rows of the embedding of whole words
@@ -20,6 +22,23 @@ class Text(NamedTuple):
 
     tokens: Tokens
     words: Tokens
+
+
+def word_tokenizer(texts: Iterable[str]) -> Any:
+    """The tokenizer of a T5 of random weights: a token for each word of some texts, and one for one or two digits.
+
+    With the tokens of bytes that ``scratch`` has elsewhere, prompts would be four times as long.
+
+    Args:
+        texts: words with blanks between; what stands in braces is no word.
+    """
+    words = sorted({f" {word}" for text in texts for word in text.split() if not word.startswith("{")})
+    numbers = [str(number) for number in range(10)] + [f"{number:02}" for number in range(100)]
+    names = ["<pad>", "</s>", "<unk>", " ", " user_", " item_", *numbers, *words]
+    tokenizer = Tokenizer(models.WordLevel({name: number for number, name in enumerate(names)}, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r" ?[^\s\d]+|\d{1,2}"), behavior="isolated")
+    tokenizer.decoder = decoders.Fuse()
+    return transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", eos_token="</s>")
 
 
 def word_tokens(tokenizer: Any, words: Sequence[str]) -> list[Tokens]:

@@ -7,22 +7,26 @@ import transformers
 
 from recbole_tslrec.compute.random_state import isolated_random_state
 from recbole_tslrec.llm.identity import LLMError, looks_like_a_path, refuse_other_paths
-from recbole_tslrec.llm.loading import explained, load_tokenizer, place_of
+from recbole_tslrec.llm.loading import explained, place_of
 from recbole_tslrec.llm.settings import LLMSettings
 
 _EXAMPLE = "google-t5/t5-small"
 
 
-def load_t5_config(settings: LLMSettings) -> Any:
+def load_t5_config(settings: LLMSettings, words: int) -> Any:
     """The architecture of ``llm_name_or_path``, or that of ``scratch`` as a T5.
+
+    Args:
+        settings: which one.
+        words: tokens of the vocabulary of ``scratch``.
 
     Raises:
         LLMError: it cannot be loaded, or is no T5.
     """
     if settings.is_scratch:
-        scratch, words = settings.scratch, len(load_tokenizer(settings))
+        scratch = settings.scratch
         return transformers.T5Config(
-            vocab_size=words + 1,
+            vocab_size=words,
             d_model=scratch.scratch_hidden_size,
             d_kv=scratch.scratch_hidden_size // scratch.scratch_heads,
             d_ff=scratch.scratch_intermediate_size,
@@ -30,7 +34,7 @@ def load_t5_config(settings: LLMSettings) -> Any:
             num_heads=scratch.scratch_heads,
             pad_token_id=0,
             decoder_start_token_id=0,
-            eos_token_id=words,  # the tokenizer of bytes has none
+            eos_token_id=1,
         )
     if looks_like_a_path(settings.source):
         refuse_other_paths(settings.source)
@@ -56,7 +60,7 @@ def load_t5(settings: LLMSettings, vocabulary: int, item_tokens: torch.Tensor) -
     Raises:
         LLMError: it cannot be loaded.
     """
-    config = load_t5_config(settings)
+    config = load_t5_config(settings, vocabulary)
     with isolated_random_state(settings.seed):
         if settings.is_scratch:
             t5 = transformers.T5ForConditionalGeneration(config)

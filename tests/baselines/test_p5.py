@@ -17,10 +17,10 @@ from recbole_tslrec.baselines.item_vocabulary import Vocabulary, user_words, voc
 from recbole_tslrec.baselines.next_items import training_instances
 from recbole_tslrec.baselines.p5 import build_network, load_generator, p5_task, templates_of
 from recbole_tslrec.baselines.p5_examples import P5Examples
-from recbole_tslrec.baselines.p5_prompts import SEQUENTIAL, STRAIGHTFORWARD, TRAINED
+from recbole_tslrec.baselines.p5_prompts import SEQUENTIAL, STRAIGHTFORWARD, TEXTS, TRAINED
 from recbole_tslrec.baselines.settings import INDICES, P5Settings
+from recbole_tslrec.baselines.words import word_tokenizer
 from recbole_tslrec.data.histories import Histories
-from recbole_tslrec.llm.loading import byte_level_tokenizer
 from recbole_tslrec.settings import ConfigError
 from recbole_tslrec.sft.fine_tuning import fine_tune
 from tests.baselines import generation
@@ -48,12 +48,13 @@ def examples_of(settings: P5Settings, histories: Histories = HISTORIES) -> P5Exa
 def words_of(settings: P5Settings, histories: Histories) -> Vocabulary:
     """The items as words."""
     paths = item_paths(settings.index, histories, ITEMS)
-    return vocabulary_of(settings.engine.llm, settings.index.p5_index, paths, bare=False)
+    return vocabulary_of(settings.engine.llm, settings.index.p5_index, paths, bare=False, texts=TEXTS)
 
 
 def read(tokens: Any) -> str:
-    """Tokens of bytes as text."""
-    return byte_level_tokenizer().decode([token for token in tokens if token < 257])
+    """Tokens as text."""
+    text: str = word_tokenizer(TEXTS).decode(tokens)
+    return text
 
 
 # prompts
@@ -73,8 +74,8 @@ def test_a_prompt_names_user_and_history_word_by_word(make_config: MakeConfig) -
     text = " After item_1001 item_1002 , which item does user user_1 choose next ?"
     assert read(prompt.text.tokens) == text
     assert prompt.item == 2
-    starts = [place for place, letter in enumerate(text) if letter == " "]
-    assert prompt.text.words.tolist() == np.repeat(range(1, len(starts) + 1), np.diff([*starts, len(text)])).tolist()
+    pieces = [1, 3, 3, 1, 1, 1, 1, 1, 2, 1, 1, 1]  # item_ 10 01, user_ 1
+    assert prompt.text.words.tolist() == np.repeat(range(1, 13), pieces).tolist()
 
 
 def test_an_instance_is_each_interaction_but_a_users_first_with_what_was_before(make_config: MakeConfig) -> None:

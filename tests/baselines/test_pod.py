@@ -18,13 +18,14 @@ from recbole_tslrec.baselines.pod_examples import (
     BARE,
     SEQUENTIAL_TASK,
     TEMPLATES,
+    TEXTS,
     TOP_N_TASK,
     PODExamples,
     held_out_examples,
 )
 from recbole_tslrec.baselines.settings import PODSettings
+from recbole_tslrec.baselines.words import word_tokenizer
 from recbole_tslrec.data.histories import Histories
-from recbole_tslrec.llm.loading import byte_level_tokenizer
 from recbole_tslrec.sft.fine_tuning import fine_tune
 from tests.baselines.generation import LEARNING, walks
 
@@ -41,7 +42,8 @@ def settings_of(make_config: MakeConfig, **settings: Any) -> PODSettings:
 
 def words_of(settings: PODSettings, histories: Histories) -> Vocabulary:
     """The items as words."""
-    return vocabulary_of(settings.engine.llm, "sequential", item_paths(settings.index, histories, ITEMS), bare=True)
+    paths = item_paths(settings.index, histories, ITEMS)
+    return vocabulary_of(settings.engine.llm, "sequential", paths, bare=True, texts=TEXTS)
 
 
 def examples_of(settings: PODSettings, histories: Histories = HISTORIES) -> PODExamples:
@@ -52,8 +54,9 @@ def examples_of(settings: PODSettings, histories: Histories = HISTORIES) -> PODE
 
 
 def read(tokens: Any) -> str:
-    """Tokens of bytes as text."""
-    return byte_level_tokenizer().decode([token for token in tokens if token < 257])
+    """Tokens as text, without the end of an item."""
+    text: str = word_tokenizer(TEXTS).decode(tokens, skip_special_tokens=True)
+    return text
 
 
 # examples
@@ -66,7 +69,7 @@ def test_a_held_out_item_is_asked_for_in_ids_alone_and_named_by_its_number(make_
     found = held_out_examples(examples, valid)
     text = found.prompt(0).text
     assert read(text.tokens) == " user_1 item_1001 item_1002"
-    assert text.words.tolist() == np.repeat([1, 2, 3], [7, 10, 10]).tolist()
+    assert text.words.tolist() == np.repeat([1, 2, 3], [2, 3, 3]).tolist()
     assert read(found.item_tokens[found.prompt(0).item - 1]) == " 1004"
 
 
@@ -77,7 +80,7 @@ def test_words_of_a_template_have_no_number(make_config: MakeConfig) -> None:
         numbers = dict.fromkeys(text.words.tolist())
         ids = [word for word in read(text.tokens).split() if "_" in word]
         assert sorted(numbers) == list(range(0 if 0 in numbers else 1, len(ids) + 1))
-        assert sum(text.words > 0) == sum(len(word) + 1 for word in ids)
+        assert sum(text.words > 0) == sum(1 + (len(word) - 4) // 2 for word in ids)  # user_1: 2, item_1001: 3
 
 
 def test_a_user_of_one_interaction_has_no_example(make_config: MakeConfig) -> None:

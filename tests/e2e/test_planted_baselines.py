@@ -40,8 +40,8 @@ GENERATING = {
 LEARNS: dict[str, dict[str, Any]] = {
     "E4SRec": {"sft_epochs": 6},
     "LlamaRec": {"retriever": "LRURec", "ranker_title_tokens": 4, "sft_epochs": 1},
-    "P5": {**GENERATING, "p5_straightforward": False, "p5_prompts": 1, "p5_max_items": 4, "sft_epochs": 14},
-    "POD": {**GENERATING, "pod_candidates": 10, "sft_epochs": 20, "sft_stopping_step": 20},
+    "P5": {**GENERATING, "p5_straightforward": False, "p5_prompts": 1, "sft_epochs": 6},
+    "POD": {**GENERATING, "pod_candidates": 10, "sft_epochs": 12, "sft_stopping_step": 12},
 }
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from recbole_tslrec.baselines import p5_prompts, pod_examples
 from recbole_tslrec.baselines.e4srec import next_item_task
 from recbole_tslrec.baselines.item_index import item_paths
 from recbole_tslrec.baselines.item_vocabulary import vocabulary_of
@@ -69,7 +70,8 @@ def generation(make: Any, kind: Any, bare: bool, config: Any, histories: Histori
     """The task of P5 or POD, on items that are numbered as users meet them."""
     settings = kind.of(config)
     training = histories.first(histories.lengths - 1)
-    vocabulary = vocabulary_of(settings.engine.llm, "sequential", item_paths(settings.index, training, 8), bare)
+    paths, texts = item_paths(settings.index, training, 8), (*p5_prompts.TEXTS, *pod_examples.TEXTS)
+    vocabulary = vocabulary_of(settings.engine.llm, "sequential", paths, bare, texts)
     task: Task = make(settings, vocabulary, training, Instances(np.arange(len(histories)), last_items(histories)))
     return task
 

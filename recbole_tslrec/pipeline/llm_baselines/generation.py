@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
@@ -43,6 +43,20 @@ def index(config: Any) -> Stage:
     return Stage("index", f"index the items: {settings.p5_index}", settings, (), build, check=check)
 
 
+class Parts(NamedTuple):
+    """What a baseline that generates items is made of.
+
+    Attributes:
+        task: makes its task.
+        load_generator: what its artifact generates with.
+        texts: all words of its prompts.
+    """
+
+    task: Callable[..., Any]
+    load_generator: Callable[..., Any]
+    texts: tuple[str, ...]
+
+
 @dataclass(frozen=True)
 class Generation:
     """What differs between the baselines that generate items.
@@ -67,16 +81,14 @@ class Generation:
 
             data, rows = inputs.data, held_out(inputs.data, "valid")
             valid = Instances(users_of(data, rows), next_items(rows))
-            make_task, _ = self._functions()
-            return fine_tune(
-                engine, make_task(settings, self._vocabulary(settings, inputs), data.histories, valid), folder
-            )
+            task = self._parts().task(settings, self._vocabulary(settings, inputs), data.histories, valid)
+            return fine_tune(engine, task, folder)
 
         def check(data: Data) -> None:
             with check_imports():
                 from recbole_tslrec.llm.encoder_decoder import load_t5_config
             data.check_histories()
-            load_t5_config(engine.llm)
+            load_t5_config(engine.llm, words=0)
             check_beams(settings.beams, config["topk"])
 
         about = f"fine-tune {engine.llm.llm_name_or_path} as {self.name} on items of a {settings.index.p5_index} index"
@@ -89,9 +101,8 @@ class Generation:
     def ranker(self, config: Any, inputs: Inputs) -> Callable[[HeldOut], Ranks]:
         """Ranks in the lists that are generated."""
         settings = self.settings.of(config)
-        _, load_generator = self._functions()
         vocabulary = self._vocabulary(settings, inputs)
-        generator = load_generator(settings, vocabulary, inputs.parents["llm_task"].folder)
+        generator = self._parts().load_generator(settings, vocabulary, inputs.parents["llm_task"].folder)
 
         def rank(rows: HeldOut) -> Ranks:
             users, found = users_of(inputs.data, rows), []
@@ -104,15 +115,15 @@ class Generation:
 
         return rank
 
-    def _functions(self) -> tuple[Callable[..., Any], Callable[..., Any]]:
-        """What makes the task and what loads a generator; here, since they import transformers."""
-        from recbole_tslrec.baselines import p5, pod
+    def _parts(self) -> Parts:
+        """What makes it up; here, since it imports transformers."""
+        from recbole_tslrec.baselines import p5, p5_prompts, pod, pod_examples
 
-        functions: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
-            "P5": (p5.p5_task, p5.load_generator),
-            "POD": (pod.pod_task, pod.load_generator),
+        parts = {
+            "P5": Parts(p5.p5_task, p5.load_generator, p5_prompts.TEXTS),
+            "POD": Parts(pod.pod_task, pod.load_generator, pod_examples.TEXTS),
         }
-        return functions[self.name]
+        return parts[self.name]
 
     def _vocabulary(self, settings: Any, inputs: Inputs) -> Any:
         from recbole_tslrec.baselines.item_vocabulary import vocabulary_of
@@ -120,7 +131,7 @@ class Generation:
         index = inputs.parents["index"]
         path_of = dict(zip(index.item_tokens(), index.json(_PATHS), strict=True))
         paths = [tuple(path_of[token]) for token in inputs.data.item_tokens]
-        return vocabulary_of(settings.engine.llm, settings.index.p5_index, paths, self.bare)
+        return vocabulary_of(settings.engine.llm, settings.index.p5_index, paths, self.bare, self._parts().texts)
 
 
 def check_beams(beams: int, topk: Any) -> None:
