@@ -77,6 +77,7 @@ class Config(recbole.config.Config):  # type: ignore[misc]  # RecBole is untyped
             for key, value in defaults_without_family(self.name, dataset, self.yaml_loader).items()
             if key not in self.external_config_dict
         }
+        del self.name  # RecBole's checkpoints hold configurations, and torch's safe loader knows nothing of families
         construct_transform(self)  # it names its columns here, where copies of this configuration must find them
         check_numbers(self.external_config_dict, self.internal_config_dict)
         for group in SETTINGS:
