@@ -2,7 +2,6 @@
 
 import itertools
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,21 +14,17 @@ from recbole_tslrec.baselines.generation_examples import IGNORED, ItemObjective
 from recbole_tslrec.baselines.item_index import item_paths
 from recbole_tslrec.baselines.item_vocabulary import Vocabulary, user_words, vocabulary_of
 from recbole_tslrec.baselines.next_items import training_instances
-from recbole_tslrec.baselines.p5 import build_network, load_generator, p5_task, templates_of
+from recbole_tslrec.baselines.p5 import build_network, templates_of
 from recbole_tslrec.baselines.p5_examples import P5Examples
 from recbole_tslrec.baselines.p5_prompts import SEQUENTIAL, STRAIGHTFORWARD, TEXTS, TRAINED
 from recbole_tslrec.baselines.settings import INDICES, P5Settings
 from recbole_tslrec.baselines.words import word_tokenizer
 from recbole_tslrec.data.histories import Histories
 from recbole_tslrec.settings import ConfigError
-from recbole_tslrec.sft.fine_tuning import fine_tune
-from tests.baselines import generation
-from tests.baselines.generation import walks
 
 MakeConfig = Callable[..., Any]
 ITEMS = 12
 HISTORIES = Histories(["a", "b", "c"], np.array([3, 1, 2, 5, 6, 1, 4]), np.array([0, 3, 5, 7]))
-LEARNING = {"p5_max_items": 1, **generation.LEARNING}
 SMALL = {"p5_clusters": 2, "p5_token_size": 4, "sft_batch_size": 8}
 
 
@@ -182,18 +177,7 @@ def test_beams_are_the_full_ranking_by_log_probability(make_config: MakeConfig) 
     torch.testing.assert_close(found.log_probability, order.values, rtol=0, atol=1e-6)
 
 
-# training
-
-
-def test_fine_tuning_learns_the_next_item(make_config: MakeConfig, tmp_path: Path) -> None:
-    """Every item is followed by the next number; by chance the first of twelve items would be it for a twelfth."""
-    settings = settings_of(make_config, p5_index="collaborative", p5_straightforward=False, p5_prompts=1, **LEARNING)
-    histories, valid = walks(80, ITEMS)
-    vocabulary = words_of(settings, histories)
-    fine_tune(settings.engine, p5_task(settings, vocabulary, histories, valid), tmp_path)
-    generator = load_generator(settings, vocabulary, tmp_path)
-    found = generator.generate(range(80), [histories[user].tolist() for user in range(80)])
-    assert (found[:, 0] == valid.rows.target).mean() > 3 / ITEMS
+# settings
 
 
 @pytest.mark.parametrize("clusters", [1, 5])
