@@ -36,7 +36,7 @@ def test_every_position_is_the_vector_of_its_prefix(make_config, model):
 def test_loss_is_the_mean_over_all_targets(make_config, model):
     settings = {"hidden_dropout_prob": 0.0, "attn_dropout_prob": 0.0, "dropout_prob": 0.0}
     network, batch = first_batch(make_config(model, train_mode="all_positions", **settings))
-    scores = network._queries(batch) @ network.item_embedding.weight.T  # [B, L, N + 1]
+    scores = network._queries(batch) @ network.output_table.T  # [B, L, N + 1]
     targets = batch["item_id"]
     expected = cross_entropy(scores[targets > 0], targets[targets > 0])
     assert network.calculate_loss(batch).item() == pytest.approx(expected.item(), rel=1e-5)
@@ -114,5 +114,8 @@ def test_causal_models_read_their_positions_one_by_one():
 
     from recbole.model import sequential_recommender
 
+    from recbole_tslrec.models import lrurec
+
     for name in (name for name, backbone in BACKBONES.items() if backbone.causal):
-        assert "gather_indexes" in inspect.getsource(getattr(sequential_recommender, name).forward)
+        model = getattr(sequential_recommender, name, None) or lrurec.LRURec
+        assert "gather_indexes" in inspect.getsource(model.forward)
