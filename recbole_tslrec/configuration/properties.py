@@ -32,9 +32,12 @@ def read_properties(path: Path, loader: Any = yaml.SafeLoader) -> dict[str, Any]
 
 
 def own_defaults(backbone: str, dataset: str, loader: Any = yaml.SafeLoader, family: str = "") -> dict[str, Any]:
-    """The defaults of this package: overall, embedded LLM, backbone, family, dataset, the later over the earlier."""
+    """The defaults of this package: overall, embedded LLM, backbone, dataset, family, the later over the earlier.
+
+    What a dataset's file says of the SFT, it says of TSLRec's; the recipes of other families are their authors'.
+    """
     folder = properties_folder()
-    names = ("overall", "llm/scratch", f"model/{backbone}", f"family/{family}", f"dataset/{dataset}")
+    names = ("overall", "llm/scratch", f"model/{backbone}", f"dataset/{dataset}", f"family/{family}")
     defaults: dict[str, Any] = {}
     for name in names:
         defaults.update(read_properties(folder / f"{name}.yaml", loader))

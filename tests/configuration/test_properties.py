@@ -37,6 +37,7 @@ def test_own_defaults_are_those_of_all_files_the_later_over_the_earlier(
         "llm/scratch": "b: scratch\nc: scratch\nd: scratch",
         "model/Own": "c: backbone\nd: backbone",
         "dataset/toy": "d: dataset",
+        "family/LLM": "d: family",
     }
     for name, text in texts.items():
         path = tmp_path / f"{name}.yaml"
@@ -45,6 +46,7 @@ def test_own_defaults_are_those_of_all_files_the_later_over_the_earlier(
     monkeypatch.setattr("recbole_tslrec.configuration.properties.properties_folder", lambda: tmp_path)
     assert own_defaults("Own", "toy") == {"a": "overall", "b": "scratch", "c": "backbone", "d": "dataset"}
     assert own_defaults("Other", "other") == {"a": "overall", "b": "scratch", "c": "scratch", "d": "scratch"}
+    assert own_defaults("Own", "toy", family="LLM")["d"] == "family"
 
 
 # the keys of a model itself
