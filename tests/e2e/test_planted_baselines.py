@@ -41,7 +41,8 @@ GENERATING = {
     "beams": 10,
 }
 LEARNS: dict[str, dict[str, Any]] = {
-    "E4SRec": {"sft_epochs": 6},
+    # every user has 8 items: without the bound, the test prompts would be longer than all those of training
+    "E4SRec": {"prompt_max_items": 5, "sft_epochs": 6},
     "LlamaRec": {"retriever": "LRURec", "ranker_title_tokens": 4, "sft_epochs": 1},
     "P5": {**GENERATING, "p5_straightforward": False, "p5_prompts": 1, "sft_epochs": 6},
     "POD": {**GENERATING, "pod_candidates": 10, "sft_epochs": 12, "sft_stopping_step": 12},

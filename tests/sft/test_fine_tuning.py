@@ -95,8 +95,11 @@ def test_the_report_counts_examples_and_says_what_an_epoch_costs(
     assert ("mean_target_loss" in report) == (task in ("own", "rest"))
 
 
-@pytest.mark.parametrize("killed_before_step", [1, STEPS, 2 * STEPS - 1])  # amid, before and at the end of an epoch
-@pytest.mark.parametrize("task", TASKS)
+# amid, before and at the end of an epoch; where is the engine's concern, so each other task is killed once
+@pytest.mark.parametrize(
+    ("task", "killed_before_step"),
+    [("own", 1), ("own", STEPS), ("own", 2 * STEPS - 1), *((task, STEPS + 1) for task in TASKS if task != "own")],
+)
 def test_an_interrupted_fine_tuning_ends_bit_equal(
     fine_tuned: FineTune,
     killed_before: Callable[[int | None], None],
