@@ -28,7 +28,7 @@ from tests.conftest import small_config
 RECBOLE = Path(recbole.__file__).parent / "properties"
 OWN = own_defaults("", "")
 OF_RECBOLE = {**read_properties(RECBOLE / "dataset" / "sample.yaml"), **read_properties(RECBOLE / "overall.yaml")}
-SOURCES = {source.settings for source in KNOWLEDGE_SOURCES.values()}
+SOURCES = tuple(dict.fromkeys(source.settings for source in KNOWLEDGE_SOURCES.values()))
 
 
 def with_groups_within(groups):
