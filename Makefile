@@ -18,7 +18,7 @@ run: setup
 	$(BIN)/python run_recbole_tslrec.py
 
 test: setup
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 lint: setup
 	$(BIN)/ruff check .
