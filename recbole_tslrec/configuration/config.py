@@ -68,7 +68,7 @@ class Config(recbole.config.Config):  # type: ignore[misc]  # RecBole is untyped
         retriever = self.name.backbone
         if self.name.family is LLAMAREC:  # the defaults are those of its retriever
             retriever = _given("retriever", files, config_dict or {}, argv) or retriever
-            self.name = ModelName(LLAMAREC, parse_model_name(retriever).backbone)
+            self.name = ModelName(LLAMAREC, _backbone_of_retriever(retriever))
         asked = model if self.name.recommender == str(self.name) else self.name.recommender
         super().__init__(asked, dataset, files, dict(config_dict or {}))
         self.final_config_dict.update(model=model, retriever=retriever)
@@ -138,6 +138,16 @@ class Config(recbole.config.Config):  # type: ignore[misc]  # RecBole is untyped
     def _load_internal_config_dict(self, model: str, model_class: Any, dataset: str) -> None:
         super()._load_internal_config_dict(model, model_class, dataset)
         merge_own_defaults(self, self.name.backbone, dataset, self.name.family.name)
+
+
+def _backbone_of_retriever(retriever: str) -> str:
+    name = parse_model_name(retriever)
+    if name.family.default_backbone:
+        raise ConfigError(
+            f"retriever [{retriever}] is itself an LLM that ranks; choose a recommender such as "
+            f"{LLAMAREC.default_backbone}"
+        )
+    return name.backbone
 
 
 def check_keys(given: Mapping[str, Any]) -> None:

@@ -13,12 +13,12 @@ from recbole_tslrec.llm.settings import LLMSettings
 _EXAMPLE = "google-t5/t5-small"
 
 
-def load_t5_config(settings: LLMSettings, words: int) -> Any:
+def load_t5_config(settings: LLMSettings, words: int = 0) -> Any:
     """The architecture of ``llm_name_or_path``, or that of ``scratch`` as a T5.
 
     Args:
         settings: which one.
-        words: tokens of the vocabulary of ``scratch``.
+        words: tokens of the vocabulary of ``scratch``; any other LLM has its own.
 
     Raises:
         LLMError: it cannot be loaded, or is no T5.

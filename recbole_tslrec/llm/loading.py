@@ -87,9 +87,9 @@ def _load_whole_config(settings: LLMSettings) -> Any:
 
 
 def _why_unsuited(llm_config: Any) -> str | None:
-    """Why an architecture does not serve: TSLRec gives embeddings in, and reads the last hidden state of a decoder."""
+    """Why an architecture does not serve: embeddings go in, and what is read is the last hidden state of a decoder."""
     if llm_config.is_encoder_decoder:
-        return "is an encoder-decoder, and TSLRec reads the last hidden state of a decoder"
+        return "is an encoder-decoder, and what is read is the last hidden state of a decoder"
     text = _of_text(llm_config)
     if not _KINDS_OF_TEXT & {llm_config.model_type, text.model_type}:
         return "is no language model: it does not go on with a text"

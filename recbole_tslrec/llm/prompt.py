@@ -34,7 +34,8 @@ class Prompt:
         if room < item:
             raise ValueError(
                 f"the LLM's context of {context_length} tokens has no room for an item (of {item}) beside the prompt's "
-                f"{len(self.instruction) + len(self.response)} tokens; shorten prompt_instruction"
+                f"{len(self.instruction) + len(self.response)} tokens; choose an LLM with a longer context, or shorten "
+                "prompt_instruction (TSLRec's; E4SRec's is fixed)"
             )
         return room // item
 

@@ -193,3 +193,14 @@ def test_a_list_of_group_counts_comes_through_the_command_line() -> None:
 def test_text_where_a_number_belongs_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"epochs must be a number such as 200, not \[x\]"):
         Config("SASRec", "ml-100k", argv=["--epochs=x"])
+
+
+@pytest.mark.parametrize("retriever", ["E4SRec", "LlamaRec", "P5", "POD"])
+def test_a_retriever_that_is_an_llm_is_refused(retriever: str) -> None:
+    with pytest.raises(ConfigError, match=rf"retriever \[{retriever}\] is itself an LLM .* such as LRURec"):
+        Config("LlamaRec", "ml-100k", [], {"retriever": retriever})
+
+
+@pytest.mark.parametrize("retriever", ["SASRec", "TSLRecGRU4Rec", "LRURec"])
+def test_any_recommender_is_a_retriever(retriever: str) -> None:
+    assert Config("LlamaRec", "ml-100k", [], {"retriever": retriever})["retriever"] == retriever

@@ -87,9 +87,10 @@ class Generation:
         def check(data: Data) -> None:
             with check_imports():
                 from recbole_tslrec.llm.encoder_decoder import load_t5_config
-            data.check_histories()
-            load_t5_config(engine.llm, words=0)
             check_beams(settings.beams, config["topk"])
+            data.check_histories()
+            if not engine.llm.is_scratch:
+                load_t5_config(engine.llm)
 
         about = f"fine-tune {engine.llm.llm_name_or_path} as {self.name} on items of a {settings.index.p5_index} index"
 
