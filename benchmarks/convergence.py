@@ -103,7 +103,7 @@ def summary(runs: list[Run], seeds: list[int]) -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    """Run what is missing and print the table after every run."""
+    """Run what is missing and print the table of each mode."""
     parser = arguments(__doc__)
     parser.add_argument("--model", default="SASRec")
     parser.add_argument("--dataset", default="beauty")
@@ -135,13 +135,13 @@ def main() -> None:
         mode = {"train_mode" if key == "mode" else key: value for key, value in settings.items()}
         run = {**settings, **train(given.model, given.dataset, {**fixed, **mode})}
         report.add_table(_RUNS, [*runs, run])
-        report.add_table("own best settings: mean over seeds, 95% interval", summary(report.tables[_RUNS], given.seeds))
         return run
 
     for mode in given.modes:
         tuned = [ensure({"mode": mode, "seed": given.seeds[0], **point}) for point in grid]
         for seed in given.seeds[1:]:
             ensure({"mode": mode, "seed": seed, **best_settings(tuned)})
+        report.add_table("own best settings: mean over seeds, 95% interval", summary(report.tables[_RUNS], given.seeds))
 
 
 if __name__ == "__main__":
