@@ -6,8 +6,8 @@ import torch
 import transformers
 
 from recbole_tslrec.compute.random_state import isolated_random_state
-from recbole_tslrec.llm.identity import LLMError, looks_like_a_path, refuse_other_paths
-from recbole_tslrec.llm.loading import explained, place_of
+from recbole_tslrec.llm.identity import LLMError
+from recbole_tslrec.llm.loading import check_files, load_tokenizer, load_whole, read_config
 from recbole_tslrec.llm.settings import LLMSettings
 
 _EXAMPLE = "google-t5/t5-small"
@@ -36,16 +36,25 @@ def load_t5_config(settings: LLMSettings, words: int = 0) -> Any:
             decoder_start_token_id=0,
             eos_token_id=1,
         )
-    if looks_like_a_path(settings.source):
-        refuse_other_paths(settings.source)
-    with explained(settings.source), place_of(settings.source) as (name, options):
-        config = transformers.AutoConfig.from_pretrained(name, trust_remote_code=False, **options)
+    config = read_config(settings.source)
     if config.model_type != "t5":
         raise LLMError(
             f"[{settings.source}] ({config.model_type}) is no T5, and P5 and POD generate items with one; choose one "
             f"such as {_EXAMPLE}, or llm_name_or_path=scratch"
         )
     return config
+
+
+def check_t5(settings: LLMSettings) -> None:
+    """What can be known before long work starts: the T5 is one, its files are whole, and it has a tokenizer.
+
+    Raises:
+        LLMError: says which of these fails and what to do.
+    """
+    if not settings.is_scratch:
+        check_files(settings)
+        load_t5_config(settings)
+        load_tokenizer(settings)
 
 
 def load_t5(settings: LLMSettings, vocabulary: int, item_tokens: torch.Tensor) -> Any:
@@ -58,15 +67,14 @@ def load_t5(settings: LLMSettings, vocabulary: int, item_tokens: torch.Tensor) -
             [S]; what they meant before, as numbers, would only mislead.
 
     Raises:
-        LLMError: it cannot be loaded.
+        LLMError: it cannot be loaded, or its files do not hold all weights.
     """
     config = load_t5_config(settings, vocabulary)
     with isolated_random_state(settings.seed):
         if settings.is_scratch:
             t5 = transformers.T5ForConditionalGeneration(config)
         else:
-            with explained(settings.source), place_of(settings.source) as (name, options):
-                t5 = transformers.T5ForConditionalGeneration.from_pretrained(name, dtype=torch.float32, **options)
+            t5 = load_whole(settings, transformers.T5ForConditionalGeneration, dtype=torch.float32)
         if vocabulary > config.vocab_size:
             t5.resize_token_embeddings(vocabulary, mean_resizing=False)
         with torch.no_grad():

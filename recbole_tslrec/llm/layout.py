@@ -148,9 +148,8 @@ def _why_not(encoder: Any) -> str | None:
         llm.set_attn_implementation(attention.NAME)
         encoder.layout = PREFIX_ROW
         with torch.no_grad():
-            _last(
-                encoder.train(), _probe_tokens(encoder), [3, 1]
-            )  # what asks for dropout inside attention says so here
+            # what asks for dropout inside attention says so here
+            _last(encoder.train(), _probe_tokens(encoder), [3, 1])
         row = _probe(encoder.eval())
     except Exception as error:  # a kernel may fail in any way: it must not fail the run
         reason: str | None = (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -76,14 +76,35 @@ def _load_whole_config(settings: LLMSettings) -> Any:
             num_attention_heads=settings.scratch.scratch_heads,
             max_position_embeddings=settings.scratch.scratch_context_length,
         )
-    if looks_like_a_path(settings.source):
-        refuse_other_paths(settings.source)
-    with explained(settings.source), place_of(settings.source) as (name, options):
-        llm_config = transformers.AutoConfig.from_pretrained(name, trust_remote_code=False, **options)
+    llm_config = read_config(settings.source)
+    with explained(settings.source):
         reason = _why_unsuited(llm_config)
     if reason is not None:
         raise LLMError(f"[{settings.source}] ({llm_config.model_type}) {reason}; choose a decoder such as {_EXAMPLE}")
     return llm_config
+
+
+def read_config(source: str) -> Any:
+    """The configuration in a folder, of a GGUF file or on the hub.
+
+    Raises:
+        LLMError: it cannot be read.
+    """
+    if looks_like_a_path(source):
+        refuse_other_paths(source)
+    with explained(source), place_of(source) as (name, options):
+        return transformers.AutoConfig.from_pretrained(name, trust_remote_code=False, **options)
+
+
+def check_files(settings: LLMSettings) -> None:
+    """Refuse a folder or file that is none of an LLM, or lacks weights.
+
+    Raises:
+        LLMError: says which.
+    """
+    if looks_like_a_path(settings.source) and not settings.is_scratch:
+        refuse_other_paths(settings.source)
+        _refuse(settings, why_incomplete(Path(settings.source)))
 
 
 def _why_unsuited(llm_config: Any) -> str | None:
@@ -122,9 +143,7 @@ def check_llm(settings: LLMSettings, lora: LoraSettings | None = None) -> None:
     Raises:
         LLMError: says which of these fails and what to do.
     """
-    if looks_like_a_path(settings.source) and not settings.is_scratch:
-        refuse_other_paths(settings.source)
-        _refuse(settings, why_incomplete(Path(settings.source)))
+    check_files(settings)
     llm_config = _load_whole_config(settings)
     _refuse(settings, why_not_quantized(settings, llm_config))
     _refuse(settings, _why_not_its_tokenizer(load_tokenizer(settings), _of_text(llm_config)))
@@ -203,7 +222,7 @@ def _load_frozen(settings: LLMSettings, llm_config: Any, kind: Any) -> Any:
     method = method_of(llm_config) or (BITSANDBYTES if settings.llm_quantization != "none" else None)
     if method is not None:
         options["device_map"] = {"": settings.device}
-    llm = _load(settings, kind, **options)
+    llm = load_whole(settings, kind, **options)
     llm.name_or_path = llm.config.name_or_path = settings.source  # adapters say what they are for
     if method == BITSANDBYTES:
         return prepare_model_for_kbit_training(llm, use_gradient_checkpointing=False)
@@ -211,7 +230,7 @@ def _load_frozen(settings: LLMSettings, llm_config: Any, kind: Any) -> Any:
     return llm if method is not None else llm.to(settings.device)
 
 
-def _load(settings: LLMSettings, kind: Any = transformers.AutoModel, **options: Any) -> Any:
+def load_whole(settings: LLMSettings, kind: Any = transformers.AutoModel, **options: Any) -> Any:
     """The whole model from its files.
 
     Raises:
@@ -300,7 +319,7 @@ def _check_weights(settings: LLMSettings, llm_config: Any) -> None:
         verbosity = transformers.logging.get_verbosity()
         transformers.logging.set_verbosity_error()  # the head, which is not wanted, would be reported
         try:
-            _load(settings, device_map="meta")
+            load_whole(settings, device_map="meta")
         finally:
             transformers.logging.set_verbosity(verbosity)
 

@@ -3,8 +3,7 @@
     backbone -> item_embeddings -> groups -> targets -> sft -> knowledge -> recommender -> evaluation
 
 A model needs its backbone and, if it fuses a table, what that is made from: a CI model the groups, a TSLRec model what
-its ``knowledge_source`` reads. The stages of the LLM baselines are in
-``llm_baselines``.
+its ``knowledge_source`` reads. The stages of the LLM baselines are in ``llm_baselines``.
 """
 
 from collections.abc import Callable, Collection
@@ -64,9 +63,8 @@ def run_stages(
     hashes = ContentHashes(settings.artifacts_dir)
     stages = plan(config)
     planned = (*(stage.kind for stage in stages), KINDS[-1])
-    given = given_artifacts(
-        llm_baselines.upstream(config), hashes
-    )  # before the dataset is loaded: a wrong path is known at once
+    # before the dataset is loaded: a wrong path is known at once
+    given = given_artifacts(llm_baselines.upstream(config), hashes)
     last = KINDS.index(stop_after or KINDS[-1])
     stages = [stage for stage in stages if KINDS.index(stage.kind) <= last]
     store = Store(Path(settings.artifacts_dir) / config["dataset"])

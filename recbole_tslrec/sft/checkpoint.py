@@ -18,8 +18,8 @@ ADAPTER, WHOLE_LLM, OWN_LAYERS = "adapter", "llm.safetensors", "own_layers.safet
 def save_trained_weights(network: Any, folder: Path, state: Mapping[str, Tensor] | None = None) -> None:
     """Write the trained weights into an existing folder.
 
-    ``adapter/`` loads with plain peft (``PeftModel.from_pretrained``); an LLM that is trained in
-    full goes into ``llm.safetensors``, the task's own layers into ``own_layers.safetensors``.
+    ``adapter/`` loads with plain peft (``PeftModel.from_pretrained``); an LLM that is trained in full goes into
+    ``llm.safetensors``, the task's own layers into ``own_layers.safetensors``.
 
     Args:
         network: what was trained.

@@ -5,9 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from recbole_tslrec.baselines.settings import (
-    E4SRecSettings,
-)
+from recbole_tslrec.baselines.settings import E4SRecSettings
 from recbole_tslrec.compute import distributed
 from recbole_tslrec.data.dataset import Data
 from recbole_tslrec.evaluation.held_out import HeldOut, held_out

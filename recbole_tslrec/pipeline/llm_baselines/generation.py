@@ -8,9 +8,7 @@ from typing import Any, NamedTuple
 from tqdm import tqdm
 
 from recbole_tslrec.baselines.next_items import Instances
-from recbole_tslrec.baselines.settings import (
-    P5IndexSettings,
-)
+from recbole_tslrec.baselines.settings import P5IndexSettings
 from recbole_tslrec.data.dataset import Data
 from recbole_tslrec.evaluation.generated_items import rank_generated
 from recbole_tslrec.evaluation.held_out import HeldOut, held_out
@@ -86,11 +84,10 @@ class Generation:
 
         def check(data: Data) -> None:
             with check_imports():
-                from recbole_tslrec.llm.encoder_decoder import load_t5_config
+                from recbole_tslrec.llm.encoder_decoder import check_t5
             check_beams(settings.beams, config["topk"])
             data.check_histories()
-            if not engine.llm.is_scratch:
-                load_t5_config(engine.llm)
+            check_t5(engine.llm)
 
         about = f"fine-tune {engine.llm.llm_name_or_path} as {self.name} on items of a {settings.index.p5_index} index"
 

@@ -8,10 +8,7 @@ import numpy as np
 import torch
 
 from recbole_tslrec.baselines.ranking_prompt import CANDIDATES
-from recbole_tslrec.baselines.settings import (
-    LlamaRecSettings,
-    RetrieverSettings,
-)
+from recbole_tslrec.baselines.settings import LlamaRecSettings, RetrieverSettings
 from recbole_tslrec.compute import distributed
 from recbole_tslrec.data.dataset import Data
 from recbole_tslrec.evaluation.held_out import PARTS, HeldOut, held_out
