@@ -10,8 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from recbole_tslrec.baselines.generation_examples import ItemObjective
-from recbole_tslrec.baselines.generation_network import GenerationNetwork
+from recbole_tslrec.baselines.generation_task import build_network, generation_task, trained_generator
 from recbole_tslrec.baselines.item_generator import ItemGenerator
 from recbole_tslrec.baselines.item_vocabulary import Vocabulary, user_words
 from recbole_tslrec.baselines.next_items import Instances, training_instances
@@ -19,13 +18,9 @@ from recbole_tslrec.baselines.p5_examples import SEQUENTIAL_TASK, P5Examples
 from recbole_tslrec.baselines.p5_prompts import SEQUENTIAL, STRAIGHTFORWARD
 from recbole_tslrec.baselines.settings import P5Settings
 from recbole_tslrec.baselines.templates import Template
-from recbole_tslrec.baselines.words import MOST_WORDS, Text, Tokens, joined
-from recbole_tslrec.compute.random_state import isolated_random_state
+from recbole_tslrec.baselines.words import Text, Tokens, joined
 from recbole_tslrec.data.histories import Histories
-from recbole_tslrec.llm.encoder_decoder import load_t5, load_t5_config
-from recbole_tslrec.sft.checkpoint import load_trained_weights
 from recbole_tslrec.sft.task import Task
-from recbole_tslrec.sft.trainer import CHECKPOINT
 
 
 def p5_task(settings: P5Settings, vocabulary: Vocabulary, histories: Histories, valid: Instances) -> Task:
@@ -49,39 +44,21 @@ def p5_task(settings: P5Settings, vocabulary: Vocabulary, histories: Histories, 
     )
     everyone = np.arange(len(valid))
     nought = np.zeros(len(valid), dtype=np.int64)
-    return Task(
-        "P5",
-        ItemObjective(),
-        partial(build_network, settings, vocabulary),
-        load_t5_config(settings.engine.llm, vocabulary.size),
-        0,
-        0,
-        train,
-        held_out.examples(everyone, nought, nought, everyone),
-        settings.recipe(),
-        trains_llm=True,
-    )
-
-
-def build_network(settings: P5Settings, vocabulary: Vocabulary) -> GenerationNetwork:
-    """The untrained network."""
-    llm = settings.engine.llm
-    t5 = load_t5(llm, vocabulary.size, vocabulary.index_tokens)
-    with isolated_random_state(llm.seed):
-        return GenerationNetwork(t5, MOST_WORDS).to(llm.device)
+    network = partial(build_network, settings.engine.llm, vocabulary)
+    valid_examples = held_out.examples(everyone, nought, nought, everyone)
+    return generation_task("P5", settings, vocabulary, network, train, valid_examples)
 
 
 def load_generator(settings: P5Settings, vocabulary: Vocabulary, folder: Path) -> ItemGenerator:
     """What the artifact of the task generates with; the prompt is the first paraphrase of history -> item."""
-    network = build_network(settings, vocabulary)
-    load_trained_weights(network, folder / CHECKPOINT)
+    network = build_network(settings.engine.llm, vocabulary)
     template = templates_of(vocabulary)[SEQUENTIAL_TASK][0]
 
     def prompt(user: Tokens, history: list[Tokens]) -> Text:
         words, _ = template.fill({"user": [user], "history": history[-settings.p5_max_items :]})
         return joined(words)
 
-    return ItemGenerator(network, vocabulary, prompt, settings.beams, SEQUENTIAL_TASK)
+    return trained_generator(network, vocabulary, folder, prompt, settings.beams, SEQUENTIAL_TASK)
 
 
 def templates_of(vocabulary: Vocabulary) -> list[list[Template]]:

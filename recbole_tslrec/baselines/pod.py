@@ -8,21 +8,17 @@ training interactions alone, so are the drawn items, and the tasks share their s
 from functools import partial
 from pathlib import Path
 
-from recbole_tslrec.baselines.generation_examples import ItemObjective
 from recbole_tslrec.baselines.generation_network import GenerationNetwork
+from recbole_tslrec.baselines.generation_task import build_network, generation_task, trained_generator
 from recbole_tslrec.baselines.item_generator import ItemGenerator
 from recbole_tslrec.baselines.item_vocabulary import Vocabulary, user_words
 from recbole_tslrec.baselines.next_items import Instances
 from recbole_tslrec.baselines.pod_examples import BARE, SEQUENTIAL_TASK, TEMPLATES, PODExamples, held_out_examples
 from recbole_tslrec.baselines.settings import PODSettings
 from recbole_tslrec.baselines.templates import Template
-from recbole_tslrec.baselines.words import MOST_WORDS, Text, Tokens, joined
-from recbole_tslrec.compute.random_state import isolated_random_state
+from recbole_tslrec.baselines.words import Text, Tokens, joined
 from recbole_tslrec.data.histories import Histories
-from recbole_tslrec.llm.encoder_decoder import load_t5, load_t5_config
-from recbole_tslrec.sft.checkpoint import load_trained_weights
 from recbole_tslrec.sft.task import Task
-from recbole_tslrec.sft.trainer import CHECKPOINT
 
 
 def pod_task(settings: PODSettings, vocabulary: Vocabulary, histories: Histories, valid: Instances) -> Task:
@@ -44,38 +40,24 @@ def pod_task(settings: PODSettings, vocabulary: Vocabulary, histories: Histories
         raise ValueError(
             "POD needs users with two training interactions, and there are none; take a dataset of longer histories"
         )
-    return Task(
-        "POD",
-        ItemObjective(),
-        partial(build_network, settings, vocabulary),
-        load_t5_config(settings.engine.llm, vocabulary.size),
-        0,
-        0,
-        train,
-        held_out_examples(train, valid),
-        settings.recipe(),
-        trains_llm=True,
-    )
+    network = partial(untrained_network, settings, vocabulary)
+    return generation_task("POD", settings, vocabulary, network, train, held_out_examples(train, valid))
 
 
-def build_network(settings: PODSettings, vocabulary: Vocabulary) -> GenerationNetwork:
-    """The untrained network, with soft prompts for each task."""
-    llm = settings.engine.llm
-    t5 = load_t5(llm, vocabulary.size, vocabulary.index_tokens)
-    with isolated_random_state(llm.seed):
-        return GenerationNetwork(t5, MOST_WORDS, settings.pod_soft_prompts, len(TEMPLATES)).to(llm.device)
+def untrained_network(settings: PODSettings, vocabulary: Vocabulary) -> GenerationNetwork:
+    """A T5 with soft prompts for each task."""
+    return build_network(settings.engine.llm, vocabulary, settings.pod_soft_prompts, len(TEMPLATES))
 
 
 def load_generator(settings: PODSettings, vocabulary: Vocabulary, folder: Path) -> ItemGenerator:
     """What the artifact of the task generates with; the text is of ids alone."""
-    network = build_network(settings, vocabulary)
-    load_trained_weights(network, folder / CHECKPOINT)
+    network = untrained_network(settings, vocabulary)
     template = templates_of(vocabulary)[SEQUENTIAL_TASK][BARE]
 
     def prompt(user: Tokens, history: list[Tokens]) -> Text:
         return joined(*template.fill({"user": [user], "items": history[-settings.pod_max_items :]}))
 
-    return ItemGenerator(network, vocabulary, prompt, settings.beams, SEQUENTIAL_TASK)
+    return trained_generator(network, vocabulary, folder, prompt, settings.beams, SEQUENTIAL_TASK)
 
 
 def templates_of(vocabulary: Vocabulary) -> list[list[Template]]:

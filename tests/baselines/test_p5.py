@@ -11,10 +11,11 @@ from torch.nn.functional import cross_entropy
 
 from recbole_tslrec.baselines.beam_search import beam_search
 from recbole_tslrec.baselines.generation_examples import IGNORED, ItemObjective
+from recbole_tslrec.baselines.generation_task import build_network
 from recbole_tslrec.baselines.item_index import item_paths
 from recbole_tslrec.baselines.item_vocabulary import Vocabulary, user_words, vocabulary_of
 from recbole_tslrec.baselines.next_items import training_instances
-from recbole_tslrec.baselines.p5 import build_network, templates_of
+from recbole_tslrec.baselines.p5 import templates_of
 from recbole_tslrec.baselines.p5_examples import P5Examples
 from recbole_tslrec.baselines.p5_prompts import SEQUENTIAL, STRAIGHTFORWARD, TEXTS, TRAINED
 from recbole_tslrec.baselines.settings import INDICES, P5Settings
@@ -130,7 +131,7 @@ def test_held_out_items_change_neither_index_nor_examples(make_config: MakeConfi
 
 def network_of(settings: P5Settings, examples: P5Examples) -> Any:
     """The untrained network in float64, in evaluation mode."""
-    return build_network(settings, examples.vocabulary).double().eval()
+    return build_network(settings.engine.llm, examples.vocabulary).double().eval()
 
 
 @pytest.mark.parametrize("index", ["sequential", "collaborative"])

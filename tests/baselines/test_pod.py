@@ -12,7 +12,7 @@ from recbole_tslrec.baselines.generation_examples import IGNORED, ItemObjective
 from recbole_tslrec.baselines.item_index import item_paths
 from recbole_tslrec.baselines.item_vocabulary import Vocabulary, user_words, vocabulary_of
 from recbole_tslrec.baselines.next_items import Instances, NextItems
-from recbole_tslrec.baselines.pod import build_network, pod_task, templates_of
+from recbole_tslrec.baselines.pod import pod_task, templates_of, untrained_network
 from recbole_tslrec.baselines.pod_examples import (
     BARE,
     SEQUENTIAL_TASK,
@@ -147,7 +147,7 @@ def test_the_loss_is_that_of_each_prompt_alone_behind_its_tasks_soft_prompts(mak
     """A plain recomputation in float64; what is no id has row 0 of the word embedding, soft prompts have none."""
     settings = settings_of(make_config)
     examples = examples_of(settings)
-    network, epoch = build_network(settings, examples.vocabulary).double().eval(), examples.in_epoch(0)
+    network, epoch = untrained_network(settings, examples.vocabulary).double().eval(), examples.in_epoch(0)
     inputs = epoch.interaction(epoch.chosen).interaction
     assert set(inputs["task"].tolist()) == {SEQUENTIAL_TASK, TOP_N_TASK}
     target = inputs.pop("target")
