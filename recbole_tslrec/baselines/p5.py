@@ -38,15 +38,11 @@ def p5_task(settings: P5Settings, vocabulary: Vocabulary, histories: Histories, 
     examples = partial(
         P5Examples, settings, vocabulary, templates_of(vocabulary), user_words(vocabulary, len(histories))
     )
-    train, held_out = (
-        examples(training_instances(histories, settings.p5_max_items)),
-        examples(valid.recent(settings.p5_max_items)),
-    )
-    everyone = np.arange(len(valid))
-    nought = np.zeros(len(valid), dtype=np.int64)
+    train = examples(training_instances(histories, settings.p5_max_items))
+    everyone, first = np.arange(len(valid)), np.zeros(len(valid), dtype=np.int64)  # the first task, and paraphrase
+    held_out = examples(valid.recent(settings.p5_max_items)).examples(everyone, first, first, everyone)
     network = partial(build_network, settings.engine.llm, vocabulary)
-    valid_examples = held_out.examples(everyone, nought, nought, everyone)
-    return generation_task("P5", settings, vocabulary, network, train, valid_examples)
+    return generation_task("P5", settings, vocabulary, network, train, held_out)
 
 
 def load_generator(settings: P5Settings, vocabulary: Vocabulary, folder: Path) -> ItemGenerator:
