@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.nn.utils.rnn import pad_sequence
 
-from recbole_tslrec.baselines.next_items import NextItems, history_fields, most_recent
+from recbole_tslrec.baselines.next_items import NextItems, history_fields, most_recent, training_instances
 from recbole_tslrec.baselines.ranks import ndcg_of_ranks
 from recbole_tslrec.baselines.settings import E4SRecSettings
 from recbole_tslrec.data.histories import Histories
@@ -143,13 +143,13 @@ def interaction_examples(histories: Histories, max_items: int, batch_size: int, 
     Returns:
         The examples; their targets are places of items counted from 0.
     """
-    user = np.repeat(np.arange(len(histories)), histories.lengths)
-    place = np.arange(len(user)) - histories.offsets[user]  # of a target among its user's interactions
-    is_recent = place >= histories.lengths[user] - max_items
-    ends = np.flatnonzero((place > 0) & is_recent)  # a prompt ends before its target
-    starts = np.maximum(histories.offsets[user[ends]], ends - max_items)
-    targets = torch.from_numpy(histories.items[ends] - 1)
-    return Examples(histories.items, starts, ends, targets, np.arange(len(ends)), batch_size, seed)
+    instances = training_instances(histories, max_items)
+    user, rows = instances.user, instances.rows
+    place = rows.ends - histories.offsets[user]  # of a target among its user's interactions
+    recent = np.flatnonzero(place >= histories.lengths[user] - max_items)
+    targets = torch.from_numpy(rows.target[recent] - 1)
+    starts, ends = rows.starts[recent], rows.ends[recent]  # a prompt ends before its target
+    return Examples(histories.items, starts, ends, targets, np.arange(len(recent)), batch_size, seed)
 
 
 class E4SRecRanker(nn.Module):

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from recbole_tslrec.baselines.candidates import FirstPlaces, with_negatives
+from recbole_tslrec.baselines.next_items import training_instances
 from recbole_tslrec.baselines.ranking_examples import DrawnCandidates, RankingExamples
 from recbole_tslrec.baselines.ranking_network import build_ranking_network
 from recbole_tslrec.baselines.ranking_prompt import CANDIDATES, MOST_HISTORY, RankingPrompt, build_ranking_prompt
@@ -164,30 +165,27 @@ def training_examples(
 ) -> DrawnCandidates:
     """An example for each training interaction but a user's first, its candidates drawn anew in every epoch."""
     engine = settings.engine
-    user = np.repeat(np.arange(len(histories)), histories.lengths)
-    place = np.arange(len(user)) - histories.offsets[user]
-    ends = np.flatnonzero(place > 0)
-    user, place = user[ends], place[ends]
-    starts = np.maximum(histories.offsets[user], ends - MOST_HISTORY)
-    target = histories.items[ends]
+    instances = training_instances(histories, MOST_HISTORY)
+    user, rows = instances.user, instances.rows
+    place = rows.ends - histories.offsets[user]
     firsts = FirstPlaces.of(histories, item_count)
 
     def of_epoch(epoch: int) -> RankingExamples:
         random = np.random.default_rng([engine.llm.seed, epoch])
-        candidates, answer = with_negatives(firsts, user, place, target, CANDIDATES, random)
+        candidates, answer = with_negatives(firsts, user, place, rows.target, CANDIDATES, random)
         return RankingExamples(
             prompt,
-            histories.items,
-            starts,
-            ends,
+            rows.items,
+            rows.starts,
+            rows.ends,
             candidates,
             answer,
-            np.arange(len(ends)),
+            np.arange(len(user)),
             engine.sft_batch_size,
             engine.llm.seed,
         )
 
-    return DrawnCandidates(of_epoch, len(ends), prompt.most_tokens - len(prompt.instruction))
+    return DrawnCandidates(of_epoch, len(user), prompt.most_tokens - len(prompt.instruction))
 
 
 def retrieved_examples(settings: LlamaRecSettings, prompt: RankingPrompt, rows: Retrieved) -> RankingExamples:
