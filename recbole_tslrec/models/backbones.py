@@ -8,8 +8,11 @@ from typing import Any
 
 from recbole.model import sequential_recommender
 
+from recbole_tslrec.models.bsarec import BSARec
 from recbole_tslrec.models.caser import Caser
 from recbole_tslrec.models.fmlprec import FMLPRec
+from recbole_tslrec.models.hstu import HSTU
+from recbole_tslrec.models.ligr import LiGR
 from recbole_tslrec.models.lrurec import LRURec
 from recbole_tslrec.models.recbole_fixes import CORE, SHAN, GRU4RecCPR, S3Rec, SASRecCPR
 from recbole_tslrec.models.sasrec import SASRec
@@ -81,6 +84,7 @@ BACKBONES: dict[str, Backbone] = {
     "BERT4Rec": Backbone(
         sequential_recommender.BERT4Rec, "input and output; the mask row is the ID's own", scoring=BERT4REC_SCORES
     ),
+    "BSARec": Backbone(BSARec, **_PRODUCT),
     "Caser": Backbone(
         Caser, "input and output; its L2 loss keeps to the ID part", scoring=CASER_SCORES, knows_users=True
     ),
@@ -135,7 +139,9 @@ BACKBONES: dict[str, Backbone] = {
         knows_users=True,
     ),
     "HRM": Backbone(sequential_recommender.HRM, scoring=HRM_SCORES, knows_users=True),
+    "HSTU": Backbone(HSTU, **_PRODUCT, causal=True),
     "LightSANs": Backbone(sequential_recommender.LightSANs, **_PRODUCT),
+    "LiGR": Backbone(LiGR, **_PRODUCT, causal=True),
     "LRURec": Backbone(LRURec, "input and output; the items' biases are not", **_PRODUCT, causal=True),
     "NARM": Backbone(sequential_recommender.NARM, **_PRODUCT),
     "NextItNet": Backbone(

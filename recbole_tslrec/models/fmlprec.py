@@ -6,11 +6,10 @@ RecBole has no FMLP-Rec. Scoring and loss are SASRec's, as RecBole computes them
 from typing import Any
 
 import torch
-from recbole.model.abstract_recommender import SequentialRecommender
 from recbole.model.layers import FeedForward
-from recbole.model.loss import BPRLoss
-from recbole.model.sequential_recommender import SASRec
 from torch import Tensor, nn
+
+from recbole_tslrec.models.stacked_blocks import WholeRowBlocks
 
 
 class FilterLayer(nn.Module):
@@ -66,58 +65,19 @@ class FilterBlock(nn.Module):
             config["layer_norm_eps"],
         )
 
-    def forward(self, hidden: Tensor) -> Tensor:
-        """[B, L, d] -> [B, L, d]."""
+    def forward(self, hidden: Tensor, _is_item: Tensor) -> Tensor:
+        """[B, L, d] -> [B, L, d]; the filter passes over pads like any position."""
         output: Tensor = self.feed_forward(self.filter(hidden))
         return output
 
-    def last(self, hidden: Tensor) -> Tensor:
+    def last(self, hidden: Tensor, _is_item: Tensor) -> Tensor:
         """[B, L, d] -> the last position of :meth:`forward`, [B, d]."""
         output: Tensor = self.feed_forward(self.filter.last(hidden))
         return output
 
 
-def pads_in_front(item_seq: Tensor, item_seq_len: Tensor) -> Tensor:
-    """Move the pads of [B, L] from behind the items (RecBole) to before them (FMLP-Rec), keeping the order."""
-    length = item_seq.shape[1]
-    position = torch.arange(length, device=item_seq.device) - (length - item_seq_len).unsqueeze(1)  # [B, L]
-    return item_seq.gather(1, position % length)
-
-
-class FMLPRec(SASRec):  # type: ignore[misc]  # RecBole is untyped
-    """FMLP-Rec with SASRec's embedding, scoring and loss (CE or BPR).
-
-    The filter mixes all positions of a row, so pads must say nothing: they stand in front of the items, as in the
-    original, and (our choice) are zeroed before every block. Inherits the initialisation, ``calculate_loss``,
-    ``predict`` and ``full_sort_predict`` of RecBole's SASRec.
-    """
+class FMLPRec(WholeRowBlocks):
+    """FMLP-Rec with SASRec's embedding, scoring and loss (CE or BPR)."""
 
     def __init__(self, config: Any, dataset: Any) -> None:
-        SequentialRecommender.__init__(self, config, dataset)  # SASRec's own would build the attention
-        self.hidden_size = config["hidden_size"]
-        self.initializer_range = config["initializer_range"]
-        self.loss_type = config["loss_type"]
-
-        self.item_embedding = nn.Embedding(self.n_items, self.hidden_size, padding_idx=0)
-        self.position_embedding = nn.Embedding(self.max_seq_length, self.hidden_size)
-        self.LayerNorm = nn.LayerNorm(self.hidden_size, eps=config["layer_norm_eps"])
-        self.dropout = nn.Dropout(config["hidden_dropout_prob"])
-        if config["n_layers"] < 1:
-            raise ValueError(f"n_layers [{config['n_layers']}] must be at least 1, the filter blocks")
-        blocks = (FilterBlock(config, self.max_seq_length) for _ in range(config["n_layers"]))
-        self.blocks: Any = nn.ModuleList(blocks)  # of FilterBlock, which ModuleList's type does not say
-        if self.loss_type not in ("CE", "BPR"):
-            raise ValueError(f"loss_type [{self.loss_type}] is not one of CE, BPR")
-        self.loss_fct = nn.CrossEntropyLoss() if self.loss_type == "CE" else BPRLoss()
-        self.apply(self._init_weights)
-
-    def forward(self, item_seq: Tensor, item_seq_len: Tensor) -> Tensor:
-        """Item ids [B, L], pads behind, and their number [B] -> the sequence's vector [B, d]."""
-        item_seq = pads_in_front(item_seq, item_seq_len)
-        is_item = (item_seq != 0).unsqueeze(-1)  # [B, L, 1]
-        hidden = self.item_embedding(item_seq) + self.position_embedding.weight  # [B, L, d]
-        hidden = self.dropout(self.LayerNorm(hidden))
-        for block in self.blocks[:-1]:
-            hidden = block(hidden * is_item)
-        last: Tensor = self.blocks[-1].last(hidden * is_item)  # the only position that is read
-        return last
+        super().__init__(config, dataset, FilterBlock)

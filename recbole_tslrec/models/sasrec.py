@@ -6,7 +6,7 @@ the keys and values of all. Parameters, results and, on a CPU, even the random n
 
 import torch
 from recbole.model import sequential_recommender
-from recbole.model.layers import TransformerLayer
+from recbole.model.layers import MultiHeadAttention, TransformerLayer
 from torch import Tensor, nn
 from torch.nn.functional import dropout
 
@@ -42,24 +42,40 @@ def layer_at(layer: TransformerLayer, hidden: Tensor, mask: Tensor, position: Te
     Returns:
         [B, d].
     """
-    attention, feed_forward = layer.multi_head_attention, layer.feed_forward
+    row = torch.arange(hidden.shape[0], device=hidden.device)
+    output = attention_at(layer.multi_head_attention, hidden, mask[row, :, position], position)  # [B, d]
+    feed_forward = layer.feed_forward
+    inner = feed_forward.dense_2(feed_forward.intermediate_act_fn(feed_forward.dense_1(output)))
+    inner = dropout_at(inner, feed_forward.dropout, (hidden.shape[1], hidden.shape[2]), position)
+    normed: Tensor = feed_forward.LayerNorm(inner + output)
+    return normed
+
+
+def attention_at(attention: MultiHeadAttention, hidden: Tensor, mask: Tensor, position: Tensor) -> Tensor:
+    """Multi-head attention of RecBole at one position of each row, with dropout, residual and LayerNorm.
+
+    Args:
+        attention: the module.
+        hidden: [B, L, d].
+        mask: what is added to the scores of that position, [B, 1, L].
+        position: int64 [B].
+
+    Returns:
+        [B, d].
+    """
     batch, length, width = hidden.shape
     heads = attention.num_attention_heads
-    row = torch.arange(batch, device=hidden.device)
-    own = hidden[row, position]  # [B, d]
+    own = hidden[torch.arange(batch, device=hidden.device), position]  # [B, d]
     query = attention.query(own).view(batch, heads, 1, -1)  # [B, heads, 1, d / heads]
     key = attention.key(hidden).view(batch, length, heads, -1).transpose(1, 2)  # [B, heads, L, d / heads]
     value = attention.value(hidden).view(batch, length, heads, -1).transpose(1, 2)
     scores = query @ key.transpose(2, 3) / attention.sqrt_attention_head_size  # [B, heads, 1, L]
-    weight = (scores + mask[row, :, position].unsqueeze(2)).softmax(dim=-1)
+    weight = (scores + mask.unsqueeze(2)).softmax(dim=-1)
     weight = dropout_at(weight.squeeze(2), attention.attn_dropout, (length, length), position)  # [B, heads, L]
     context = (weight.unsqueeze(2) @ value).reshape(batch, width)
     context = dropout_at(attention.dense(context), attention.out_dropout, (length, width), position)
-    output = attention.LayerNorm(context + own)  # [B, d]
-    inner = feed_forward.dense_2(feed_forward.intermediate_act_fn(feed_forward.dense_1(output)))
-    inner = dropout_at(inner, feed_forward.dropout, (length, width), position)
-    normed: Tensor = feed_forward.LayerNorm(inner + output)
-    return normed
+    output: Tensor = attention.LayerNorm(context + own)
+    return output
 
 
 def dropout_at(values: Tensor, module: nn.Dropout, shape: tuple[int, int], position: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from recbole_tslrec.training.recommender import build_model, train_recommender
 from tests.conftest import walks
 
 # causal models that need nothing but ids
-CAUSAL = ["SASRec", "GRU4Rec", "LRURec"]
+CAUSAL = ["SASRec", "GRU4Rec", "LRURec", "LiGR", "HSTU"]
 
 
 def first_batch(config):
@@ -114,8 +114,6 @@ def test_causal_models_read_their_positions_one_by_one():
 
     from recbole.model import sequential_recommender
 
-    from recbole_tslrec.models import lrurec
-
-    for name in (name for name, backbone in BACKBONES.items() if backbone.causal):
-        model = getattr(sequential_recommender, name, None) or lrurec.LRURec
+    for name, backbone in ((name, backbone) for name, backbone in BACKBONES.items() if backbone.causal):
+        model = getattr(sequential_recommender, name, backbone.base)
         assert "gather_indexes" in inspect.getsource(model.forward)

@@ -1,0 +1,84 @@
+"""What FMLP-Rec, BSARec, LiGR and HSTU share: SASRec's embeddings, scores and losses around blocks of another kind."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from recbole.model.abstract_recommender import SequentialRecommender
+from recbole.model.loss import BPRLoss
+from recbole.model.sequential_recommender import SASRec
+from torch import Tensor, nn
+
+
+class StackedBlocks(SASRec):  # type: ignore[misc]  # RecBole is untyped
+    """Item and position embeddings under ``n_layers`` blocks; losses CE and BPR.
+
+    Inherits the initialisation, ``calculate_loss``, ``predict`` and ``full_sort_predict`` of RecBole's SASRec.
+
+    Args:
+        config: ``n_layers``, ``hidden_size``, ``hidden_dropout_prob``, ``layer_norm_eps``, ``initializer_range`` and
+            ``loss_type``, and what the blocks read.
+        dataset: RecBole's.
+        block: makes a block from the configuration and the positions L of a row.
+    """
+
+    def __init__(self, config: Any, dataset: Any, block: Callable[[Any, int], nn.Module]) -> None:
+        SequentialRecommender.__init__(self, config, dataset)  # SASRec's own would build the attention
+        self.hidden_size = config["hidden_size"]
+        self.initializer_range = config["initializer_range"]
+        self.loss_type = config["loss_type"]
+        if self.loss_type not in ("CE", "BPR"):
+            raise ValueError(f"loss_type [{self.loss_type}] is not one of CE, BPR")
+        if config["n_layers"] < 1:
+            raise ValueError(f"n_layers [{config['n_layers']}] must be at least 1, the blocks of the network")
+        self.loss_fct = nn.CrossEntropyLoss() if self.loss_type == "CE" else BPRLoss()
+        self.item_embedding = nn.Embedding(self.n_items, self.hidden_size, padding_idx=0)
+        self.position_embedding = nn.Embedding(self.max_seq_length, self.hidden_size)
+        self.LayerNorm = nn.LayerNorm(self.hidden_size, eps=config["layer_norm_eps"])
+        self.dropout = nn.Dropout(config["hidden_dropout_prob"])
+        # the list's own type does not say of what it is
+        self.blocks: Any = nn.ModuleList(block(config, self.max_seq_length) for _ in range(config["n_layers"]))
+        self.apply(self._init_weights)
+
+
+def pads_in_front(item_seq: Tensor, item_seq_len: Tensor) -> Tensor:
+    """Move the pads of [B, L] from behind the items (RecBole) to before them, keeping the order."""
+    length = item_seq.shape[1]
+    position = torch.arange(length, device=item_seq.device) - (length - item_seq_len).unsqueeze(1)  # [B, L]
+    return item_seq.gather(1, position % length)
+
+
+class WholeRowBlocks(StackedBlocks):
+    """Blocks that mix all positions of a row, so that pads must say nothing.
+
+    They stand in front of the items, as in the originals, and (our choice) are zeroed before every block. A block has
+    ``forward(hidden [B, L, d], is_item [B, L]) -> [B, L, d]``, and ``last`` for the last position of that, [B, d].
+    """
+
+    def forward(self, item_seq: Tensor, item_seq_len: Tensor) -> Tensor:
+        """Item ids [B, L], pads behind, and their number [B] -> the sequence's vector [B, d]."""
+        item_seq = pads_in_front(item_seq, item_seq_len)
+        is_item = item_seq != 0  # [B, L]
+        kept = is_item.unsqueeze(-1)
+        hidden = self.item_embedding(item_seq) + self.position_embedding.weight  # [B, L, d]
+        hidden = self.dropout(self.LayerNorm(hidden))
+        for block in self.blocks[:-1]:
+            hidden = block(hidden * kept, is_item)
+        last: Tensor = self.blocks[-1].last(hidden * kept, is_item)  # the only position that is read
+        return last
+
+
+class CausalBlocks(StackedBlocks):
+    """Blocks in which no position sees a later one: ``forward(hidden [B, L, d]) -> [B, L, d]``. Pads stand behind."""
+
+    def forward(self, item_seq: Tensor, item_seq_len: Tensor) -> Tensor:
+        """Item ids [B, L], pads behind, and their number [B] -> the sequence's vector [B, d]; all of them if asked."""
+        hidden = self.embedded(item_seq)
+        for block in self.blocks:
+            hidden = block(hidden)
+        read: Tensor = self.gather_indexes(hidden, item_seq_len - 1)
+        return read
+
+    def embedded(self, item_seq: Tensor) -> Tensor:
+        """What the first block reads: int64 [B, L] -> [B, L, d]."""
+        raise NotImplementedError
