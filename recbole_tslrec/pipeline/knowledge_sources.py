@@ -14,7 +14,12 @@ from typing import Any
 
 from torch import Tensor
 
-from recbole_tslrec.augmentation.control_vectors import mean_targets, random_vectors, tfidf_vectors
+from recbole_tslrec.augmentation.control_vectors import (
+    co_occurrence_vectors,
+    mean_targets,
+    random_vectors,
+    tfidf_vectors,
+)
 from recbole_tslrec.augmentation.item_contexts import ItemContexts, sample_contexts
 from recbole_tslrec.augmentation.settings import ExportSettings
 from recbole_tslrec.compute import distributed
@@ -26,6 +31,7 @@ from recbole_tslrec.pipeline.stage import Inputs, Stage
 from recbole_tslrec.pipeline.stage_1 import check_llm_stage, prompt_contents, stage_0_rows
 from recbole_tslrec.reconstruction.settings import ReconstructionSettings
 from recbole_tslrec.settings import ConfigError, Settings, setting
+from recbole_tslrec.settings.base import positive_integer
 from recbole_tslrec.store.artifacts import ITEM_TOKENS, TENSORS, Artifact, rows_of_tokens, write_item_table
 from recbole_tslrec.store.contents import ContentHashes
 from recbole_tslrec.store.tensor_file import TensorFile
@@ -113,6 +119,24 @@ class RandomSettings(SourceSettings):
 
 
 @dataclass(frozen=True)
+class CoOccurrenceSettings(SourceSettings):
+    """What vectors of co-occurrence read."""
+
+    co_occurrence_window: int = setting(check=positive_integer)
+    """(int) The most positions between two items of a history that count as near."""
+    co_occurrence_shift: float = setting()
+    """(float) Whose logarithm is taken off the mutual information; what is then below 0 is 0."""
+    eval_args: Any = setting()
+    """(dict) How interactions are split: only the training part counts."""
+
+    def check(self) -> None:
+        """Refuse a shift that would add to the mutual information."""
+        shift: Any = self.co_occurrence_shift
+        if not isinstance(shift, int | float) or isinstance(shift, bool) or shift < 1:
+            raise ConfigError(f"co_occurrence_shift [{shift}] must be a number from 1 on, whose logarithm is taken off")
+
+
+@dataclass(frozen=True)
 class WordSettings(SourceSettings):
     """What vectors of words read."""
 
@@ -185,6 +209,13 @@ def _co_interaction(settings: SourceSettings, inputs: Inputs, folder: Path) -> N
     _write(folder, _known(tokens, *mean_targets(inputs.data.histories, targets, len(tokens))))
 
 
+def _co_occurrence(settings: CoOccurrenceSettings, inputs: Inputs, folder: Path) -> None:
+    data = inputs.data
+    window, shift = settings.co_occurrence_window, settings.co_occurrence_shift
+    vectors = co_occurrence_vectors(data.histories, len(data.item_tokens), window, shift, settings.seed)
+    _write(folder, _known(data.item_tokens, *vectors))
+
+
 def _tfidf(settings: WordSettings, inputs: Inputs, folder: Path) -> None:
     tokens = inputs.data.item_tokens
     _write(folder, _known(tokens, *tfidf_vectors(read_item_texts(settings.text, tokens), settings.seed)))
@@ -249,6 +280,12 @@ KNOWLEDGE_SOURCES: dict[str, KnowledgeSource] = {
     ),
     "co_interaction": KnowledgeSource(
         "the mean preference target of the item's training users, no LLM", ("targets",), SourceSettings, _co_interaction
+    ),
+    "co_occurrence": KnowledgeSource(
+        "singular vectors of the positive mutual information of items near each other in training histories, no LLM",
+        ("item_embeddings",),
+        CoOccurrenceSettings,
+        _co_occurrence,
     ),
     "tfidf": KnowledgeSource(
         "singular vectors of the TF-IDF of the words in prompt_item_text, no LLM",

@@ -10,9 +10,13 @@ from recbole_tslrec.report.scores import Line, Scores
 
 OURS = "TSLRec"
 LEVEL = 0.05  # of significance
-# what a gain of an LLM has to beat: the vectors that it was given, what an ideal Stage 1 could say without it, and with
-# words in the prompt what they say without it
-WITHOUT_LLM = {"stage0": "the stage-0 vectors", "co_interaction": "the co-interaction row"}
+# what a gain of an LLM has to beat: the vectors that it was given, what an ideal Stage 1 could say without it, which
+# items stand beside each other, and with words in the prompt what they say without it
+WITHOUT_LLM = {
+    "stage0": "the stage-0 vectors",
+    "co_interaction": "the co-interaction row",
+    "co_occurrence": "the co-occurrence row",
+}
 WORDS_WITHOUT_LLM = {"tfidf": "the words' TF-IDF"}
 UNTUNED = "untuned"  # what a gain of Stage 1 has to beat beside them; itself a gain of the LLM, if it beats them
 

@@ -8,7 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from recbole_tslrec.augmentation.control_vectors import mean_targets, random_vectors, tfidf_vectors
+from recbole_tslrec.augmentation.control_vectors import (
+    co_occurrence_vectors,
+    mean_targets,
+    random_vectors,
+    tfidf_vectors,
+)
 from recbole_tslrec.augmentation.knowledge import load_knowledge
 from recbole_tslrec.data.histories import Histories
 from recbole_tslrec.pipeline import run_stages
@@ -20,6 +25,7 @@ BUILT = {  # the stages between the item embeddings and the knowledge that a con
     "stage0": [],
     "untuned": [],
     "co_interaction": ["targets"],
+    "co_occurrence": [],
     "tfidf": [],
 }
 
@@ -45,6 +51,66 @@ def test_an_items_mean_target_is_over_its_users_each_once() -> None:
     means, known = mean_targets(histories, targets, 4)
     assert means.tolist() == [[0.75, 0.25], [1.0, 0.0], [0.5, 0.5], [0.0, 0.0]]
     assert known.tolist() == [True, True, True, False]
+
+
+# a and b stand beside each other twice, b and c, c and d, d and e once; nobody has the sixth item
+NEIGHBOURS = Histories(["u", "v"], np.array([1, 2, 3, 1, 2, 4, 5]), np.array([0, 3, 7]))
+
+
+def ties(window: int, shift: float) -> Any:
+    """What the vectors are made of, [N, N]: they are its singular vectors times its singular values, all of them."""
+    vectors, known = co_occurrence_vectors(NEIGHBOURS, 6, window, shift, seed=1)
+    return (vectors @ vectors.T).numpy(), known.tolist()
+
+
+def mutual_information(pairs: dict[tuple[int, int], int], shift: float) -> Any:
+    """The positive mutual information as it is defined, pair by pair, times its transpose."""
+    count = np.zeros((6, 6))
+    for (first, second), times in pairs.items():
+        count[first, second] = count[second, first] = times
+    table = np.zeros((6, 6))
+    for first, second in zip(*count.nonzero(), strict=True):
+        together = count[first, second] / count.sum()
+        apart = count[first].sum() / count.sum() * count[second].sum() / count.sum()
+        table[first, second] = max(0, np.log(together / apart) - np.log(shift))
+    return table @ table.T
+
+
+@pytest.mark.parametrize("shift", [1, 1.5])
+@pytest.mark.parametrize(
+    ("window", "pairs"),
+    [
+        (1, {(0, 1): 2, (1, 2): 1, (1, 3): 1, (3, 4): 1}),
+        (2, {(0, 1): 2, (1, 2): 1, (1, 3): 1, (3, 4): 1, (0, 2): 1, (0, 3): 1, (1, 4): 1}),
+        (9, {(0, 1): 2, (1, 2): 1, (1, 3): 1, (3, 4): 1, (0, 2): 1, (0, 3): 1, (1, 4): 1, (0, 4): 1}),
+    ],
+)
+def test_items_are_tied_by_the_positive_mutual_information_of_neighbours(
+    window: int, pairs: dict[tuple[int, int], int], shift: float
+) -> None:
+    found, known = ties(window, shift)
+    expected = mutual_information(pairs, shift)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert known == [bool(row.any()) for row in expected]
+
+
+def test_an_item_beside_itself_is_no_neighbour() -> None:
+    alone = Histories(["u", "v"], np.array([1, 1, 2, 3, 4]), np.array([0, 3, 5]))
+    without = Histories(["u", "v"], np.array([1, 2, 3, 4]), np.array([0, 2, 4]))
+    found, expected = (co_occurrence_vectors(each, 4, 1, 1, seed=1)[0] for each in (alone, without))
+    torch.testing.assert_close(found @ found.T, expected @ expected.T)
+
+
+def test_no_ties_at_all_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"no two items stand within 1 positions .* raise co_occurrence_window"):
+        co_occurrence_vectors(NEIGHBOURS, 6, 1, 100, seed=1)
+
+
+@pytest.mark.parametrize("shift", [0.5, True])
+def test_a_shift_below_1_is_refused(make_config: Callable[..., Any], shift: Any) -> None:
+    config = make_config("TSLRecSASRec", knowledge_source="co_occurrence", co_occurrence_shift=shift)
+    with pytest.raises(ValueError, match=rf"co_occurrence_shift \[{shift}\] must be a number from 1 on"):
+        run_stages(config)
 
 
 def test_words_are_compared_by_their_tf_idf() -> None:

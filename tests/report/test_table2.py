@@ -128,20 +128,25 @@ def test_users_are_compared_by_their_means_over_the_common_seeds(outcomes):
 
 
 LOW, MIDDLE, HIGH = [0.10, 0.11, 0.12], [0.30, 0.31, 0.32], [0.50, 0.51, 0.52]
+WITHOUT_LLM = {"stage0": LOW, "co_interaction": LOW, "co_occurrence": LOW}
 
 
 @pytest.mark.parametrize(
     ("rows", "verdict"),
     [
-        ({"stage0": LOW, "co_interaction": LOW, "TSLRec": HIGH}, "to Stage 1 too, the row untuned would tell"),
-        ({"stage0": LOW, "co_interaction": LOW, "untuned": HIGH, "TSLRec": HIGH}, "LLM (stage0 +0.4000, p 0.000; "),
-        ({"stage0": LOW, "co_interaction": LOW, "untuned": HIGH, "TSLRec": HIGH}, "as it was before Stage 1: the "),
-        ({"stage0": LOW, "co_interaction": LOW, "untuned": MIDDLE, "TSLRec": HIGH}, "and to Stage 1: the untuned one"),
-        ({"stage0": LOW, "co_interaction": HIGH, "TSLRec": MIDDLE}, "does not beat the co-interaction row, so no LLM"),
-        ({"stage0": HIGH, "co_interaction": LOW, "TSLRec": MIDDLE}, "does not beat the stage-0 vectors, so no LLM"),
-        ({"stage0": HIGH, "co_interaction": HIGH, "TSLRec": LOW}, "the stage-0 vectors and the co-interaction row, so"),
-        ({"stage0": LOW, "TSLRec": HIGH}, "for the rows co_interaction are not there"),
-        ({"stage0": LOW[:1], "co_interaction": LOW[:1], "TSLRec": HIGH[:1]}, "no test over seeds"),
+        ({**WITHOUT_LLM, "TSLRec": HIGH}, "to Stage 1 too, the row untuned would tell"),
+        ({**WITHOUT_LLM, "untuned": HIGH, "TSLRec": HIGH}, "LLM (stage0 +0.4000, p 0.000; "),
+        ({**WITHOUT_LLM, "untuned": HIGH, "TSLRec": HIGH}, "as it was before Stage 1: the "),
+        ({**WITHOUT_LLM, "untuned": MIDDLE, "TSLRec": HIGH}, "and to Stage 1: the untuned one"),
+        ({**WITHOUT_LLM, "co_interaction": HIGH, "TSLRec": MIDDLE}, "does not beat the co-interaction row, so no LLM"),
+        ({**WITHOUT_LLM, "co_occurrence": HIGH, "TSLRec": MIDDLE}, "does not beat the co-occurrence row, so no LLM"),
+        ({**WITHOUT_LLM, "stage0": HIGH, "TSLRec": MIDDLE}, "does not beat the stage-0 vectors, so no LLM"),
+        (
+            {**WITHOUT_LLM, "stage0": HIGH, "co_interaction": HIGH, "TSLRec": MIDDLE},
+            "vectors and the co-interaction row, so",
+        ),
+        ({"stage0": LOW, "TSLRec": HIGH}, "for the rows co_interaction, co_occurrence are not there"),
+        ({**dict.fromkeys(WITHOUT_LLM, LOW[:1]), "TSLRec": HIGH[:1]}, "no test over seeds"),
     ],
 )
 def test_a_gain_is_credited_only_beyond_the_rows_without_an_llm_or_without_stage_1(outcomes, rows, verdict):
@@ -157,27 +162,26 @@ def test_a_gain_is_credited_only_beyond_the_rows_without_an_llm_or_without_stage
         (HIGH, "does not beat the words' TF-IDF, so no LLM is credited"),
         (
             LOW,
-            "beats the stage-0 vectors, the co-interaction row and the words' TF-IDF: the gain is credited to the LLM",
+            "beats the stage-0 vectors, the co-interaction row, the co-occurrence row and the words' TF-IDF: the",
         ),
     ],
 )
 def test_an_llm_that_reads_words_has_to_beat_what_they_say_without_it(outcomes, tfidf, verdict):
-    rows = {"stage0": LOW, "co_interaction": LOW, "tfidf": tfidf, "TSLRec": HIGH}
+    rows = {**WITHOUT_LLM, "tfidf": tfidf, "TSLRec": HIGH}
     (sentence,) = credit(comparisons(Scores.of(outcomes(rows), "unmasked"), "ndcg@10"), words=True)
     assert verdict in sentence
 
 
 def test_an_untuned_llm_that_gains_is_tested_and_credited_too(command, outcomes, tmp_path):
     write_dataset(tmp_path / "data", "toy", [])
-    rows = {"stage0": LOW, "co_interaction": LOW, "untuned": HIGH, "TSLRec": MIDDLE}
+    rows = {**WITHOUT_LLM, "untuned": HIGH, "TSLRec": MIDDLE}
     section, ours, untuned, _ = page_of(outcomes(rows), replace(command, rows=tuple(rows))).sections
-    assert (
-        "untuned beats the stage-0 vectors and the co-interaction row: the gain is credited to the LLM" in section.text
-    )
+    beaten = "untuned beats the stage-0 vectors, the co-interaction row and the co-occurrence row: the gain is credited"
+    assert beaten in section.text
     assert "p 0.000), without Stage 1." in section.text
     assert (ours.title, untuned.title) == ("Table 2, unmasked: tests", "Table 2, unmasked: tests of untuned")
-    assert list(untuned.table["against"]) == ["stage0", "co_interaction", "TSLRec"]
-    assert untuned.table["difference"].tolist() == pytest.approx([0.4, 0.4, 0.2])
+    assert list(untuned.table["against"]) == [*WITHOUT_LLM, "TSLRec"]
+    assert untuned.table["difference"].tolist() == pytest.approx([0.4, 0.4, 0.4, 0.2])
 
 
 def test_runs_on_different_data_are_refused_by_name(command, make_evaluated):
