@@ -13,6 +13,7 @@ from recbole_tslrec.evaluation.model_free import MODEL_FREE
 from recbole_tslrec.evaluation.result_files import METRICS, TARGETS
 from recbole_tslrec.models.names import parse_model_name
 from recbole_tslrec.pipeline.run import Run
+from recbole_tslrec.pipeline.stage import name_of
 from recbole_tslrec.store.files import write_json
 
 GIVEN, REUSED, BUILT = "given", "reused", "built"
@@ -158,11 +159,13 @@ def _coverage(run: Run) -> dict[str, dict[str, Any]]:
 
 
 def _stages(run: Run) -> Iterator[StageResult]:
-    for kind, artifact in run.given.items():
-        yield StageResult(kind, "", GIVEN, 0.0, artifact.seconds, str(artifact.folder))
+    for name, artifact in run.given.items():
+        yield StageResult(name, "", GIVEN, 0.0, artifact.seconds, str(artifact.folder))
     for each in run.finished:
         state, folder = REUSED if each.reused else BUILT, str(each.artifact.folder)
-        yield StageResult(each.kind, each.row, state, round(each.seconds, 1), each.artifact.seconds, folder)
+        yield StageResult(
+            name_of(each.kind, each.part), each.row, state, round(each.seconds, 1), each.artifact.seconds, folder
+        )
 
 
 def _settings(run: Run) -> dict[str, Any]:

@@ -12,9 +12,10 @@ from torch import Tensor
 from recbole_tslrec.augmentation.principal_components import PrincipalComponents
 from recbole_tslrec.augmentation.repeated_vectors import check_repeated
 from recbole_tslrec.augmentation.settings import KnowledgeFusionSettings
+from recbole_tslrec.augmentation.standardisation import center_and_norm, standardise
 from recbole_tslrec.augmentation.token_matching import match_tokens, off_by_one
 from recbole_tslrec.augmentation.vector_rows import VectorsError
-from recbole_tslrec.augmentation.vectors import is_artifact, read_vectors
+from recbole_tslrec.augmentation.vectors import is_artifact, listed_paths, read_vectors
 from recbole_tslrec.data.item_tokens import dataset_item_tokens
 
 
@@ -84,12 +85,13 @@ def _report(path: str | Path, tokens: Sequence[str], items: Sequence[str], count
 
 
 def fusion_knowledge(
-    path: str | Path, dataset: Any, settings: KnowledgeFusionSettings, seed: int, with_categories: bool
+    path: str | Path | Sequence[str], dataset: Any, settings: KnowledgeFusionSettings, seed: int, with_categories: bool
 ) -> Knowledge:
     """The item vectors of a dataset, as they are fused.
 
     Args:
-        path: as of :func:`load_knowledge`.
+        path: as of :func:`load_knowledge`; several, as :func:`~recbole_tslrec.augmentation.vectors.listed_paths` takes
+            them, stand side by side.
         dataset: a RecBole dataset.
         settings: whether the vectors become their principal components.
         seed: the seed of the principal components.
@@ -99,10 +101,36 @@ def fusion_knowledge(
         VectorsError: as :func:`load_knowledge`.
         ArtifactError: as :func:`load_knowledge`.
     """
-    knowledge = load_knowledge(path, dataset, with_categories)
+    parts = [load_knowledge(each, dataset, with_categories) for each in listed_paths(path)]
+    knowledge = join_sources(parts) if len(parts) > 1 else parts[0]
     if settings.fusion_input == "knowledge":
         return knowledge
     return reduce_to_components(knowledge, settings.fusion_pca_dimension, settings.fusion_pca_whiten, seed)
+
+
+def join_sources(parts: Sequence[Knowledge]) -> Knowledge:
+    """The vectors of several sources side by side (added here), each source standardised for itself.
+
+    So none drowns another. An item that a source lacks has its mean there, and a one in a column of its own: the
+    projection, one matrix for each source, then learns a default for each.
+
+    Args:
+        parts: of the same items, rows [N + 1, H_s].
+
+    Returns:
+        Knowledge of the items that any source has, rows [N + 1, sum of H_s and of the sources that lack some].
+    """
+    present = torch.stack([part.present for part in parts]).any(dim=0)  # [N + 1]
+    columns = []
+    for part in parts:
+        rows = torch.zeros_like(part.rows)
+        items = part.rows[part.present]
+        rows[part.present] = standardise(items, *center_and_norm(items))
+        columns.append(rows)
+        lacking = present & ~part.present
+        if lacking.any():
+            columns.append(lacking.float().unsqueeze(1))
+    return Knowledge(torch.cat(columns, dim=1), present)
 
 
 def reduce_to_components(knowledge: Knowledge, dimension: int, whiten: bool, seed: int) -> Knowledge:

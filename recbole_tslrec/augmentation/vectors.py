@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -58,6 +59,14 @@ def read_vectors(path: str | Path, with_categories: bool = False) -> ItemVectors
     tokens, rows = _read_artifact(path, with_categories) if is_artifact(path) else read_file(path)
     _check(path, tokens, rows)
     return ItemVectors(list(tokens), rows, path)
+
+
+def listed_paths(value: Any) -> list[Any]:
+    """What ``knowledge_path`` names: one path, several with commas between, or a list of paths."""
+    if isinstance(value, str | Path):
+        text = str(value)
+        return [text] if Path(text).exists() else [path.strip() for path in text.split(",")]
+    return list(value) if isinstance(value, list | tuple) else [value]
 
 
 def check_vectors_path(path: str | Path) -> Path:

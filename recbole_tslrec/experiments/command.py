@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from recbole_tslrec.configuration.config import Config, find_config_file
-from recbole_tslrec.experiments.trials import PAPER_ROWS, ROWS
+from recbole_tslrec.experiments.trials import PAPER_ROWS, ROWS, row_of
 from recbole_tslrec.models.names import parse_model_name
 from recbole_tslrec.settings import ConfigError
 
@@ -28,7 +28,7 @@ class Command:
         datasets: names below ``data_path``.
         models: backbones.
         seeds: RecBole's.
-        rows: the rows of :data:`~recbole_tslrec.experiments.trials.ROWS`.
+        rows: names that :func:`~recbole_tslrec.experiments.trials.row_of` knows.
         output_dir: where runs and pages are written.
         jobs: processes that train at once.
         budget: list what would run, and run nothing.
@@ -137,7 +137,7 @@ def _parser(name: str) -> argparse.ArgumentParser:
         "--models", default=",".join(MODELS), help="backbones, separated by commas (default: %(default)s)"
     )
     parser.add_argument("--seeds", default="2020", help="separated by commas (default: %(default)s)")
-    rows = f"all (without {', '.join(_WITH_WORDS)}) or some of {', '.join(ROWS)}"
+    rows = f"all (without {', '.join(_WITH_WORDS)}) or some of {', '.join(ROWS)}, or sources with + between"
     parser.add_argument("--rows", default="", help=f"{rows} (default: {','.join(_rows_of(name))})")
     parser.add_argument(
         "--output_dir", default="reports", help="where runs and pages are written (default: %(default)s)"
@@ -174,9 +174,10 @@ def _seeds(text: str) -> tuple[int, ...]:
 def _rows(text: str) -> tuple[str, ...]:
     names = tuple(row for row in ROWS if row not in _WITH_WORDS) if text == "all" else _list(text)
     for row in names:
-        if row not in ROWS:
-            raise ConfigError(f"row [{row}] does not exist; the rows are {', '.join(ROWS)}, or all")
-    return tuple(row for row in ROWS if row in names)
+        row_of(row)
+    order = [*ROWS]
+    several = order.index("scratch") - 0.5  # sources side by side stand behind the single ones
+    return tuple(sorted(dict.fromkeys(names), key=lambda row: order.index(row) if row in ROWS else several))
 
 
 def _values(text: str) -> dict[str, list[Any]]:

@@ -10,10 +10,10 @@ from recbole_tslrec.configuration.config import Config
 from recbole_tslrec.data.atomic_files import check_files
 from recbole_tslrec.evaluation.model_free import MODEL_FREE
 from recbole_tslrec.experiments.command import Command, key_of, override
-from recbole_tslrec.experiments.trials import ROWS, Outcome, Trial
+from recbole_tslrec.experiments.trials import Outcome, Trial, row_of
 from recbole_tslrec.models.families import LLM_BASELINES
 from recbole_tslrec.pipeline import plan
-from recbole_tslrec.pipeline.knowledge_sources import SFT
+from recbole_tslrec.pipeline.knowledge_sources import SFT, SourcesSettings
 from recbole_tslrec.settings import ConfigError
 from recbole_tslrec.store.files import hash_file
 
@@ -51,7 +51,7 @@ class Job:
     def keys(self) -> tuple[str, ...]:
         """The ``--key=value`` arguments of the run: those that make the row win over those given."""
         trial, given = self.trial, self.command.settings
-        own = (*ROWS[trial.row].settings, f"--seed={trial.seed}")
+        own = (*row_of(trial.row).settings, f"--seed={trial.seed}")
         return override(given, own)
 
     @property
@@ -122,7 +122,7 @@ def check_jobs(jobs: Sequence[Job]) -> None:
             raise ConfigError("a report has --seeds=1,2,3 in the place of --seed")
         config = job.config()
         plan(config)
-        source = config["knowledge_source"]
+        source = "+".join(SourcesSettings.of(config).names)
         if source not in (SFT, job.trial.row):
             raise ConfigError(f"in a report knowledge_source is made by a row: give --rows={source} in its place")
         check_files(config)

@@ -10,6 +10,7 @@ from recbole_tslrec.evaluation.per_user import UserResults, read_users
 from recbole_tslrec.evaluation.result_files import METRICS, users_file
 from recbole_tslrec.models.families import BASE, CI, E4SREC, LLAMAREC, P5, POD, TSLREC, Family
 from recbole_tslrec.pipeline.knowledge_sources import KNOWLEDGE_SOURCES, SFT
+from recbole_tslrec.settings import ConfigError
 from recbole_tslrec.store.artifacts import ArtifactError
 
 
@@ -47,6 +48,27 @@ ROWS: dict[str, Row] = {
     "scratch": Row(TSLREC, ("--llm_name_or_path=scratch",), "TSLRec with an LLM of random weights, trained in full"),
     "TSLRec": Row(TSLREC, (), "both stages, with the settings above"),
 }
+
+
+def row_of(name: str) -> Row:
+    """The row of a name: one of :data:`ROWS`, or several sources of knowledge with ``+`` between, side by side.
+
+    Raises:
+        ConfigError: there is no such row.
+    """
+    if name in ROWS:
+        return ROWS[name]
+    sources = name.split("+")
+    if len(sources) < 2 or not all(source in KNOWLEDGE_SOURCES for source in sources):
+        raise ConfigError(
+            f"row [{name}] does not exist; the rows are {', '.join(ROWS)}, or all, or sources of knowledge side by "
+            f"side, such as sft+co_occurrence ({', '.join(KNOWLEDGE_SOURCES)})"
+        )
+    needs_words = any(KNOWLEDGE_SOURCES[source].needs_words for source in sources)
+    about = f"vectors of {', '.join(sources)} side by side, through the gate"
+    return Row(TSLREC, (f"--knowledge_source={','.join(sources)}",), about, needs_words)
+
+
 PAPER_ROWS = ("POD", "P5", "LlamaRec", "E4SRec", "Base", "CI", "TSLRec")
 
 
@@ -57,7 +79,7 @@ class Trial:
     Attributes:
         dataset: its name below ``data_path``.
         backbone: a sequential model's name; empty for a model-free row, which needs none, and for an LLM baseline.
-        row: one of :data:`ROWS`.
+        row: a name that :func:`row_of` knows.
         seed: RecBole's.
     """
 
@@ -69,7 +91,7 @@ class Trial:
     @property
     def model(self) -> str:
         """The model's name on the command line; RecBole's SASRec stands in where the row has none."""
-        family = ROWS[self.row].family
+        family = row_of(self.row).family
         return "SASRec" if family is None else family.prefix + self.backbone
 
     @property
@@ -102,7 +124,7 @@ class Outcome:
         """
         rows = [""]
         if stage == "evaluation":  # of the row's own name, or of its family's: scratch is TSLRec with another LLM
-            family = ROWS[self.trial.row].family
+            family = row_of(self.trial.row).family
             rows = [self.trial.row, family.name if family else ""]
         folders = {(each["stage"], each["row"]): each["folder"] for each in self.result["stages"]}
         for row in rows:

@@ -96,13 +96,12 @@ class CategoryMixin(FusedItemsMixin):
             )
 
 
-def _path(config: Any, key: str, what: str) -> str:
+def _path(config: Any, key: str, what: str) -> Any:
     if not config[key]:
         raise ConfigError(
             f"{config['model']} needs {what}: set {key}=<folder>, or let run_recbole_tslrec.py make it on the way"
         )
-    path: str = config[key]
-    return path
+    return config[key]
 
 
 def _item_table(model: nn.Module, name: str, item_rows: int) -> nn.Embedding:

@@ -11,16 +11,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from recbole_tslrec.augmentation.vectors import open_vectors
+from recbole_tslrec.augmentation.vectors import listed_paths, open_vectors
 from recbole_tslrec.compute import distributed
 from recbole_tslrec.data.dataset import Data
 from recbole_tslrec.evaluation.settings import EvaluationSettings
 from recbole_tslrec.models.names import parse_model_name
 from recbole_tslrec.pipeline import llm_baselines, stage_0, stage_1, stage_2
 from recbole_tslrec.pipeline.evaluate import evaluation, row_name, run_model_free
-from recbole_tslrec.pipeline.knowledge_sources import SFT, SourceSettings
+from recbole_tslrec.pipeline.knowledge_sources import SFT, SourcesSettings
 from recbole_tslrec.pipeline.run import ArtifactSettings, Run
-from recbole_tslrec.pipeline.stage import KINDS, Stage
+from recbole_tslrec.pipeline.stage import KINDS, Stage, name_of
 from recbole_tslrec.settings import ConfigError, derive
 from recbole_tslrec.settings.folders import check_writable
 from recbole_tslrec.store.artifacts import Artifact, Store, open_artifact
@@ -34,7 +34,6 @@ STAGES: dict[str, Callable[[Any], Stage]] = {
     "groups": stage_1.groups,
     "targets": stage_1.targets,
     "sft": stage_1.sft,
-    "knowledge": stage_2.knowledge,
     "recommender": stage_2.recommender,
 }
 
@@ -62,7 +61,7 @@ def run_stages(
     settings = ArtifactSettings.of(config)
     hashes = ContentHashes(settings.artifacts_dir)
     stages = plan(config)
-    planned = (*(stage.kind for stage in stages), KINDS[-1])
+    planned = (*(stage.name for stage in stages), KINDS[-1])
     # before the dataset is loaded: a wrong path is known at once
     given = given_artifacts(llm_baselines.upstream(config), hashes)
     last = KINDS.index(stop_after or KINDS[-1])
@@ -86,19 +85,20 @@ def plan(config: Any) -> list[Stage]:
     """
     EvaluationSettings.of(config)
     family, upstream = parse_model_name(config["model"]).family, llm_baselines.upstream(config)
-    given = given_table(upstream)
-    makers = {kind: partial(make, upstream) for kind, make in STAGES.items()}
+    given = given_paths(upstream)
+    makers: dict[str, Callable[[], Stage]] = {kind: partial(make, upstream) for kind, make in STAGES.items()}
+    makers.update(stage_2.knowledge(upstream, given))
     baseline = llm_baselines.BASELINES.get(family.name)
     if baseline:
         llm_baselines.check_full_ranking(config)
         makers.update({kind: partial(make, config) for kind, make in baseline.stages.items()})
     needed: dict[str, Stage] = {}
 
-    def need(kind: str) -> None:
-        if kind == given or kind in needed:
+    def need(name: str) -> None:
+        if name in given or name in needed:
             return
-        needed[kind] = makers[kind]()
-        for parent in needed[kind].parents:
+        needed[name] = makers[name]()
+        for parent in needed[name].parents:
             need(parent)
 
     if baseline:
@@ -108,7 +108,7 @@ def plan(config: Any) -> list[Stage]:
         need("recommender")
     if not given and not baseline:
         need("backbone")  # its evaluation is the row Base
-    return [needed[kind] for kind in KINDS if kind in needed]
+    return sorted(needed.values(), key=lambda stage: (KINDS.index(stage.kind), not stage.part))  # parts come first
 
 
 def _run(run: Run, stages: list[Stage]) -> None:
@@ -121,9 +121,9 @@ def _run(run: Run, stages: list[Stage]) -> None:
     def check(stages_left: list[Stage]) -> None:
         check_writable(run.store.root, "artifacts", "name a folder of your own with --artifacts_dir")
         for stage in stages_left:
-            if stage.kind not in checked:
+            if stage.name not in checked:
                 stage.check(run.data)
-                checked.add(stage.kind)
+                checked.add(stage.name)
 
     for place, stage in enumerate(stages):
         run.finish(stage, prepare=partial(check, stages[place:]))
@@ -147,37 +147,43 @@ def _evaluate(run: Run) -> None:
         run.finish(evaluation(config, row_name(config)), row_name(config))
 
 
-def given_table(config: Any) -> str:
-    """The kind of the table that the user gives; empty where it is to be made.
+def given_paths(config: Any) -> dict[str, str]:
+    """Where the table lies that the user gives with ``knowledge_path`` or ``groups_path``, if the model fuses one.
+
+    Returns:
+        Paths by the name of the stage that each stands for; several files of vectors are numbered from 1.
 
     Raises:
         ConfigError: item vectors are given, and asked for from a source as well.
     """
     table = parse_model_name(config["model"]).family.table
     if not table or not config[f"{table}_path"]:
-        return ""
-    source = SourceSettings.of(config).knowledge_source
-    if table == "knowledge" and source != SFT:
+        return {}
+    if table == "groups":
+        return {table: config["groups_path"]}
+    source = config["knowledge_source"]
+    if SourcesSettings.of(config).names != (SFT,):
         raise ConfigError(
             f"knowledge_source [{source}] makes item vectors, and knowledge_path [{config['knowledge_path']}] gives "
             "others; leave one of the two out"
         )
-    return table
+    paths = listed_paths(config["knowledge_path"])
+    if len(paths) == 1:
+        return {table: paths[0]}
+    return {name_of(table, str(number)): path for number, path in enumerate(paths, start=1)}
 
 
 def given_artifacts(config: Any, hashes: ContentHashes) -> dict[str, Artifact]:
-    """The table that the user gives with ``knowledge_path`` or ``groups_path``, if the model fuses one.
+    """What lies at :func:`given_paths`, by the same names.
 
     Raises:
-        ArtifactError: the folder holds no whole artifact of that kind.
-        VectorsError: ``knowledge_path`` is no file of item vectors either, or lacks what is to be fused.
+        ArtifactError: a folder holds no whole artifact of that kind.
+        VectorsError: a path is none of a file of item vectors either, or lacks what is to be fused.
     """
-    table = given_table(config)
-    if not table:
-        return {}
-    path = config[f"{table}_path"]
-    if table != "knowledge":
-        return {table: open_artifact(path, table)}
-    vectors = open_vectors(path, hashes)
-    stage_2.check_given_table(config, vectors)
-    return {table: vectors}
+    paths = given_paths(config)
+    if "groups" in paths:
+        return {"groups": open_artifact(paths["groups"], "groups")}
+    given = {name: open_vectors(path, hashes) for name, path in paths.items()}
+    if "knowledge" in given:
+        stage_2.check_given_table(config, given["knowledge"])
+    return given

@@ -12,7 +12,7 @@ from recbole_tslrec.evaluation.result_files import write_evaluation
 from recbole_tslrec.evaluation.settings import EvaluationSettings
 from recbole_tslrec.evaluation.trained_model import rank_held_out
 from recbole_tslrec.models.names import parse_model_name
-from recbole_tslrec.pipeline.knowledge_sources import SFT, SourceSettings
+from recbole_tslrec.pipeline.knowledge_sources import SFT, SourcesSettings
 from recbole_tslrec.pipeline.run import ArtifactSettings, Run
 from recbole_tslrec.pipeline.stage import Inputs, Stage
 from recbole_tslrec.pipeline.stage_0 import data_config, recommender_settings
@@ -109,9 +109,9 @@ def run_model_free(config: Any, row: str, rebuild: Collection[str] = (), data: D
 
 
 def row_name(config: Any) -> str:
-    """How a model's row is called in results: its family, or the control that stands in its place."""
+    """How a model's row is called in results: its family, or what stands in the place of the LLM's vectors."""
     family = parse_model_name(config["model"]).family
     if family.table != "knowledge":
         return family.name
-    source = SourceSettings.of(config).knowledge_source
-    return family.name if source == SFT else source
+    sources = "+".join(SourcesSettings.of(config).names)
+    return family.name if sources == SFT else sources

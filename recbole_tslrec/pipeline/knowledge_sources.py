@@ -2,7 +2,7 @@
 
 A gain of TSLRec means something only against controls with the same settings: vectors that know nothing, vectors
 without an LLM, an LLM without Stage 1, what an ideal Stage 1 could say of an item, and what the items' words say
-without an LLM. A new one is one entry of :data:`KNOWLEDGE_SOURCES`.
+without an LLM. A new one is one entry of :data:`KNOWLEDGE_SOURCES`. Several at once stand side by side in one table.
 """
 
 import shutil
@@ -21,6 +21,7 @@ from recbole_tslrec.augmentation.control_vectors import (
     tfidf_vectors,
 )
 from recbole_tslrec.augmentation.item_contexts import ItemContexts, sample_contexts
+from recbole_tslrec.augmentation.knowledge import join_sources, load_knowledge
 from recbole_tslrec.augmentation.settings import ExportSettings
 from recbole_tslrec.compute import distributed
 from recbole_tslrec.data.dataset import Data
@@ -30,7 +31,7 @@ from recbole_tslrec.llm.settings import ItemTextSettings, LLMSettings
 from recbole_tslrec.pipeline.stage import Inputs, Stage
 from recbole_tslrec.pipeline.stage_1 import check_llm_stage, prompt_contents, stage_0_rows
 from recbole_tslrec.reconstruction.settings import ReconstructionSettings
-from recbole_tslrec.settings import ConfigError, Settings, setting
+from recbole_tslrec.settings import ConfigError, Settings, derive, setting
 from recbole_tslrec.settings.base import positive_integer
 from recbole_tslrec.store.artifacts import ITEM_TOKENS, TENSORS, Artifact, rows_of_tokens, write_item_table
 from recbole_tslrec.store.contents import ContentHashes
@@ -67,14 +68,15 @@ class KnowledgeSource:
     needs_llm: bool = False
     needs_words: bool = False
 
-    def stage(self, config: Any, name: str) -> Stage:
+    def stage(self, config: Any, name: str, part: str = "") -> Stage:
         """The stage ``knowledge`` with this source.
 
         Args:
             config: the configuration.
             name: the name of the source.
+            part: the same, where it is one of several.
         """
-        settings = self.settings.of(config)
+        settings = self.settings.of(derive(config, knowledge_source=name))
         return Stage(
             "knowledge",
             f"knowledge from {name}: {self.about}",
@@ -85,15 +87,29 @@ class KnowledgeSource:
             partial(self.check, settings),
             partial(self.remark, settings),
             shared=self.needs_llm,
+            part=part,
         )
+
+
+@dataclass(frozen=True)
+class SourcesSettings(Settings):
+    """Whose vectors are fused."""
+
+    knowledge_source: str | Sequence[str] = setting(check=lambda key, value: check_knowledge_sources(value))
+    """(str or list) One or several keys of :data:`KNOWLEDGE_SOURCES`, also with commas between."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the sources."""
+        return tuple(listed(self.knowledge_source))
 
 
 @dataclass(frozen=True)
 class SourceSettings(Settings):
     """What every source reads."""
 
-    knowledge_source: str = setting(check=lambda key, value: check_knowledge_source(value))
-    """(str) A key of :data:`KNOWLEDGE_SOURCES`."""
+    knowledge_source: str = setting()
+    """(str) Its name, a key of :data:`KNOWLEDGE_SOURCES`."""
     seed: int = setting()
     """(int) Of what is drawn."""
 
@@ -299,11 +315,53 @@ KNOWLEDGE_SOURCES: dict[str, KnowledgeSource] = {
 }
 
 
-def check_knowledge_source(source: str) -> None:
-    """Refuse what is none of :data:`KNOWLEDGE_SOURCES`.
+def side_by_side(parents: tuple[str, ...]) -> Stage:
+    """The stage ``knowledge`` that puts the vectors of several others into one table.
+
+    Args:
+        parents: the names of the others, in the order of their columns.
+    """
+
+    def build(inputs: Inputs, folder: Path) -> None:
+        dataset, tokens = inputs.data.dataset, inputs.data.item_tokens
+        joined = join_sources([load_knowledge(inputs.parents[name].folder, dataset) for name in parents])
+        _write(folder, _known(tokens, joined.rows[1:], joined.present[1:]))
+
+    return Stage("knowledge", f"{', '.join(parents)}, side by side", SideBySide(parents), parents, build)
+
+
+@dataclass(frozen=True)
+class SideBySide:
+    """What a table of several sources depends on beside them.
+
+    Attributes:
+        order: the names of the sources' stages.
+    """
+
+    order: tuple[str, ...]
+
+    def recipe(self) -> dict[str, Any]:
+        """The order of the columns."""
+        return {"order": list(self.order)}
+
+
+def listed(value: Any) -> list[str]:
+    """One name, several with commas between, or a list of names."""
+    return [name.strip() for name in (value.split(",") if isinstance(value, str) else value)]
+
+
+def check_knowledge_sources(value: Any) -> None:
+    """Refuse what is none of :data:`KNOWLEDGE_SOURCES`, or the same twice.
 
     Raises:
         ConfigError: names them.
     """
-    if source not in KNOWLEDGE_SOURCES:
-        raise ConfigError(f"knowledge_source [{source}] is not one of {', '.join(KNOWLEDGE_SOURCES)}")
+    is_list = isinstance(value, list | tuple) and value and all(isinstance(name, str) for name in value)
+    if not (isinstance(value, str) or is_list):
+        raise ConfigError(f"knowledge_source must be a source or a list of several, not [{value}]")
+    names = listed(value)
+    for name in names:
+        if name not in KNOWLEDGE_SOURCES:
+            raise ConfigError(f"knowledge_source [{name}] is not one of {', '.join(KNOWLEDGE_SOURCES)}")
+        if names.count(name) > 1:
+            raise ConfigError(f"knowledge_source names [{name}] twice; leave one out")

@@ -1,17 +1,25 @@
 """A run of stages: what it has found or built so far, and how a stage finds or builds its artifact."""
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from logging import getLogger
+from pathlib import Path
 from typing import Any
 
+from recbole_tslrec.augmentation.vectors import listed_paths
 from recbole_tslrec.compute import distributed
 from recbole_tslrec.data.dataset import Data
-from recbole_tslrec.pipeline.stage import KINDS, Inputs, Stage
-from recbole_tslrec.settings import Settings, setting
+from recbole_tslrec.pipeline.stage import KINDS, Inputs, Stage, name_of
+from recbole_tslrec.settings import ConfigError, Settings, setting
 from recbole_tslrec.store.artifacts import Artifact, Recipe, Store, open_artifact
 from recbole_tslrec.store.contents import ContentHashes
+
+
+def known_paths(key: str, value: Any) -> None:
+    """Refuse what is neither a path nor a list of them."""
+    if value is not None and not all(isinstance(path, str | Path) for path in listed_paths(value)):
+        raise ConfigError(f"{key} must be a path or a list of several, not [{value}]")
 
 
 @dataclass(frozen=True)
@@ -20,8 +28,10 @@ class ArtifactSettings(Settings):
 
     artifacts_dir: str = setting(neutral="where artifacts lie")
     """(str) The folder of the stages' results, one sub-folder per dataset."""
-    knowledge_path: str | None = setting(neutral="what is given enters as a parent, by its content")
-    """(str) A knowledge artifact, or item vectors from any source."""
+    knowledge_path: str | Sequence[str] | None = setting(
+        neutral="what is given enters as a parent, by its content", check=known_paths
+    )
+    """(str or list) A knowledge artifact, or item vectors from any source; several stand side by side."""
     groups_path: str | None = setting(neutral="what is given enters as a parent, by its content")
     """(str) A groups artifact for a CI model to start from."""
 
@@ -32,6 +42,7 @@ class Finished:
 
     Attributes:
         kind: the kind of the stage.
+        part: which one of several of the kind; see :class:`recbole_tslrec.pipeline.stage.Stage`.
         row: the row of the table, for an evaluation; empty for other stages.
         artifact: what it left.
         seconds: spent in this run; what is reused costs almost nothing.
@@ -39,13 +50,14 @@ class Finished:
     """
 
     kind: str
+    part: str
     row: str
     artifact: Artifact
     seconds: float
     reused: bool
 
     def __str__(self) -> str:
-        return f"{self.kind} of {self.row}" if self.row else self.kind
+        return name_of(self.kind, self.row or self.part)
 
 
 @dataclass
@@ -61,7 +73,7 @@ class Run:
         given: artifacts that were not made by this run's stages: the user's, or found.
         finished: in the order of their end.
         loaded: see :class:`recbole_tslrec.pipeline.stage.Inputs`.
-        planned: the kinds of the stages that the model needs, for the lines that say how far the run is; all if empty.
+        planned: the names of the stages that the model needs, for the lines that say how far the run is; all if empty.
     """
 
     config: Any
@@ -76,8 +88,8 @@ class Run:
 
     @property
     def artifacts(self) -> dict[str, Artifact]:
-        """What was given and what stages have left, by kind; without evaluations."""
-        return {**self.given, **{each.kind: each.artifact for each in self.finished if not each.row}}
+        """What was given and what stages have left, by the name of the stage; without evaluations."""
+        return {**self.given, **{str(each): each.artifact for each in self.finished if not each.row}}
 
     @property
     def evaluations(self) -> dict[str, Artifact]:
@@ -91,7 +103,7 @@ class Run:
 
     def recipe(self, stage: Stage) -> Recipe:
         """What the artifact of a stage depends on."""
-        parents = {kind: self.artifacts[kind].hash for kind in stage.parents}
+        parents = {name: self.artifacts[name].hash for name in stage.parents}
         contents = stage.contents(self.data, self.hashes)
         return Recipe(stage.settings.recipe(), parents, self.data.description, contents)
 
@@ -108,19 +120,19 @@ class Run:
         artifact = None if stage.kind in self.rebuild else self.store.find(stage.kind, recipe)
         reused = distributed.from_main(artifact is not None)
         folder = self.store.folder(stage.kind, recipe)
-        kinds = self.planned or KINDS
-        label = f"[{kinds.index(stage.kind) + 1}/{len(kinds)} {stage.kind}{f' of {row}' if row else ''}]"
+        names = self.planned or KINDS
+        label = f"[{names.index(stage.name) + 1}/{len(names)} {name_of(stage.kind, row or stage.part)}]"
         if reused:
             artifact = artifact or open_artifact(folder, stage.kind)
             getLogger().info(f"{label} {stage.about}: reused from {artifact.folder} (took {artifact.seconds:.1f} s)")
         else:
             prepare()
             getLogger().info(f"{label} {stage.about}: building {folder}")
-            inputs = Inputs(self.data, {kind: self.artifacts[kind] for kind in stage.parents}, self.loaded)
+            inputs = Inputs(self.data, {name: self.artifacts[name] for name in stage.parents}, self.loaded)
             seed, device = self.config["seed"], str(self.config["device"])
             artifact = self.store.build(
                 stage.kind, recipe, lambda partial: stage.build(inputs, partial), seed, device, stage.shared
             )
         stage.remark(artifact)
-        self.finished.append(Finished(stage.kind, row, artifact, time.perf_counter() - started, reused))
+        self.finished.append(Finished(stage.kind, stage.part, row, artifact, time.perf_counter() - started, reused))
         return artifact

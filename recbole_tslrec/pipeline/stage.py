@@ -39,7 +39,7 @@ class Inputs:
 
     Attributes:
         data: the dataset.
-        parents: the artifacts of its parents, by kind.
+        parents: the artifacts of its parents, by the name of the stage.
         loaded: what stages of the run have loaded of artifacts, by the hash of the artifact.
     """
 
@@ -66,12 +66,13 @@ class Stage:
         kind: the kind of its artifact, one of :data:`KINDS`.
         about: what it does, for the line that says that it starts.
         settings: what it reads of the configuration; :func:`build` has them from here.
-        parents: the kinds of the artifacts that it reads.
+        parents: the names of the stages whose artifacts it reads.
         build: writes the artifact's files into a folder; what it returns goes into the manifest as ``report``.
         contents: hashes of other files that it reads.
         check: what would make it fail, found before any stage is built.
         remark: what is to be said of the artifact, found or built, such as a warning.
         shared: whether all processes take part, and go on with what an interrupted attempt has left.
+        part: which one it is, where a model reads several artifacts of the kind.
     """
 
     kind: str
@@ -83,3 +84,14 @@ class Stage:
     check: Callable[[Data], None] = field(default=lambda data: None)
     remark: Callable[[Artifact], None] = field(default=lambda artifact: None)
     shared: bool = False
+    part: str = ""
+
+    @property
+    def name(self) -> str:
+        """What it is called by: its kind, or ``knowledge of tfidf`` where there are several."""
+        return name_of(self.kind, self.part)
+
+
+def name_of(kind: str, part: str = "") -> str:
+    """The name of a stage of a kind."""
+    return f"{kind} of {part}" if part else kind

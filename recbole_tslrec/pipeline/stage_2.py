@@ -1,5 +1,7 @@
 """Stage 2, information augmentation (Section 4.2): knowledge embeddings and the training that fuses them."""
 
+from collections.abc import Callable, Collection
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -7,17 +9,29 @@ from recbole_tslrec.augmentation.settings import HIDDEN_AND_CATEGORIES, Knowledg
 from recbole_tslrec.augmentation.vectors import check_categories
 from recbole_tslrec.data.dataset import Data
 from recbole_tslrec.models.names import parse_model_name
-from recbole_tslrec.pipeline.knowledge_sources import KNOWLEDGE_SOURCES, SourceSettings
-from recbole_tslrec.pipeline.stage import Inputs, Stage
+from recbole_tslrec.pipeline.knowledge_sources import KNOWLEDGE_SOURCES, SourcesSettings, side_by_side
+from recbole_tslrec.pipeline.stage import Inputs, Stage, name_of
 from recbole_tslrec.pipeline.stage_0 import describe, recommender_settings, train
 from recbole_tslrec.settings.recommender import RecommenderSettings
 from recbole_tslrec.store.artifacts import Artifact
 
 
-def knowledge(config: Any) -> Stage:
-    """The vectors that are fused, from the source that ``knowledge_source`` names."""
-    name = SourceSettings.of(config).knowledge_source
-    return KNOWLEDGE_SOURCES[name].stage(config, name)
+def knowledge(config: Any, given: Collection[str] = ()) -> dict[str, Callable[[], Stage]]:
+    """What makes the vectors that are fused, by the names of the stages.
+
+    Args:
+        config: the configuration, whose ``knowledge_source`` names one source or several.
+        given: the names of the stages for which the user gives files; no source makes vectors then.
+    """
+    if given:
+        return {"knowledge": partial(side_by_side, tuple(given))}
+    sources = SourcesSettings.of(config).names
+    if len(sources) == 1:
+        return {"knowledge": partial(KNOWLEDGE_SOURCES[sources[0]].stage, config, sources[0])}
+    makers = {
+        name_of("knowledge", each): partial(KNOWLEDGE_SOURCES[each].stage, config, each, each) for each in sources
+    }
+    return {**makers, "knowledge": partial(side_by_side, tuple(makers))}
 
 
 def recommender(config: Any) -> Stage:

@@ -16,7 +16,7 @@ from recbole_tslrec.experiments.command import Command
 from recbole_tslrec.experiments.jobs import trials_of
 from recbole_tslrec.experiments.protocol import quoted_protocol
 from recbole_tslrec.experiments.runner import outcomes
-from recbole_tslrec.experiments.trials import ROWS, Outcome
+from recbole_tslrec.experiments.trials import Outcome, row_of
 from recbole_tslrec.report.page import Page, ReportError, Section
 from recbole_tslrec.report.plots import new_figure, points_with_intervals
 from recbole_tslrec.report.table2 import best_and_second
@@ -54,7 +54,7 @@ def build(command: Command) -> Page:
         ReportError: no seed was finished by all rows.
         ValueError: runs differ in data or modes.
     """
-    trials = [trial for trial in trials_of(command) if ROWS[trial.row].family]
+    trials = [trial for trial in trials_of(command) if row_of(trial.row).family]
     rows = [row for row in command.rows if any(row == trial.row for trial in trials)]
     finished: dict[tuple[str, str], list[Outcome]] = {}
     found = outcomes(trials, command)

@@ -13,7 +13,7 @@ from recbole_tslrec.experiments.command import Command
 from recbole_tslrec.experiments.jobs import trials_of
 from recbole_tslrec.experiments.protocol import quoted_protocol
 from recbole_tslrec.experiments.runner import outcomes
-from recbole_tslrec.experiments.trials import ROWS, Outcome
+from recbole_tslrec.experiments.trials import Outcome, row_of
 from recbole_tslrec.llm.settings import SCRATCH, ItemTextSettings
 from recbole_tslrec.models.families import LLM_BASELINES
 from recbole_tslrec.report.comparisons import LEVEL, OURS, UNTUNED, comparisons, credit, stars
@@ -190,7 +190,7 @@ def _failures(failed: Sequence[str]) -> list[str]:
 
 
 def _note(command: Command) -> str:
-    about = "; ".join(f"{row}: {ROWS[row].about}" for row in command.rows)
+    about = "; ".join(f"{row}: {row_of(row).about}" for row in command.rows)
     star = (
         f"*: {OURS} is better than the best other row of its backbone at p ≤ {LEVEL} (two-sample t-test over seeds, as "
         "in the paper, with Holm's correction over the rows of the table)"

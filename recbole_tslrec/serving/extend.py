@@ -75,6 +75,7 @@ def _extend(model_folder: str | Path, items: Iterable[GivenItem], skip_bad: bool
         )
     try:
         knowledge = find_parent(model, "knowledge")
+        check_one_source(knowledge)
         sft, embeddings = find_parent(knowledge, "sft"), find_parent(knowledge, "item_embeddings")
     except ArtifactError as error:
         raise ArtifactError(
@@ -85,6 +86,20 @@ def _extend(model_folder: str | Path, items: Iterable[GivenItem], skip_bad: bool
     new = place_new_items(items, embeddings, model.item_tokens(), skip_bad, source)
     embeddings = extend_item_embeddings(embeddings, new)
     return extend_recommender(model, extend_table(knowledge, sft, embeddings, new), new).folder
+
+
+def check_one_source(knowledge: Artifact) -> None:
+    """Refuse a table of several sources: of new items the LLM's vectors alone are known.
+
+    Raises:
+        ValueError: it is one.
+    """
+    parts = [name for name in knowledge.manifest["parents"] if name.startswith("knowledge of ")]
+    if parts:
+        raise ValueError(
+            f"{knowledge.folder} is {', '.join(parts)} side by side, and new items get the LLM's vectors alone; extend "
+            "a model whose only source is the LLM"
+        )
 
 
 def check_takes_vectors(sft: Artifact) -> None:

@@ -1,11 +1,12 @@
 """The arguments of a report."""
 
+import re
 from pathlib import Path
 
 import pytest
 
 from recbole_tslrec.experiments.command import override, parse
-from recbole_tslrec.experiments.trials import PAPER_ROWS, ROWS
+from recbole_tslrec.experiments.trials import PAPER_ROWS, ROWS, row_of
 from recbole_tslrec.settings import ConfigError
 
 
@@ -29,6 +30,20 @@ def test_table2_has_the_papers_rows_and_all_of_them_on_request():
 
 def test_rows_stand_in_the_order_of_the_table():
     assert parse("table2", ["--rows=TSLRec,Base"]).rows == ("Base", "TSLRec")
+
+
+def test_sources_with_a_plus_between_are_a_row_behind_the_single_ones():
+    command = parse("table2", ["--rows=TSLRec,sft+co_occurrence,stage0,scratch"])
+    assert command.rows == ("stage0", "sft+co_occurrence", "scratch", "TSLRec")
+    assert row_of("sft+co_occurrence").settings == ("--knowledge_source=sft,co_occurrence",)
+    assert not row_of("sft+co_occurrence").needs_words
+    assert row_of("sft+tfidf").needs_words
+
+
+@pytest.mark.parametrize("row", ["dice", "sft+dice", "sft", "Base+CI"])
+def test_other_rows_are_refused(row):
+    with pytest.raises(ConfigError, match=rf"row \[{re.escape(row)}\] does not exist; the rows are POD, P5"):
+        parse("table2", [f"--rows={row}"])
 
 
 def test_values_are_lists_that_may_hold_lists():

@@ -218,6 +218,13 @@ def test_a_model_without_knowledge_is_refused(trained: Callable[..., Run]) -> No
         extend_knowledge(trained("CIGRU4Rec").artifacts["recommender"].folder, NEW)
 
 
+def test_a_model_of_several_sources_serves_and_is_not_extended(trained: Callable[..., Run]) -> None:
+    folder = trained("TSLRecSASRec", knowledge_source="sft,stage0").artifacts["recommender"].folder
+    assert len(recommend(folder, {"somebody": ["i1", "i2"]}, k=3)["somebody"]) == 3
+    with pytest.raises(ValueError, match=r"is knowledge of sft, knowledge of stage0 side by side, and new items get"):
+        extend_knowledge(folder, NEW)
+
+
 def test_an_llm_whose_files_have_changed_is_refused(tmp_path: Path, llama_folder: Path) -> None:
     """Under the same path; until the former ones are back."""
     run = run_stages(small_config(tmp_path, "TSLRecSASRec", llm_name_or_path=str(llama_folder)))

@@ -20,6 +20,7 @@ from recbole_tslrec.pipeline import STAGES, plan
 from recbole_tslrec.pipeline.evaluate import RowSettings
 from recbole_tslrec.pipeline.knowledge_sources import KNOWLEDGE_SOURCES, SourceSettings
 from recbole_tslrec.pipeline.run import ArtifactSettings
+from recbole_tslrec.pipeline.stage import KINDS
 from recbole_tslrec.pipeline.stage_0 import BackboneSettings, recommender_settings
 from recbole_tslrec.pipeline.stage_1 import TargetSettings
 from recbole_tslrec.settings import RecBoleConfig, Settings, derive
@@ -47,6 +48,7 @@ ANOTHER = {
     "ci_fusion_type": "gate",
     "fusion_type": "sum",
     "group_count": 5,
+    "knowledge_path": "vectors.parquet",
     "knowledge_source": "stage0",
     "llm_dtype": "bfloat16",
     "loss_type": "CE",
@@ -164,8 +166,10 @@ def test_every_field_has_a_docstring(group):
 
 
 def test_stages_are_in_the_papers_order(config):
-    kinds = [stage.kind for stage in plan(config)]
-    assert kinds == list(STAGES)
+    several = RecBoleConfig({**config.final_config_dict, "knowledge_source": "tfidf,sft,co_interaction"})
+    for each in (config, several):
+        kinds = list(dict.fromkeys(stage.kind for stage in plan(each)))
+        assert kinds == [kind for kind in KINDS if kind in {*STAGES, "knowledge"}]
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
