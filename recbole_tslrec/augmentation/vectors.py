@@ -12,7 +12,7 @@ from torch import Tensor
 from recbole_tslrec.augmentation.standardisation import side_by_side
 from recbole_tslrec.augmentation.vector_files import check_kind, has_own_tokens, read_file
 from recbole_tslrec.augmentation.vector_rows import TOKENS, VectorsError, tokens_beside
-from recbole_tslrec.store.artifacts import TENSORS, Artifact, open_artifact
+from recbole_tslrec.store.artifacts import TENSORS, Artifact, open_artifact, write_item_table
 from recbole_tslrec.store.contents import ContentHashes
 from recbole_tslrec.store.tensor_file import TensorFile
 
@@ -102,6 +102,21 @@ def open_vectors(path: str | Path, hashes: ContentHashes) -> Artifact:
     files = {"vectors": path, TOKENS: path.with_name(TOKENS)}
     found = {name: hashes.of(file) for name, file in files.items() if file.is_file()}
     return Artifact(path, {"files": found, "seconds": 0.0})
+
+
+def write_vectors(folder: Path, tokens: Sequence[str], rows: Tensor, known: Tensor | None = None) -> None:
+    """Write the files of a ``knowledge`` artifact.
+
+    Args:
+        folder: where.
+        tokens: of all items.
+        rows: a vector for each, float32 [N, H].
+        known: whether an item has one at all, bool [N]; the others are left out. ``None`` for all.
+    """
+    if known is not None:
+        tokens = [token for token, is_known in zip(tokens, known, strict=True) if is_known]
+        rows = rows[known]
+    write_item_table(folder, tokens, {KNOWLEDGE: rows})
 
 
 def check_categories(path: str | Path) -> None:

@@ -13,7 +13,8 @@ from recbole_tslrec.experiments.command import Command, key_of, override
 from recbole_tslrec.experiments.trials import Outcome, Trial, row_of
 from recbole_tslrec.models.families import LLM_BASELINES
 from recbole_tslrec.pipeline import plan
-from recbole_tslrec.pipeline.knowledge_sources import SFT, SourcesSettings
+from recbole_tslrec.pipeline.fused_sources import FusedSources
+from recbole_tslrec.pipeline.knowledge_sources import SFT
 from recbole_tslrec.settings import ConfigError
 from recbole_tslrec.store.files import hash_file
 
@@ -122,7 +123,7 @@ def check_jobs(jobs: Sequence[Job]) -> None:
             raise ConfigError("a report has --seeds=1,2,3 in the place of --seed")
         config = job.config()
         plan(config)
-        source = "+".join(SourcesSettings.of(config).names)
+        source = "+".join(FusedSources.of(config).names)
         if source not in (SFT, job.trial.row):
             raise ConfigError(f"in a report knowledge_source is made by a row: give --rows={source} in its place")
         check_files(config)

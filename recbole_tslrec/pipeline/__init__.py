@@ -18,7 +18,8 @@ from recbole_tslrec.evaluation.settings import EvaluationSettings
 from recbole_tslrec.models.names import parse_model_name
 from recbole_tslrec.pipeline import llm_baselines, stage_0, stage_1, stage_2
 from recbole_tslrec.pipeline.evaluate import evaluation, row_name, run_model_free
-from recbole_tslrec.pipeline.knowledge_sources import SFT, SourcesSettings
+from recbole_tslrec.pipeline.fused_sources import FusedSources
+from recbole_tslrec.pipeline.knowledge_sources import SFT
 from recbole_tslrec.pipeline.run import ArtifactSettings, Run
 from recbole_tslrec.pipeline.stage import KINDS, Stage, name_of
 from recbole_tslrec.settings import ConfigError, derive
@@ -162,7 +163,7 @@ def given_paths(config: Any) -> dict[str, str]:
     if table == "groups":
         return {table: config["groups_path"]}
     source = config["knowledge_source"]
-    if SourcesSettings.of(config).names != (SFT,):
+    if FusedSources.of(config).names != (SFT,):
         raise ConfigError(
             f"knowledge_source [{source}] makes item vectors, and knowledge_path [{config['knowledge_path']}] gives "
             "others; leave one of the two out"

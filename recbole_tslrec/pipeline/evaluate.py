@@ -12,7 +12,8 @@ from recbole_tslrec.evaluation.result_files import write_evaluation
 from recbole_tslrec.evaluation.settings import EvaluationSettings
 from recbole_tslrec.evaluation.trained_model import rank_held_out
 from recbole_tslrec.models.names import parse_model_name
-from recbole_tslrec.pipeline.knowledge_sources import SFT, SourcesSettings
+from recbole_tslrec.pipeline.fused_sources import FusedSources
+from recbole_tslrec.pipeline.knowledge_sources import SFT
 from recbole_tslrec.pipeline.run import ArtifactSettings, Run
 from recbole_tslrec.pipeline.stage import Inputs, Stage
 from recbole_tslrec.pipeline.stage_0 import data_config, recommender_settings
@@ -113,5 +114,5 @@ def row_name(config: Any) -> str:
     family = parse_model_name(config["model"]).family
     if family.table != "knowledge":
         return family.name
-    sources = "+".join(SourcesSettings.of(config).names)
+    sources = "+".join(FusedSources.of(config).names)
     return family.name if sources == SFT else sources

@@ -2,17 +2,15 @@
 
 A gain of TSLRec means something only against controls with the same settings: vectors that know nothing, vectors
 without an LLM, an LLM without Stage 1, what an ideal Stage 1 could say of an item, and what the items' words say
-without an LLM. A new one is one entry of :data:`KNOWLEDGE_SOURCES`. Several at once stand side by side in one table.
+without an LLM. A new one is one entry of :data:`KNOWLEDGE_SOURCES`.
 """
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
-
-from torch import Tensor
 
 from recbole_tslrec.augmentation.control_vectors import (
     co_occurrence_vectors,
@@ -21,8 +19,8 @@ from recbole_tslrec.augmentation.control_vectors import (
     tfidf_vectors,
 )
 from recbole_tslrec.augmentation.item_contexts import ItemContexts, sample_contexts
-from recbole_tslrec.augmentation.knowledge import join_sources, load_knowledge
 from recbole_tslrec.augmentation.settings import ExportSettings
+from recbole_tslrec.augmentation.vectors import write_vectors
 from recbole_tslrec.compute import distributed
 from recbole_tslrec.data.dataset import Data
 from recbole_tslrec.llm.identity import llm_content
@@ -33,12 +31,11 @@ from recbole_tslrec.pipeline.stage_1 import check_llm_stage, prompt_contents, st
 from recbole_tslrec.reconstruction.settings import ReconstructionSettings
 from recbole_tslrec.settings import ConfigError, Settings, derive, setting
 from recbole_tslrec.settings.base import positive_integer
-from recbole_tslrec.store.artifacts import ITEM_TOKENS, TENSORS, Artifact, rows_of_tokens, write_item_table
+from recbole_tslrec.store.artifacts import ITEM_TOKENS, TENSORS, Artifact, rows_of_tokens
 from recbole_tslrec.store.contents import ContentHashes
 from recbole_tslrec.store.tensor_file import TensorFile
 
 SFT = "sft"  # the method's own
-Vectors = tuple[Sequence[str], Tensor]  # the items that have a vector, and the vectors, float32 [n, H]
 
 
 @dataclass(frozen=True)
@@ -74,7 +71,7 @@ class KnowledgeSource:
         Args:
             config: the configuration.
             name: the name of the source.
-            part: the same, where it is one of several.
+            part: the same, where it is one of several (see ``fused_sources.py``).
         """
         settings = self.settings.of(derive(config, knowledge_source=name))
         return Stage(
@@ -89,19 +86,6 @@ class KnowledgeSource:
             shared=self.needs_llm,
             part=part,
         )
-
-
-@dataclass(frozen=True)
-class SourcesSettings(Settings):
-    """Whose vectors are fused."""
-
-    knowledge_source: str | Sequence[str] = setting(check=lambda key, value: check_knowledge_sources(value))
-    """(str or list) One or several keys of :data:`KNOWLEDGE_SOURCES`, also with commas between."""
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The names of the sources."""
-        return tuple(listed(self.knowledge_source))
 
 
 @dataclass(frozen=True)
@@ -211,40 +195,30 @@ def _warn_of_few_categories(settings: LLMExportSettings, knowledge: Artifact) ->
 
 def _random(settings: RandomSettings, inputs: Inputs, folder: Path) -> None:
     tokens = inputs.data.item_tokens
-    _write(folder, (tokens, random_vectors(len(tokens), llm_width(settings.llm), settings.seed)))
+    write_vectors(folder, tokens, random_vectors(len(tokens), llm_width(settings.llm), settings.seed))
 
 
 def _stage_0(settings: SourceSettings, inputs: Inputs, folder: Path) -> None:
     embeddings = inputs.parents["item_embeddings"]
-    _write(folder, (embeddings.item_tokens(), embeddings.tensors()["item_embeddings"]))
+    write_vectors(folder, embeddings.item_tokens(), embeddings.tensors()["item_embeddings"])
 
 
 def _co_interaction(settings: SourceSettings, inputs: Inputs, folder: Path) -> None:
     tokens = inputs.data.item_tokens
     targets = inputs.parents["targets"].tensors()["preference_target"]
-    _write(folder, _known(tokens, *mean_targets(inputs.data.histories, targets, len(tokens))))
+    write_vectors(folder, tokens, *mean_targets(inputs.data.histories, targets, len(tokens)))
 
 
 def _co_occurrence(settings: CoOccurrenceSettings, inputs: Inputs, folder: Path) -> None:
     data = inputs.data
     window, shift = settings.co_occurrence_window, settings.co_occurrence_shift
     vectors = co_occurrence_vectors(data.histories, len(data.item_tokens), window, shift, settings.seed)
-    _write(folder, _known(data.item_tokens, *vectors))
+    write_vectors(folder, data.item_tokens, *vectors)
 
 
 def _tfidf(settings: WordSettings, inputs: Inputs, folder: Path) -> None:
     tokens = inputs.data.item_tokens
-    _write(folder, _known(tokens, *tfidf_vectors(read_item_texts(settings.text, tokens), settings.seed)))
-
-
-def _write(folder: Path, vectors: Vectors) -> None:
-    tokens, rows = vectors
-    write_item_table(folder, tokens, {"knowledge": rows})
-
-
-def _known(tokens: Sequence[str], rows: Tensor, known: Tensor) -> Vectors:
-    """The items that have a vector at all, and their vectors; the others get the learned default."""
-    return [token for token, is_known in zip(tokens, known, strict=True) if is_known], rows[known]
+    write_vectors(folder, tokens, *tfidf_vectors(read_item_texts(settings.text, tokens), settings.seed))
 
 
 def _check_width(settings: RandomSettings, data: Data) -> None:
@@ -313,55 +287,3 @@ KNOWLEDGE_SOURCES: dict[str, KnowledgeSource] = {
         needs_words=True,
     ),
 }
-
-
-def side_by_side(parents: tuple[str, ...]) -> Stage:
-    """The stage ``knowledge`` that puts the vectors of several others into one table.
-
-    Args:
-        parents: the names of the others, in the order of their columns.
-    """
-
-    def build(inputs: Inputs, folder: Path) -> None:
-        dataset, tokens = inputs.data.dataset, inputs.data.item_tokens
-        joined = join_sources([load_knowledge(inputs.parents[name].folder, dataset) for name in parents])
-        _write(folder, _known(tokens, joined.rows[1:], joined.present[1:]))
-
-    return Stage("knowledge", f"{', '.join(parents)}, side by side", SideBySide(parents), parents, build)
-
-
-@dataclass(frozen=True)
-class SideBySide:
-    """What a table of several sources depends on beside them.
-
-    Attributes:
-        order: the names of the sources' stages.
-    """
-
-    order: tuple[str, ...]
-
-    def recipe(self) -> dict[str, Any]:
-        """The order of the columns."""
-        return {"order": list(self.order)}
-
-
-def listed(value: Any) -> list[str]:
-    """One name, several with commas between, or a list of names."""
-    return [name.strip() for name in (value.split(",") if isinstance(value, str) else value)]
-
-
-def check_knowledge_sources(value: Any) -> None:
-    """Refuse what is none of :data:`KNOWLEDGE_SOURCES`, or the same twice.
-
-    Raises:
-        ConfigError: names them.
-    """
-    is_list = isinstance(value, list | tuple) and value and all(isinstance(name, str) for name in value)
-    if not (isinstance(value, str) or is_list):
-        raise ConfigError(f"knowledge_source must be a source or a list of several, not [{value}]")
-    names = listed(value)
-    for name in names:
-        if name not in KNOWLEDGE_SOURCES:
-            raise ConfigError(f"knowledge_source [{name}] is not one of {', '.join(KNOWLEDGE_SOURCES)}")
-        if names.count(name) > 1:
-            raise ConfigError(f"knowledge_source names [{name}] twice; leave one out")

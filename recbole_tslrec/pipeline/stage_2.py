@@ -9,7 +9,8 @@ from recbole_tslrec.augmentation.settings import HIDDEN_AND_CATEGORIES, Knowledg
 from recbole_tslrec.augmentation.vectors import check_categories
 from recbole_tslrec.data.dataset import Data
 from recbole_tslrec.models.names import parse_model_name
-from recbole_tslrec.pipeline.knowledge_sources import KNOWLEDGE_SOURCES, SourcesSettings, side_by_side
+from recbole_tslrec.pipeline.fused_sources import FusedSources, side_by_side
+from recbole_tslrec.pipeline.knowledge_sources import KNOWLEDGE_SOURCES
 from recbole_tslrec.pipeline.stage import Inputs, Stage, name_of
 from recbole_tslrec.pipeline.stage_0 import describe, recommender_settings, train
 from recbole_tslrec.settings.recommender import RecommenderSettings
@@ -25,7 +26,7 @@ def knowledge(config: Any, given: Collection[str] = ()) -> dict[str, Callable[[]
     """
     if given:
         return {"knowledge": partial(side_by_side, tuple(given))}
-    sources = SourcesSettings.of(config).names
+    sources = FusedSources.of(config).names
     if len(sources) == 1:
         return {"knowledge": partial(KNOWLEDGE_SOURCES[sources[0]].stage, config, sources[0])}
     makers = {
