@@ -51,7 +51,7 @@ def co_occurrence_vectors(
     Args:
         histories: the training part of every user, item ids 1..N.
         item_count: N.
-        window: the most positions between two items that count as near.
+        window: items at most so many positions apart count as near.
         shift: 1 for the plain mutual information; a larger one keeps stronger ties alone.
         seed: the seed of scikit-learn's randomised decomposition.
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from recbole_tslrec.augmentation.standardisation import side_by_side
 from recbole_tslrec.augmentation.vector_files import check_kind, has_own_tokens, read_file
 from recbole_tslrec.augmentation.vector_rows import TOKENS, VectorsError, tokens_beside
+from recbole_tslrec.settings.base import listed
 from recbole_tslrec.store.artifacts import TENSORS, Artifact, open_artifact, write_item_table
 from recbole_tslrec.store.contents import ContentHashes
 from recbole_tslrec.store.tensor_file import TensorFile
@@ -65,7 +66,7 @@ def listed_paths(value: Any) -> list[Any]:
     """What ``knowledge_path`` names: one path, several with commas between, or a list of paths."""
     if isinstance(value, str | Path):
         text = str(value)
-        return [text] if Path(text).exists() else [path.strip() for path in text.split(",")]
+        return [text] if Path(text).exists() else listed(text)
     return list(value) if isinstance(value, list | tuple) else [value]
 
 

@@ -10,7 +10,7 @@ import torch
 from recbole_tslrec.compute.precision import DTYPES, named_dtype
 from recbole_tslrec.llm.checkpoint_files import hub_snapshot
 from recbole_tslrec.settings import ConfigError, Settings, setting
-from recbole_tslrec.settings.base import boolean, optional_positive_integer
+from recbole_tslrec.settings.base import boolean, listed, optional_positive_integer
 
 SCRATCH = "scratch"
 QUANTIZATIONS = ("none", "8bit", "4bit")
@@ -116,8 +116,7 @@ class ItemTextSettings(Settings):
     def columns(self) -> list[str]:
         """The columns that ``prompt_item_text`` names: one, several with commas between, or a list; none for none."""
         given = self.prompt_item_text
-        names = given.split(",") if isinstance(given, str) else list(given or [])
-        columns = [name.strip() for name in names]
+        columns = [] if given is None else listed(given)
         return [] if columns == [NO_TEXT] else columns
 
     def check(self) -> None:

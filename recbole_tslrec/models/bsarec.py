@@ -7,11 +7,11 @@ SASRec's. The filter sees the whole row, so that only prefixes can be trained.
 from typing import Any
 
 import torch
-from recbole.model.layers import FeedForward, MultiHeadAttention
+from recbole.model.layers import MultiHeadAttention
 from torch import Tensor, nn
 
 from recbole_tslrec.models.sasrec import attention_at
-from recbole_tslrec.models.stacked_blocks import WholeRowBlocks
+from recbole_tslrec.models.stacked_blocks import WholeRowBlocks, feed_forward
 
 
 def low_pass(length: int, frequencies: int) -> Tensor:
@@ -72,13 +72,7 @@ class BSARecBlock(nn.Module):
             config["attn_dropout_prob"],
             config["layer_norm_eps"],
         )
-        self.feed_forward = FeedForward(
-            config["hidden_size"],
-            config["inner_size"],
-            config["hidden_dropout_prob"],
-            config["hidden_act"],
-            config["layer_norm_eps"],
-        )
+        self.feed_forward = feed_forward(config)
 
     def forward(self, hidden: Tensor, is_item: Tensor) -> Tensor:
         """[B, L, d] and [B, L] -> [B, L, d]."""

@@ -6,10 +6,9 @@ RecBole has no FMLP-Rec. Scoring and loss are SASRec's, as RecBole computes them
 from typing import Any
 
 import torch
-from recbole.model.layers import FeedForward
 from torch import Tensor, nn
 
-from recbole_tslrec.models.stacked_blocks import WholeRowBlocks
+from recbole_tslrec.models.stacked_blocks import WholeRowBlocks, feed_forward
 
 
 class FilterLayer(nn.Module):
@@ -57,13 +56,7 @@ class FilterBlock(nn.Module):
         self.filter = FilterLayer(
             length, config["hidden_size"], config["hidden_dropout_prob"], config["layer_norm_eps"]
         )
-        self.feed_forward = FeedForward(
-            config["hidden_size"],
-            config["inner_size"],
-            config["hidden_dropout_prob"],
-            config["hidden_act"],
-            config["layer_norm_eps"],
-        )
+        self.feed_forward = feed_forward(config)
 
     def forward(self, hidden: Tensor, _is_item: Tensor) -> Tensor:
         """[B, L, d] -> [B, L, d]; the filter passes over pads like any position."""

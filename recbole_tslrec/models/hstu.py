@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import layer_norm, silu
 
-from recbole_tslrec.models.stacked_blocks import CausalBlocks
+from recbole_tslrec.models.stacked_blocks import CausalBlocks, heads_of
 
 
 class HSTUBlock(nn.Module):
@@ -26,9 +26,7 @@ class HSTUBlock(nn.Module):
 
     def __init__(self, config: Any, length: int) -> None:
         super().__init__()
-        size, self.heads = config["hidden_size"], config["n_heads"]
-        if size % self.heads:
-            raise ValueError(f"hidden_size [{size}] must be a multiple of n_heads [{self.heads}]")
+        size, self.heads = config["hidden_size"], heads_of(config)
         self.length, self.eps = length, config["layer_norm_eps"]
         self.input = nn.Linear(size, 4 * size, bias=False)
         self.output = nn.Linear(size, size)
@@ -61,10 +59,4 @@ class HSTU(CausalBlocks):
 
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset, HSTUBlock)
-        del self.LayerNorm  # every block has its own in front
-
-    def embedded(self, item_seq: Tensor) -> Tensor:
-        """Items, scaled by the root of d, and positions, with dropout: int64 [B, L] -> [B, L, d]."""
-        items = self.item_embedding(item_seq) * self.hidden_size**0.5
-        embedded: Tensor = self.dropout(items + self.position_embedding.weight[: item_seq.shape[1]])
-        return embedded
+        self.item_scale = self.hidden_size**0.5

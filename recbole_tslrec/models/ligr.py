@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention, silu
 
-from recbole_tslrec.models.stacked_blocks import CausalBlocks
+from recbole_tslrec.models.stacked_blocks import CausalBlocks, heads_of
 
 
 class CausalAttention(nn.Module):
@@ -18,9 +18,7 @@ class CausalAttention(nn.Module):
 
     def __init__(self, config: Any) -> None:
         super().__init__()
-        size, self.heads = config["hidden_size"], config["n_heads"]
-        if size % self.heads:
-            raise ValueError(f"hidden_size [{size}] must be a multiple of n_heads [{self.heads}]")
+        size, self.heads = config["hidden_size"], heads_of(config)
         self.dropout_prob = config["attn_dropout_prob"]
         self.input = nn.Linear(size, 3 * size)
         self.output = nn.Linear(size, size)
@@ -79,11 +77,3 @@ class LiGR(CausalBlocks):
 
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset, ligr_block)
-        del self.LayerNorm  # every layer has its own in front
-
-    def embedded(self, item_seq: Tensor) -> Tensor:
-        """Items and positions, with dropout: int64 [B, L] -> [B, L, d]."""
-        embedded: Tensor = self.dropout(
-            self.item_embedding(item_seq) + self.position_embedding.weight[: item_seq.shape[1]]
-        )
-        return embedded

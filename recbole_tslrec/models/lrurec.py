@@ -10,10 +10,10 @@ from typing import Any
 
 import torch
 from recbole.model.abstract_recommender import SequentialRecommender
-from recbole.model.layers import FeedForward
-from recbole.model.loss import BPRLoss
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, pad
+
+from recbole_tslrec.models.stacked_blocks import check_layers, feed_forward, own_loss
 
 _SLOWEST, _FASTEST = 0.8, 0.99  # |lambda| at the start
 
@@ -82,7 +82,7 @@ class LRUBlock(nn.Module):
         self.recurrence = LinearRecurrence(size)
         self.dropout = nn.Dropout(dropout)
         self.LayerNorm = nn.LayerNorm(size, eps=eps)
-        self.feed_forward = FeedForward(size, config["inner_size"], dropout, config["hidden_act"], eps)
+        self.feed_forward = feed_forward(config)
 
     def forward(self, hidden: Tensor) -> Tensor:
         """[B, L, d] -> [B, L, d]."""
@@ -98,11 +98,8 @@ class LRURec(SequentialRecommender):  # type: ignore[misc]  # RecBole is untyped
         super().__init__(config, dataset)
         size, self.initializer_range = config["hidden_size"], config["initializer_range"]
         self.loss_type = config["loss_type"]
-        if self.loss_type not in ("CE", "BPR"):
-            raise ValueError(f"loss_type [{self.loss_type}] is not one of CE, BPR")
-        if config["n_layers"] < 1:
-            raise ValueError(f"n_layers [{config['n_layers']}] must be at least 1, the blocks of recurrence")
-        self.loss_fct = nn.CrossEntropyLoss() if self.loss_type == "CE" else BPRLoss()
+        self.loss_fct = own_loss(config)
+        check_layers(config)
         self.item_embedding = nn.Embedding(self.n_items, size, padding_idx=0)
         self.item_bias = nn.Parameter(torch.zeros(self.n_items))
         self.dropout = nn.Dropout(config["hidden_dropout_prob"])

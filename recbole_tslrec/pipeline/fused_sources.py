@@ -10,6 +10,7 @@ from recbole_tslrec.augmentation.vectors import write_vectors
 from recbole_tslrec.pipeline.knowledge_sources import KNOWLEDGE_SOURCES
 from recbole_tslrec.pipeline.stage import Inputs, Stage
 from recbole_tslrec.settings import ConfigError, Settings, setting
+from recbole_tslrec.settings.base import listed
 
 
 @dataclass(frozen=True)
@@ -22,11 +23,7 @@ class FusedSources(Settings):
     @property
     def names(self) -> tuple[str, ...]:
         """The names of the sources."""
-        return tuple(_listed(self.knowledge_source))
-
-
-def _listed(value: Any) -> list[str]:
-    return [name.strip() for name in (value.split(",") if isinstance(value, str) else value)]
+        return tuple(listed(self.knowledge_source))
 
 
 def check_sources(value: Any) -> None:
@@ -38,7 +35,7 @@ def check_sources(value: Any) -> None:
     is_list = isinstance(value, list | tuple) and value and all(isinstance(name, str) for name in value)
     if not (isinstance(value, str) or is_list):
         raise ConfigError(f"knowledge_source must be a source or a list of several, not [{value}]")
-    names = _listed(value)
+    names = listed(value)
     for name in names:
         if name not in KNOWLEDGE_SOURCES:
             raise ConfigError(f"knowledge_source [{name}] is not one of {', '.join(KNOWLEDGE_SOURCES)}")

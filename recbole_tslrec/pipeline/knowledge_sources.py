@@ -123,9 +123,9 @@ class CoOccurrenceSettings(SourceSettings):
     """What vectors of co-occurrence read."""
 
     co_occurrence_window: int = setting(check=positive_integer)
-    """(int) The most positions between two items of a history that count as near."""
+    """(int) Items of a history that are at most so many positions apart count as near."""
     co_occurrence_shift: float = setting()
-    """(float) Whose logarithm is taken off the mutual information; what is then below 0 is 0."""
+    """(float) Its logarithm is subtracted from the mutual information, of which only what stays above 0 counts."""
     eval_args: Any = setting()
     """(dict) How interactions are split: only the training part counts."""
 
@@ -133,7 +133,7 @@ class CoOccurrenceSettings(SourceSettings):
         """Refuse a shift that would add to the mutual information."""
         shift: Any = self.co_occurrence_shift
         if not isinstance(shift, int | float) or isinstance(shift, bool) or shift < 1:
-            raise ConfigError(f"co_occurrence_shift [{shift}] must be a number from 1 on, whose logarithm is taken off")
+            raise ConfigError(f"co_occurrence_shift [{shift}] must be a number from 1 on: its logarithm is subtracted")
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from recbole_tslrec.pipeline.fused_sources import FusedSources, side_by_side
 from recbole_tslrec.pipeline.knowledge_sources import KNOWLEDGE_SOURCES
 from recbole_tslrec.pipeline.stage import Inputs, Stage, name_of
 from recbole_tslrec.pipeline.stage_0 import describe, recommender_settings, train
+from recbole_tslrec.settings import ConfigError
 from recbole_tslrec.settings.recommender import RecommenderSettings
 from recbole_tslrec.store.artifacts import Artifact
 
@@ -25,14 +26,23 @@ def knowledge(config: Any, given: Collection[str] = ()) -> dict[str, Callable[[]
         given: the names of the stages for which the user gives files; no source makes vectors then.
     """
     if given:
-        return {"knowledge": partial(side_by_side, tuple(given))}
+        return {"knowledge": partial(_joined, config, tuple(given))}
     sources = FusedSources.of(config).names
     if len(sources) == 1:
         return {"knowledge": partial(KNOWLEDGE_SOURCES[sources[0]].stage, config, sources[0])}
     makers = {
         name_of("knowledge", each): partial(KNOWLEDGE_SOURCES[each].stage, config, each, each) for each in sources
     }
-    return {**makers, "knowledge": partial(side_by_side, tuple(makers))}
+    return {**makers, "knowledge": partial(_joined, config, tuple(makers))}
+
+
+def _joined(config: Any, parents: tuple[str, ...]) -> Stage:
+    if KnowledgeFusionSettings.of(config).knowledge_content == HIDDEN_AND_CATEGORIES:
+        raise ConfigError(
+            f"knowledge_content [{HIDDEN_AND_CATEGORIES}] is of one source, and {', '.join(parents)} are several; set "
+            "it to hidden, or name one source"
+        )
+    return side_by_side(parents)
 
 
 def recommender(config: Any) -> Stage:

@@ -130,6 +130,11 @@ def optional_positive_integer(key: str, value: Any) -> None:
         positive_integer(key, value)
 
 
+def listed(value: str | Sequence[str]) -> list[str]:
+    """One name, several with commas between, or a list of names."""
+    return [name.strip() for name in (value.split(",") if isinstance(value, str) else value)]
+
+
 def boolean(key: str, value: Any) -> None:
     """Refuse what is neither ``True`` nor ``False``."""
     if not isinstance(value, bool):

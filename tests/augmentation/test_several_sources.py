@@ -124,6 +124,14 @@ def test_wrong_lists_are_refused(make_config: MakeConfig, value: Any, message: s
         run_stages(make_config("TSLRecSASRec", knowledge_source=value))
 
 
+@pytest.mark.parametrize("given", [True, False])
+def test_categories_of_several_sources_are_refused(make_config: MakeConfig, paths: list[str], given: bool) -> None:
+    settings = {"knowledge_path": paths} if given else {"knowledge_source": "sft,stage0"}
+    config = make_config("TSLRecSASRec", knowledge_content="hidden_and_categories", **settings)
+    with pytest.raises(ConfigError, match=r"knowledge_content \[hidden_and_categories\] is of one source, and know"):
+        run_stages(config)
+
+
 def test_sources_beside_given_vectors_are_refused(make_config: MakeConfig, paths: list[str]) -> None:
     config = make_config("TSLRecSASRec", knowledge_source="sft,stage0", knowledge_path=paths)
     with pytest.raises(ConfigError, match=r"knowledge_source \[sft,stage0\] makes item vectors, and knowledge_path"):
