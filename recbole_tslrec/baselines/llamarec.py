@@ -23,6 +23,7 @@ from recbole_tslrec.baselines.ranking_network import build_ranking_network
 from recbole_tslrec.baselines.ranking_prompt import CANDIDATES, MOST_HISTORY, RankingPrompt, build_ranking_prompt
 from recbole_tslrec.baselines.ranks import ndcg_of_ranks
 from recbole_tslrec.baselines.settings import LlamaRecSettings
+from recbole_tslrec.baselines.title_words import title_tokenizer
 from recbole_tslrec.data.histories import Histories
 from recbole_tslrec.llm.item_text import read_item_texts
 from recbole_tslrec.llm.loading import context_length, load_llm_config, load_tokenizer
@@ -122,7 +123,7 @@ def ranking_task(
         LLMError: the LLM's configuration cannot be loaded.
     """
     engine = settings.engine
-    llm_config = load_llm_config(engine.llm)
+    llm_config = load_llm_config(engine.llm, prompt.vocabulary)
     check_context(prompt, context_length(llm_config))
     if not valid.hit.any():
         raise ValueError(
@@ -131,13 +132,12 @@ def ranking_task(
         )
     train = training_examples(settings, prompt, histories, item_count)
     objective = LetterObjective(torch.from_numpy(prompt.letters), prompt.end)
-    instruction = torch.from_numpy(prompt.instruction)
     return Task(
         "LlamaRec",
         objective,
-        partial(build_ranking_network, engine, instruction, prompt.most_tokens),
+        partial(build_ranking_network, engine, prompt),
         llm_config,
-        len(instruction),
+        len(prompt.instruction),
         0,
         train,
         retrieved_examples(settings, prompt, valid),
@@ -207,7 +207,7 @@ def retrieved_examples(settings: LlamaRecSettings, prompt: RankingPrompt, rows: 
 
 
 def load_prompt(settings: LlamaRecSettings, titles: Sequence[str]) -> RankingPrompt:
-    """The prompt's parts in the tokens of the LLM.
+    """The prompt's parts in the tokens of the LLM; those of ``scratch`` are the words of titles.
 
     Args:
         settings: the settings of the task.
@@ -221,7 +221,9 @@ def load_prompt(settings: LlamaRecSettings, titles: Sequence[str]) -> RankingPro
         raise ValueError(
             f"LlamaRec ranks {CANDIDATES} candidates, and the dataset has {len(titles)} items; take a larger dataset"
         )
-    return build_ranking_prompt(load_tokenizer(settings.engine.llm), titles, settings.ranker_title_tokens)
+    llm = settings.engine.llm
+    tokenizer = title_tokenizer(titles) if llm.is_scratch else load_tokenizer(llm)
+    return build_ranking_prompt(tokenizer, titles, settings.ranker_title_tokens)
 
 
 def item_titles(settings: ItemTextSettings, tokens: Sequence[str]) -> list[str]:

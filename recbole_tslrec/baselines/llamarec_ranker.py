@@ -23,7 +23,7 @@ from recbole_tslrec.sft.trainer import CHECKPOINT
 
 def load_ranker(settings: LlamaRecSettings, prompt: RankingPrompt, folder: Path) -> RankingNetwork:
     """What the artifact of the task ranks with: adapters merged, the instruction's states computed once."""
-    network = build_ranking_network(settings.engine, torch.from_numpy(prompt.instruction), prompt.most_tokens)
+    network = build_ranking_network(settings.engine, prompt)
     load_trained_weights(network, folder / CHECKPOINT)
     merge_adapters(network.eval().encoder)
     network.encoder.compute_prefix_once()

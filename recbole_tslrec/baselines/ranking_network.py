@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from recbole_tslrec.baselines.ranking_prompt import RankingPrompt
 from recbole_tslrec.llm.adapters import add_adapters
 from recbole_tslrec.llm.layout import choose_layout
 from recbole_tslrec.llm.loading import load_llm_and_head
@@ -41,20 +42,20 @@ class RankingNetwork(SegmentNetwork):
         return hidden, scores if scores.dtype == torch.float64 else scores.float()
 
 
-def build_ranking_network(settings: FineTuningSettings, instruction: Tensor, longest_prompt: int) -> RankingNetwork:
+def build_ranking_network(settings: FineTuningSettings, prompt: RankingPrompt) -> RankingNetwork:
     """The untrained ranker: the LLM with fresh adapters (scratch: without) and its own head.
 
     Args:
         settings: the settings of the LLM and its adapters.
-        instruction: its tokens, int64 [P].
-        longest_prompt: tokens of a whole prompt.
+        prompt: the tokens of all parts.
 
     Raises:
         LLMError: the LLM cannot be loaded, or does not predict the next token.
     """
-    llm, head = load_llm_and_head(settings.llm)
+    llm, head = load_llm_and_head(settings.llm, prompt.vocabulary)
     if not settings.llm.is_scratch:
         llm = add_adapters(llm, settings.lora, settings.llm.seed)
-    network = RankingNetwork(SegmentEncoder(llm, instruction), head).to(settings.llm.device)
-    choose_layout(network.encoder, settings.sft_layout, longest_prompt)
+    encoder = SegmentEncoder(llm, torch.from_numpy(prompt.instruction))
+    network = RankingNetwork(encoder, head).to(settings.llm.device)
+    choose_layout(encoder, settings.sft_layout, prompt.most_tokens)
     return network

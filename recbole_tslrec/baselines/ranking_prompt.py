@@ -20,6 +20,9 @@ INSTRUCTION = (
 )
 _CANDIDATES = "Candidates:\n"
 RESPONSE = "\n### Response:\n"
+NUMBERS = [f"({number}) " for number in range(1, MOST_HISTORY + 1)]
+MARKS = [f"({letter}) " for letter in LETTERS]
+PARTS = (INSTRUCTION, *NUMBERS, _CANDIDATES, *MARKS, RESPONSE, *LETTERS)  # all words but those of titles
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,7 @@ class RankingPrompt:
         letters: the token of each letter as the answer, [20].
         end: the token behind the answer.
         titles: of the items 1..N, behind an empty one for the pad.
+        vocabulary: tokens that the tokenizer knows.
     """
 
     instruction: Tokens
@@ -47,6 +51,7 @@ class RankingPrompt:
     letters: Tokens
     end: int
     titles: list[Tokens]
+    vocabulary: int
 
     def segment(self, history: Sequence[int], candidates: Sequence[int]) -> Tokens:
         """A prompt behind its instruction.
@@ -100,14 +105,15 @@ def build_ranking_prompt(tokenizer: Any, titles: Sequence[str], title_tokens: in
     found = tokenizer(list(titles), add_special_tokens=False)["input_ids"]
     return RankingPrompt(
         instruction=instruction,
-        numbers=[tokens(f"({number}) ") for number in range(1, MOST_HISTORY + 1)],
+        numbers=[tokens(number) for number in NUMBERS],
         candidates=tokens(_CANDIDATES),
-        marks=[tokens(f"({letter}) ") for letter in LETTERS],
+        marks=[tokens(mark) for mark in MARKS],
         line_end=tokens("\n"),
         response=response,
         letters=_letters(tokens, response),
         end=int(tokenizer.bos_token_id if end is None else end),
         titles=[np.empty(0, np.int64), *(np.array(title[:title_tokens], dtype=np.int64) for title in found)],
+        vocabulary=len(tokenizer),
     )
 
 

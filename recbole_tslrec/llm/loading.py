@@ -57,19 +57,24 @@ def byte_level_tokenizer() -> Any:
     return transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>")
 
 
-def load_llm_config(settings: LLMSettings) -> Any:
+def load_llm_config(settings: LLMSettings, tokens: int | None = None) -> Any:
     """The architecture of ``llm_name_or_path``; of a model for images or sounds as well, that of its decoder of text.
+
+    Args:
+        settings: which one.
+        tokens: how many ``scratch`` knows; ``None`` means those of :func:`byte_level_tokenizer`. Any other LLM has its
+            own.
 
     Raises:
         LLMError: it cannot be loaded, or is no decoder.
     """
-    return _of_text(_load_whole_config(settings))
+    return _of_text(_load_whole_config(settings, tokens))
 
 
-def _load_whole_config(settings: LLMSettings) -> Any:
+def _load_whole_config(settings: LLMSettings, tokens: int | None = None) -> Any:
     if settings.is_scratch:
         return transformers.LlamaConfig(
-            vocab_size=len(byte_level_tokenizer()),
+            vocab_size=tokens or len(byte_level_tokenizer()),
             hidden_size=settings.scratch.scratch_hidden_size,
             intermediate_size=settings.scratch.scratch_intermediate_size,
             num_hidden_layers=settings.scratch.scratch_layers,
@@ -172,15 +177,19 @@ def load_llm(settings: LLMSettings) -> nn.Module:
     return llm if _of_text(llm_config) is llm_config else _decoder(llm, llm_config)
 
 
-def load_llm_and_head(settings: LLMSettings) -> tuple[nn.Module, nn.Module]:
+def load_llm_and_head(settings: LLMSettings, tokens: int | None = None) -> tuple[nn.Module, nn.Module]:
     """The decoder of :func:`load_llm`, and the layer that makes scores of the next token of its hidden states.
 
     Where the two share the word embeddings, as ``scratch`` does here, they still do.
 
+    Args:
+        settings: which one.
+        tokens: as :func:`load_llm_config` has them.
+
     Raises:
         LLMError: it cannot be loaded, or does not predict the next token.
     """
-    llm_config = _load_whole_config(settings)
+    llm_config = _load_whole_config(settings, tokens)
     if type(_of_text(llm_config)) not in transformers.MODEL_FOR_CAUSAL_LM_MAPPING:
         raise LLMError(
             f"[{settings.source}] ({llm_config.model_type}) does not predict the next token; choose a decoder such as "
