@@ -19,7 +19,8 @@ from recbole_tslrec.llm.encoder import LAST, MEAN
 from recbole_tslrec.llm.identity import LLMError
 from recbole_tslrec.llm.item_text import ItemText
 from recbole_tslrec.sft.network import PromptNetwork
-from recbole_tslrec.store.artifacts import TENSORS
+from recbole_tslrec.store.artifacts import TENSORS, UNFINISHED
+from recbole_tslrec.store.files import hash_arrays, link_file
 from recbole_tslrec.store.tensor_file import TensorFile
 
 Block = tuple[int, int]  # the first item, and the one behind the last
@@ -93,7 +94,7 @@ def export_items(
     """Write ``knowledge`` [N, H] and ``category_distribution`` [N, K] of every item into ``folder/data.safetensors``.
 
     Rows are read, computed and written in blocks, so that memory does not grow with the catalogue. Blocks that an
-    interrupted export left in the folder are not computed again. Several processes share the blocks.
+    interrupted export left in ``folder/unfinished`` are not computed again. Several processes share the blocks.
 
     Args:
         network: the network from :func:`prepare_for_export`; its item texts, if any, are of the same items.
@@ -110,12 +111,14 @@ def export_items(
     count = item_embeddings.shapes["item_embeddings"][0]
     head: Any = network.head
     shapes = {KNOWLEDGE: (count, network.encoder.hidden_size), CATEGORIES: (count, head.out_features)}
-    path = folder / TENSORS
+    work = folder / UNFINISHED
+    path = work / TENSORS
     if distributed.is_main() and not path.exists():
+        work.mkdir(exist_ok=True)
         TensorFile.create(path, shapes)
     distributed.wait_for_everyone()
     table = TensorFile(path)
-    done = _finished_blocks(folder)
+    done = _finished_blocks(work, table)
     if done:
         before = sum(stop - start for start, stop in done)
         getLogger().info(f"export goes on: {before} of {count} items were exported before")
@@ -127,7 +130,7 @@ def export_items(
     if contexts is not None:
         encode_block = _in_contexts(network, item_embeddings, batch_size, contexts)
     with tqdm(total=len(own) * BLOCK, desc="Export items", unit="item", disable=not show_progress) as bar:
-        for start, stop in _marked(own, table, folder):
+        for start, stop in _marked(own, table, work):
             knowledge, categories = encode_block(start, stop)
             _check_finite(knowledge, start)
             table.write_rows(KNOWLEDGE, start, knowledge)
@@ -135,8 +138,7 @@ def export_items(
             bar.update(BLOCK)
     distributed.wait_for_everyone()
     if distributed.is_main():
-        for marks in folder.glob("*.blocks"):
-            marks.unlink()
+        link_file(path, folder / TENSORS)
 
 
 def warn_of_few_categories(table: TensorFile, group_count: int) -> None:
@@ -209,15 +211,26 @@ def _marked(blocks: list[Block], table: TensorFile, folder: Path) -> Iterator[Bl
         if block == blocks[-1] or time.monotonic() - marked_at > _SECONDS_BETWEEN_MARKS:
             table.sync()
             with (folder / f"{distributed.process_rank()}.blocks").open("a") as marks:
-                marks.write("".join(f"{start} {stop}\n" for start, stop in done))
+                marks.write("".join(f"{start} {stop} {_hash_block(table, start, stop)}\n" for start, stop in done))
             done, marked_at = [], time.monotonic()
 
 
-def _finished_blocks(folder: Path) -> set[Block]:
-    """The blocks that were marked; a line that was cut off counts for nothing."""
+def _finished_blocks(folder: Path, table: TensorFile) -> set[Block]:
+    """The blocks that were marked and are as they were then; a line that was cut off counts for nothing."""
     lines = [line for marks in folder.glob("*.blocks") for line in marks.read_text().splitlines(keepends=True)]
-    whole = [re.fullmatch(r"(\d+) (\d+)\n", line) for line in lines]
-    return {(int(found[1]), int(found[2])) for found in whole if found}
+    whole = [re.fullmatch(r"(\d+) (\d+) ([0-9a-f]{64})\n", line) for line in lines]
+    marked = {(int(found[1]), int(found[2])): found[3] for found in whole if found}
+    finished = {block for block, digest in marked.items() if _hash_block(table, *block) == digest}
+    if len(finished) < len(marked):
+        getLogger().warning(
+            f"{table.path}: {len(marked) - len(finished)} of {len(marked)} exported blocks differ from their hashes, "
+            "and are computed again"
+        )
+    return finished
+
+
+def _hash_block(table: TensorFile, start: int, stop: int) -> str:
+    return hash_arrays(*(table.read_rows(name, start, stop).numpy() for name in (KNOWLEDGE, CATEGORIES)))
 
 
 def _check_finite(knowledge: Tensor, start: int) -> None:

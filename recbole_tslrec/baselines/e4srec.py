@@ -25,13 +25,12 @@ from recbole_tslrec.llm.item_text import ItemText
 from recbole_tslrec.llm.loading import context_length, load_llm_config, load_tokenizer
 from recbole_tslrec.llm.prompt import Prompt, build_prompt
 from recbole_tslrec.sft.batching import TokenBudget
-from recbole_tslrec.sft.checkpoint import load_trained_weights
+from recbole_tslrec.sft.checkpoint import CHECKPOINT, load_trained_weights
 from recbole_tslrec.sft.cost import tokens_together
 from recbole_tslrec.sft.examples import Examples
 from recbole_tslrec.sft.network import PromptNetwork, build_network
 from recbole_tslrec.sft.prompt_task import prompt_task
 from recbole_tslrec.sft.task import Task
-from recbole_tslrec.sft.trainer import CHECKPOINT
 
 INSTRUCTION = (
     "Below is an instruction that describes a task, with an input that gives its context. Write a fitting response.\n\n"

@@ -12,9 +12,8 @@ from recbole_tslrec.baselines.words import MOST_WORDS
 from recbole_tslrec.compute.random_state import isolated_random_state
 from recbole_tslrec.llm.encoder_decoder import load_t5, load_t5_config
 from recbole_tslrec.llm.settings import LLMSettings
-from recbole_tslrec.sft.checkpoint import load_trained_weights
+from recbole_tslrec.sft.checkpoint import CHECKPOINT, load_trained_weights
 from recbole_tslrec.sft.task import EpochExamples, StepExamples, Task
-from recbole_tslrec.sft.trainer import CHECKPOINT
 
 
 def generation_task(

@@ -15,10 +15,9 @@ from recbole_tslrec.baselines.ranking_prompt import CANDIDATES, RankingPrompt
 from recbole_tslrec.baselines.settings import LlamaRecSettings
 from recbole_tslrec.llm.adapters import merge_adapters
 from recbole_tslrec.sft.batching import TokenBudget, split_step
-from recbole_tslrec.sft.checkpoint import load_trained_weights
+from recbole_tslrec.sft.checkpoint import CHECKPOINT, load_trained_weights
 from recbole_tslrec.sft.cost import tokens_together
 from recbole_tslrec.sft.examples import TARGET
-from recbole_tslrec.sft.trainer import CHECKPOINT
 
 
 def load_ranker(settings: LlamaRecSettings, prompt: RankingPrompt, folder: Path) -> RankingNetwork:

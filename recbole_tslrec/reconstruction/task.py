@@ -21,12 +21,11 @@ from recbole_tslrec.llm.prompt import Prompt, build_prompt
 from recbole_tslrec.reconstruction.examples import RestViews, user_examples
 from recbole_tslrec.reconstruction.loss import PreferenceObjective
 from recbole_tslrec.reconstruction.settings import ReconstructionSettings
-from recbole_tslrec.sft.checkpoint import embedding_size, load_trained_weights
+from recbole_tslrec.sft.checkpoint import CHECKPOINT, embedding_size, load_trained_weights
 from recbole_tslrec.sft.examples import Examples
 from recbole_tslrec.sft.network import PromptNetwork, build_network
 from recbole_tslrec.sft.prompt_task import prompt_task
 from recbole_tslrec.sft.task import EpochExamples, Task
-from recbole_tslrec.sft.trainer import CHECKPOINT
 from recbole_tslrec.store.artifacts import open_artifact, rows_of_tokens
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from recbole_tslrec.store.files import write_json, write_tensors
 
+CHECKPOINT = "checkpoint"  # the folder of the best epoch's weights
 ADAPTER, WHOLE_LLM, OWN_LAYERS = "adapter", "llm.safetensors", "own_layers.safetensors"
 
 

@@ -1,9 +1,6 @@
 """Step checkpoints: an interrupted SFT goes on from the last one and ends with the weights of an undisturbed run."""
 
 import json
-import os
-import shutil
-import time
 from dataclasses import asdict, dataclass
 from logging import getLogger
 from pathlib import Path
@@ -13,12 +10,13 @@ from accelerate.utils import DistributedType
 
 from recbole_tslrec.compute import distributed
 from recbole_tslrec.sft.checkpoint import load_trained_weights, save_trained_weights
-from recbole_tslrec.store.files import restore_folder, write_json
-
-STEP_CHECKPOINTS = "steps"
-_PROGRESS = "progress.json"
-_KEPT = 2
-_SECONDS_BETWEEN = 300.0  # half of what an interruption may cost, which leaves room for a slow disk
+from recbole_tslrec.store.step_checkpoints import (
+    PROGRESS,
+    Clock,
+    begin_step_checkpoint,
+    finish_step_checkpoint,
+    restore_best,
+)
 
 
 class ResumeError(ValueError):
@@ -48,15 +46,9 @@ class Position:
         self.loss_sum += loss * examples
 
 
-def latest_step_checkpoint(folder: Path) -> Path | None:
-    """The newest step checkpoint below a trainer's ``checkpoint_dir``; ``None`` where there is none."""
-    found = _step_checkpoints(folder)
-    return found[-1] if found else None
-
-
 class StepCheckpoints:
     """Writes and reads step checkpoints: accelerate's state (optimizer, schedule, random numbers), the trained weights
-    and where in the epoch training is. A checkpoint is renamed into place when whole; two are kept.
+    and where in the epoch training is.
 
     Args:
         trainer: an ``SFTTrainer`` that is prepared.
@@ -65,11 +57,11 @@ class StepCheckpoints:
 
     def __init__(self, trainer: Any, data_fingerprint: str) -> None:
         self.trainer = trainer
-        self.folder = Path(trainer.checkpoint_dir)
+        self.folder, self.best = Path(trainer.checkpoint_dir), Path(trainer.saved_model_file)
         self.every = trainer.settings.sft_save_steps
         settings = {**trainer.task.recipe, "training examples": data_fingerprint}
         self.settings = json.loads(json.dumps(settings, default=str))  # as it will be read
-        self.saved_at, self.saved_step = time.monotonic(), trainer.steps_done
+        self.clock, self.saved_step = Clock(), trainer.steps_done
         accelerator = trainer.accelerator
         if accelerator.distributed_type not in (DistributedType.FSDP, DistributedType.DEEPSPEED):
             # accelerate would write the frozen LLM each time; sharded models are its own business
@@ -77,10 +69,9 @@ class StepCheckpoints:
             accelerator.register_load_state_pre_hook(self._load_trained_only)
 
     def save_if_due(self) -> None:
-        """Save every ``sft_save_steps`` steps; without that number, when five minutes have passed."""
+        """Save every ``sft_save_steps`` steps; without that number, when four minutes have passed."""
         steps = self.trainer.steps_done
-        waited = time.monotonic() - self.saved_at
-        due = steps > self.saved_step and (steps % self.every == 0 if self.every else waited > _SECONDS_BETWEEN)
+        due = steps > self.saved_step and (steps % self.every == 0 if self.every else self.clock.is_due())
         if self.every or distributed.process_count() == 1:
             if due:
                 self.save()
@@ -89,22 +80,11 @@ class StepCheckpoints:
 
     def save(self) -> None:
         """Write a checkpoint of the present state."""
-        target = self.folder / STEP_CHECKPOINTS / f"{self.trainer.steps_done:09d}"
-        partial = target.with_suffix(".partial")
-        if distributed.is_main():
-            shutil.rmtree(partial, ignore_errors=True)
-            partial.mkdir(parents=True)
-        distributed.wait_for_everyone()
-        self.trainer.accelerator.save_state(str(partial))
-        distributed.wait_for_everyone()
-        if distributed.is_main():
-            write_json(partial / _PROGRESS, self._progress())
-            shutil.rmtree(target, ignore_errors=True)
-            os.replace(partial, target)
-            for old in _step_checkpoints(self.folder)[:-_KEPT]:
-                shutil.rmtree(old)
-        distributed.wait_for_everyone()
-        self.saved_at, self.saved_step = time.monotonic(), self.trainer.steps_done
+        steps = self.trainer.steps_done
+        self.trainer.accelerator.save_state(str(begin_step_checkpoint(self.folder, steps)))
+        finish_step_checkpoint(self.folder, steps, self._progress(), self.best)
+        self.clock.restart()
+        self.saved_step = steps
 
     def load(self, checkpoint: Path) -> None:
         """Put a checkpoint's state into the trainer.
@@ -113,7 +93,7 @@ class StepCheckpoints:
             ResumeError: it was made with other settings or users, or is none.
         """
         try:
-            progress = json.loads((checkpoint / _PROGRESS).read_text(encoding="utf-8"))
+            progress = json.loads((checkpoint / PROGRESS).read_text(encoding="utf-8"))
             settings = progress["settings"]
         except (OSError, KeyError, ValueError) as error:
             raise ResumeError(f"{checkpoint} is no whole step checkpoint ({error}); delete it to start anew") from error
@@ -127,7 +107,7 @@ class StepCheckpoints:
             )
         trainer = self.trainer
         if distributed.is_main():
-            restore_folder(Path(trainer.saved_model_file))  # the best epoch's, if it was being replaced
+            restore_best(checkpoint, self.best)
         trainer.accelerator.load_state(str(checkpoint))
         trainer.position = Position(**progress["position"])
         trainer.start_epoch = trainer.position.epoch
@@ -163,7 +143,3 @@ class StepCheckpoints:
     def _load_trained_only(self, models: list[Any], folder: str) -> None:
         models.clear()
         load_trained_weights(self.trainer.model, Path(folder))
-
-
-def _step_checkpoints(folder: Path) -> list[Path]:
-    return sorted(path for path in (folder / STEP_CHECKPOINTS).glob("*") if path.name.isdigit())

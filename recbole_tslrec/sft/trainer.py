@@ -26,7 +26,7 @@ from recbole_tslrec.compute import distributed
 from recbole_tslrec.compute.divergence import StepwiseNanCheck, log_under
 from recbole_tslrec.settings import RecBoleConfig
 from recbole_tslrec.sft.batching import MicroBatch, TokenBudget, split_step
-from recbole_tslrec.sft.checkpoint import load_trained_weights, save_trained_weights
+from recbole_tslrec.sft.checkpoint import CHECKPOINT, load_trained_weights, save_trained_weights
 from recbole_tslrec.sft.cost import MOST_TOKENS
 from recbole_tslrec.sft.examples import TARGET
 from recbole_tslrec.sft.resume import Position, StepCheckpoints
@@ -37,7 +37,6 @@ from recbole_tslrec.store.files import beside, replace_folder
 # torch 2.13's new name for it leaves out what older versions need
 warnings.filterwarnings("ignore", message="`broadcast_buffers` is deprecated", category=FutureWarning)
 
-CHECKPOINT = "checkpoint"
 _SHARDED = (DistributedType.FSDP, DistributedType.DEEPSPEED)
 
 
@@ -259,7 +258,7 @@ class SFTTrainer(StepwiseNanCheck, Trainer):  # type: ignore[misc]  # RecBole is
         """Go on from a step checkpoint when ``fit`` is called.
 
         Args:
-            resume_file: its folder, see :func:`recbole_tslrec.sft.resume.latest_step_checkpoint`.
+            resume_file: its folder, see :func:`recbole_tslrec.store.step_checkpoints.latest_step_checkpoint`.
         """
         self._resume_from = Path(resume_file)
 

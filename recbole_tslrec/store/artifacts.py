@@ -22,9 +22,11 @@ from recbole_tslrec.compute import distributed
 from recbole_tslrec.store.files import (
     beside,
     hash_file,
+    hash_files,
     hash_text,
+    is_settled,
     replace_folder,
-    restore_folder,
+    settle_folder,
     write_json,
     write_tensors,
 )
@@ -35,6 +37,7 @@ FORMAT_VERSION = 2  # of everything in an artifact's folder; one in another form
 MANIFEST = "manifest.json"
 ITEM_TOKENS = "item_tokens.json"
 TENSORS = "data.safetensors"
+UNFINISHED = "unfinished"  # a sub-folder of what an interrupted attempt goes on with; no part of the artifact
 
 
 class ArtifactError(RuntimeError):
@@ -153,9 +156,10 @@ class Store:
     def find(self, kind: str, recipe: Recipe) -> Artifact | None:
         """The artifact of this kind and recipe, verified, or ``None`` where it was never finished."""
         folder = self.folder(kind, recipe)
-        if beside(folder, "previous").exists():
+        if not is_settled(folder) or (folder / UNFINISHED).exists():
             with FileLock(beside(folder, "lock")):  # not while another process is between its two renames
-                restore_folder(folder)
+                settle_folder(folder)
+                shutil.rmtree(folder / UNFINISHED, ignore_errors=True)
         return open_artifact(folder, kind) if folder.exists() else None
 
     def build(
@@ -172,12 +176,12 @@ class Store:
         Args:
             kind: what it is, e.g. ``knowledge``.
             recipe: what it is made from.
-            write: writes the files into the folder that it is given; what it returns goes into the manifest as
+            write: writes the files into the folder that it is given, in which the sub-folder ``unfinished`` holds what
+                an interrupted attempt has left there, and nothing else; what it returns goes into the manifest as
                 ``report``. If it fails, that folder stays for a look.
             seed: for the manifest.
             device: for the manifest.
-            shared: whether ``write`` goes on with what an interrupted attempt has left in the folder, and all processes
-                take part in it; otherwise the main process writes anew and the others wait.
+            shared: whether all processes take part in ``write``; otherwise the others wait for the main one.
         """
         folder = self.folder(kind, recipe)
         partial = beside(folder, "partial")
@@ -187,9 +191,7 @@ class Store:
             if distributed.from_main(folder.exists() and not existed):
                 return open_artifact(folder, kind)  # somebody else made it while this process waited
             if distributed.is_main():
-                if not shared:
-                    shutil.rmtree(partial, ignore_errors=True)
-                partial.mkdir(exist_ok=True)
+                _empty(partial)
             distributed.wait_for_everyone()
             started = time.perf_counter()
             report = write(partial) if shared or distributed.is_main() else None
@@ -216,15 +218,26 @@ class Store:
             "peak_memory_bytes": peak_memory(str(facts["device"])),
             "processes": distributed.process_count(),
             **facts,
-            "files": {
-                path.relative_to(partial).as_posix(): hash_file(path)
-                for path in sorted(partial.rglob("*"))
-                if path.is_file()
-            },
+            "files": {name: digest for name, digest in hash_files(partial).items() if not _is_unfinished(name)},
         }
         manifest = json.loads(json.dumps(manifest, default=str))  # as it will be read
         write_json(partial / MANIFEST, {**manifest, "hash": _hash_json(manifest)})
         replace_folder(partial, folder)
+        shutil.rmtree(folder / UNFINISHED, ignore_errors=True)
+
+
+def _empty(partial: Path) -> None:
+    """Leave of an interrupted attempt only what it goes on with."""
+    (partial / UNFINISHED).mkdir(parents=True, exist_ok=True)
+    for path in partial.iterdir():
+        if path.is_dir() and path.name != UNFINISHED:
+            shutil.rmtree(path)
+        elif path.is_file():
+            path.unlink()
+
+
+def _is_unfinished(name: str) -> bool:
+    return name.startswith(f"{UNFINISHED}/")
 
 
 def write_item_table(folder: Path, tokens: Sequence[str], tensors: Mapping[str, Tensor]) -> None:

@@ -13,6 +13,8 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
+SEAL = "hashes.json"  # of what an interrupted attempt goes on with
+
 
 def write_json(path: Path, value: Any) -> None:
     """Write JSON under another name and rename it."""
@@ -48,20 +50,91 @@ def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def replace_folder(new: Path, folder: Path) -> None:
-    """Put a finished folder into the place of ``folder``; the former one goes only when the new one is there."""
-    previous = beside(folder, "previous")
+    """Put a finished folder into the place of ``folder``; the former one goes only when the new one is on the disk."""
+    _sync(new)
     if folder.exists():
-        shutil.rmtree(previous, ignore_errors=True)
-        folder.rename(previous)
+        _discard_previous(folder)
+        folder.rename(beside(folder, "previous"))
     new.rename(folder)
-    shutil.rmtree(previous, ignore_errors=True)
+    _sync_entries(folder.parent)
+    _discard_previous(folder)
 
 
-def restore_folder(folder: Path) -> None:
-    """Put the former folder back where :func:`replace_folder` was interrupted between its two renames."""
+def settle_folder(folder: Path) -> None:
+    """After an interrupted :func:`replace_folder`: the former folder where the new one was not yet there."""
     previous = beside(folder, "previous")
     if previous.exists() and not folder.exists():
         previous.rename(folder)
+    _discard_previous(folder)
+
+
+def is_settled(folder: Path) -> bool:
+    """Whether no interrupted :func:`replace_folder` has left anything."""
+    return not any(beside(folder, suffix).exists() for suffix in ("previous", "discarded"))
+
+
+def _discard_previous(folder: Path) -> None:
+    """Delete the former folder under another name: half of it must not be taken for a whole one."""
+    previous, discarded = beside(folder, "previous"), beside(folder, "discarded")
+    shutil.rmtree(discarded, ignore_errors=True)
+    if previous.exists():
+        previous.rename(discarded)
+        shutil.rmtree(discarded, ignore_errors=True)
+
+
+def _sync(folder: Path) -> None:
+    """Wait until all files of a folder are on the disk, with their names."""
+    for path in [*folder.rglob("*"), folder]:
+        if path.is_dir():
+            _sync_entries(path)
+        else:
+            with path.open("r+b") as file:
+                os.fsync(file.fileno())
+
+
+def _sync_entries(folder: Path) -> None:
+    """Wait until the names of a folder's files are on the disk, where the system can say so."""
+    if os.name == "nt":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def link_folder(source: Path, target: Path) -> None:
+    """The files of a folder under a second name too; copies, where the file system has no such links."""
+    shutil.copytree(source, target, copy_function=link_file)
+
+
+def link_file(source: str | Path, target: str | Path) -> None:
+    """A file under a second name too; a copy, where the file system has no such links."""
+    Path(target).unlink(missing_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+def seal_folder(folder: Path) -> None:
+    """Write the hashes of a folder's files beside them."""
+    write_json(folder / SEAL, hash_files(folder))
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether a folder holds what :func:`seal_folder` has found in it, bit by bit."""
+    try:
+        hashes = json.loads((folder / SEAL).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return bool(hashes == {name: digest for name, digest in hash_files(folder).items() if name != SEAL})
+
+
+def hash_files(folder: Path) -> dict[str, str]:
+    """The SHA-256 of each file below a folder, by its path from there."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): hash_file(path) for path in files}
 
 
 def beside(path: Path, suffix: str) -> Path:

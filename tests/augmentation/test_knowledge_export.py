@@ -22,6 +22,7 @@ from recbole_tslrec.llm.settings import LAYOUTS
 from recbole_tslrec.reconstruction.settings import ReconstructionSettings
 from recbole_tslrec.reconstruction.task import untuned_network
 from recbole_tslrec.sft.network import PromptNetwork
+from recbole_tslrec.store.artifacts import UNFINISHED
 from recbole_tslrec.store.tensor_file import TensorFile
 
 ITEMS, SIZE = 11, 5
@@ -121,7 +122,6 @@ def test_the_blocks_of_a_table_do_not_show(
     prepare_for_export(network, torch.float32)
     export_items(network, item_embeddings, folder, batch_size=3)
     torch.testing.assert_close(load_file(folder / "data.safetensors")["knowledge"], hidden, rtol=0, atol=1e-5)
-    assert [path.name for path in folder.iterdir()] == ["data.safetensors"]  # the marks are gone
 
 
 # our options: texts of items, and items in histories
@@ -228,18 +228,19 @@ def test_an_interrupted_export_computes_what_is_missing_and_ends_bit_equal(
     export_items(network, item_embeddings, folder, batch_size=3)
     assert again.items == missing
     assert (folder / "data.safetensors").read_bytes() == (undisturbed / "data.safetensors").read_bytes()
-    assert [path.name for path in folder.iterdir()] == ["data.safetensors"]
 
 
 def test_a_mark_that_was_cut_off_does_not_count(
     make_network: MakeNetwork, item_embeddings: TensorFile, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Blocks are of three items, the first is marked; "3 6" may have been the beginning of "3 60"."""
+    """Blocks are of three items; two are marked, the second but for the end of its hash."""
     monkeypatch.setattr(knowledge_export, "BLOCK", 3)
     network = make_network()
     prepare_for_export(network, torch.float32)
     export_items(network, item_embeddings, folder, batch_size=3)
-    (folder / "0.blocks").write_text("0 3\n3 6")
+    marks = folder / UNFINISHED / "0.blocks"
+    first, second, *_ = marks.read_text().splitlines()
+    marks.write_text(f"{first}\n{second[:-1]}")
     counted = Counted()
     monkeypatch.setattr(knowledge_export, "encode_items", counted)
     export_items(network, item_embeddings, folder, batch_size=3)
@@ -249,16 +250,39 @@ def test_a_mark_that_was_cut_off_does_not_count(
 def test_marks_of_blocks_of_another_size_do_not_count(
     make_network: MakeNetwork, item_embeddings: TensorFile, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Items 1 to 3 were marked; now blocks are of six items."""
+    """Items 1 to 5 were marked, and 6 to 10, and 11; now blocks are of ten items."""
     network = make_network()
     prepare_for_export(network, torch.float32)
+    monkeypatch.setattr(knowledge_export, "BLOCK", 5)
     export_items(network, item_embeddings, folder, batch_size=6)
-    (folder / "0.blocks").write_text("0 3\n6 11\n")
-    monkeypatch.setattr(knowledge_export, "BLOCK", 6)
+    monkeypatch.setattr(knowledge_export, "BLOCK", 10)
     counted = Counted()
     monkeypatch.setattr(knowledge_export, "encode_items", counted)
     export_items(network, item_embeddings, folder, batch_size=6)
-    assert counted.items == [6]  # the second block, 6 to 11, is as it was
+    assert counted.items == [6, 4]  # the last block, 10 to 11, is as it was
+
+
+def test_a_block_that_was_changed_on_the_disk_is_computed_again(
+    make_network: MakeNetwork,
+    item_embeddings: TensorFile,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(knowledge_export, "BLOCK", 3)
+    network = make_network()
+    prepare_for_export(network, torch.float32)
+    export_items(network, item_embeddings, folder, batch_size=3)
+    undisturbed = (folder / "data.safetensors").read_bytes()
+    TensorFile(folder / UNFINISHED / "data.safetensors").write_rows(
+        "knowledge", 4, torch.zeros(1, network.encoder.hidden_size)
+    )
+    counted = Counted()
+    monkeypatch.setattr(knowledge_export, "encode_items", counted)
+    export_items(network, item_embeddings, folder, batch_size=3)
+    assert counted.items == [3]
+    assert "1 of 4 exported blocks differ from their hashes" in caplog.text
+    assert (folder / "data.safetensors").read_bytes() == undisturbed
 
 
 # what goes wrong
@@ -288,7 +312,7 @@ def test_a_full_disk_is_said_before_anything_is_computed(
     with pytest.raises(OSError, match=r"needs .* GiB, its disk has .* GiB free"):
         export_items(network, item_embeddings, folder, batch_size=3)
     assert not counted.items
-    assert not list(folder.iterdir())
+    assert not [path for path in folder.rglob("*") if path.is_file()]
 
 
 @pytest.mark.parametrize(("inferred", "told"), [([0, 2, 2, 0, 2], "2 of the 5"), ([0, 2, 2, 4, 0], "")])

@@ -19,12 +19,11 @@ from recbole_tslrec.baselines.e4srec import (
 )
 from recbole_tslrec.data.histories import Histories
 from recbole_tslrec.llm.prompt import Prompt
-from recbole_tslrec.sft.checkpoint import load_trained_weights
+from recbole_tslrec.sft.checkpoint import CHECKPOINT, load_trained_weights
 from recbole_tslrec.sft.examples import Examples
 from recbole_tslrec.sft.fine_tuning import fine_tune
 from recbole_tslrec.sft.settings import FineTuningSettings
 from recbole_tslrec.sft.task import Task
-from recbole_tslrec.sft.trainer import CHECKPOINT
 from tests.decoders import ITEM_SIZE, encoder_of, tiny_decoder
 from tests.sft.tasks import HISTORIES, NEXT_ITEM, next_item, trainer_of
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from recbole_tslrec.sft.trainer import CHECKPOINT
+from recbole_tslrec.sft.checkpoint import CHECKPOINT
 from recbole_tslrec.store.artifacts import Artifact, open_artifact
 from tests.conftest import TINY_SCRATCH, walks, write_dataset
 from tests.e2e.tasks_in_processes import fine_tune_all
@@ -69,7 +69,7 @@ def test_sft_killed_with_signal_9_ends_with_the_same_weights(folder: Path) -> No
     arguments, artifacts = command(folder, "killed"), folder / "killed"
     killed = subprocess.Popen([sys.executable, *arguments], env=environment(), cwd=folder, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
-    while not list(artifacts.glob("toy/sft-*.partial/steps/00000000[3-9]")):
+    while not list(artifacts.glob("toy/sft-*.partial/unfinished/steps/00000000[3-9]")):
         assert killed.poll() is None, "it ended before it could be killed"
         assert time.monotonic() < deadline
         time.sleep(0.002)
@@ -80,7 +80,7 @@ def test_sft_killed_with_signal_9_ends_with_the_same_weights(folder: Path) -> No
     assert "SFT goes on from" in run(arguments, folder)
     for kind in ("sft", "knowledge"):
         assert artifact(artifacts, kind).hash == artifact(folder / "one", kind).hash
-    assert not list(artifacts.glob("toy/sft-*/steps"))
+    assert not list(artifacts.glob("toy/sft-*/unfinished"))
 
 
 def test_two_processes_find_what_one_finds(folder: Path) -> None:

@@ -8,10 +8,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from recbole_tslrec.sft.checkpoint import CHECKPOINT
 from recbole_tslrec.sft.fine_tuning import fine_tune
-from recbole_tslrec.sft.resume import STEP_CHECKPOINTS, ResumeError, latest_step_checkpoint
+from recbole_tslrec.sft.resume import ResumeError
 from recbole_tslrec.sft.settings import FineTuningSettings
-from recbole_tslrec.sft.trainer import CHECKPOINT, SFTTrainer
+from recbole_tslrec.sft.trainer import SFTTrainer
+from recbole_tslrec.store.artifacts import UNFINISHED
+from recbole_tslrec.store.step_checkpoints import latest_step_checkpoint
 from tests.sft.tasks import TASKS
 
 EPOCHS, STEPS = 2, 3
@@ -61,11 +64,13 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_the_best_epoch_is_left_and_no_step_checkpoint(fine_tuned: FineTune, task: str) -> None:
+def test_the_best_epoch_is_left_and_beside_it_what_an_interrupted_attempt_goes_on_with(
+    fine_tuned: FineTune, task: str
+) -> None:
     folder, report = fine_tuned(task, "whole")
     own_layers = set() if task == "LlamaRec" else {"own_layers.safetensors"}  # its head is that of the LLM
     assert {name.split()[0] for name in weights(folder)} == {"llm.safetensors", *own_layers}
-    assert not (folder / STEP_CHECKPOINTS).exists()
+    assert latest_step_checkpoint(folder / UNFINISHED) is not None
     assert report["epochs"] == EPOCHS
     assert set(report["valid"]) == {"loss"} | REPORTED.get(task, {"top1"})
 
@@ -111,7 +116,7 @@ def test_an_interrupted_fine_tuning_ends_bit_equal(
     killed_before(killed_before_step)
     with pytest.raises(Killed):
         fine_tuned(task, "killed")
-    latest = latest_step_checkpoint(tmp_path / "killed")
+    latest = latest_step_checkpoint(tmp_path / "killed" / UNFINISHED)
     assert latest is not None
     assert int(latest.name) == killed_before_step
     killed_before(None)

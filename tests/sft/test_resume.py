@@ -1,6 +1,7 @@
 """An interrupted SFT goes on from its last step checkpoint and ends with the weights of an undisturbed one."""
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,8 +12,11 @@ import torch
 from recbole.utils import init_seed
 
 from recbole_tslrec.sft import resume
-from recbole_tslrec.sft.resume import STEP_CHECKPOINTS, ResumeError, latest_step_checkpoint
+from recbole_tslrec.sft.checkpoint import CHECKPOINT
+from recbole_tslrec.sft.resume import ResumeError
 from recbole_tslrec.sft.trainer import SFTTrainer
+from recbole_tslrec.store import step_checkpoints
+from recbole_tslrec.store.step_checkpoints import STEP_CHECKPOINTS, latest_step_checkpoint
 from tests.sft.tasks import ENCODER_DECODERS, TASKS, fit, trained_weights, trainer_of
 
 EPOCHS, STEPS = 3, 3
@@ -105,20 +109,21 @@ def test_at_most_two_checkpoints_are_kept_and_none_holds_a_frozen_weight(
 def test_without_a_number_of_steps_time_decides(
     make_trainer: MakeTrainer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """A clock that goes two minutes a look: five minutes have passed at every third step, so well below ten."""
+    """A clock that goes two minutes a look: more than four minutes have passed at every third step."""
     minutes = iter(range(0, 10_000, 2))
-    monkeypatch.setattr(resume.time, "monotonic", lambda: next(minutes) * 60.0)
+    monkeypatch.setattr(step_checkpoints.time, "monotonic", lambda: next(minutes) * 60.0)
     trainer = make_trainer("slow", sft_save_steps=None)
     saved_after = []
     monkeypatch.setattr(
         resume.StepCheckpoints, "save", lambda self: (saved_after.append(trainer.steps_done), _saved(self))
     )
     train(trainer)
-    assert saved_after == [2, 5, 8]
+    assert saved_after == [3, 6]
 
 
 def _saved(checkpoints: Any) -> None:
-    checkpoints.saved_at, checkpoints.saved_step = resume.time.monotonic(), checkpoints.trainer.steps_done
+    checkpoints.clock.restart()
+    checkpoints.saved_step = checkpoints.trainer.steps_done
 
 
 def test_a_checkpoint_that_was_cut_off_is_passed_over(make_trainer: MakeTrainer, tmp_path: Path) -> None:
@@ -171,7 +176,7 @@ def test_other_speed_settings_are_no_hindrance(make_trainer: MakeTrainer) -> Non
 
 
 @pytest.mark.parametrize("damage", [lambda path: path.unlink(), lambda path: path.write_text("{"), None])
-def test_a_damaged_checkpoint_is_named(
+def test_a_damaged_checkpoint_that_is_asked_for_is_named(
     make_trainer: MakeTrainer, tmp_path: Path, damage: Callable[[Path], Any] | None
 ) -> None:
     with pytest.raises(Killed):
@@ -181,24 +186,54 @@ def test_a_damaged_checkpoint_is_named(
         progress.write_text(json.dumps({}))
     else:
         damage(progress)
+    trainer = make_trainer("killed")
+    trainer.resume_checkpoint(str(progress.parent))
     with pytest.raises(ResumeError, match=r"000000002 is no whole step checkpoint .* delete it to start anew"):
-        go_on(make_trainer("killed"))
+        train(trainer)
 
 
-def test_the_best_epoch_comes_back_where_replacing_it_was_interrupted(
-    make_trainer: MakeTrainer, tmp_path: Path
+def flip(path: Path) -> None:
+    """One bit of a file's middle."""
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("damaged", ["progress.json", "optimizer.bin", "own_layers.safetensors"])
+def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(
+    make_trainer: MakeTrainer, tmp_path: Path, damaged: str, caplog: pytest.LogCaptureFixture
 ) -> None:
+    undisturbed = make_trainer("undisturbed")
+    train(undisturbed)
+    with pytest.raises(Killed):
+        train(make_trainer("killed"), killed_before_step=STEPS + 2)
+    newest = tmp_path / "killed" / STEP_CHECKPOINTS / f"{STEPS + 2:09}"
+    flip(newest / damaged)
+    assert latest_step_checkpoint(tmp_path / "killed") == newest.with_name(f"{STEPS + 1:09}")
+    assert f"{newest} differs from its hashes" in caplog.text
+    resumed = make_trainer("killed")
+    go_on(resumed)
+    for name, weight in trained_weights(undisturbed).items():
+        assert torch.equal(trained_weights(resumed)[name], weight), name
+
+
+@pytest.mark.parametrize("damage", [shutil.rmtree, lambda folder: flip(folder / "own_layers.safetensors")])
+def test_the_best_epoch_comes_back_with_the_step_checkpoint(
+    make_trainer: MakeTrainer, tmp_path: Path, damage: Callable[[Path], Any]
+) -> None:
+    """Whatever has become of it since."""
     with pytest.raises(Killed):
         train(make_trainer("killed"), killed_before_step=STEPS + 1)
-    best = tmp_path / "killed" / "checkpoint"
-    best.rename(tmp_path / "killed" / "checkpoint.previous")
+    best = tmp_path / "killed" / CHECKPOINT
+    before = {path.name: path.read_bytes() for path in best.rglob("*.safetensors")}
+    damage(best)
     resumed = make_trainer("killed")
     checkpoints = resume.StepCheckpoints(resumed, resumed.task.train.in_epoch(0).fingerprint)
     resumed._prepare(STEPS)
     latest = latest_step_checkpoint(tmp_path / "killed")
     assert latest is not None
     checkpoints.load(latest)
-    assert best.is_dir()
+    assert {path.name: path.read_bytes() for path in best.rglob("*.safetensors")} == before
 
 
 def test_saved_false_writes_no_checkpoint(make_trainer: MakeTrainer, tmp_path: Path) -> None:

@@ -1,18 +1,23 @@
 """The store: found by what it was made from, whole or not at all, damage named, rows matched by tokens."""
 
 import hashlib
+import io
 import json
+import os
 import re
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from recbole_tslrec.pipeline import run_stages
 from recbole_tslrec.store.artifacts import (
     FORMAT_VERSION,
+    UNFINISHED,
     Artifact,
     ArtifactError,
     Recipe,
@@ -236,38 +241,124 @@ def test_failed_first_build_is_not_found_and_can_be_repeated(store: Store) -> No
     assert set(artifact.manifest["files"]) == {"item_tokens.json", "data.safetensors"}
 
 
-@pytest.mark.parametrize(("shared", "left"), [(True, ["half.json"]), (False, [])])
-def test_only_a_shared_build_goes_on_with_what_an_interrupted_one_left(
-    store: Store, shared: bool, left: list[str]
-) -> None:
+def test_a_build_goes_on_with_what_an_interrupted_one_left_unfinished_and_nothing_else(store: Store) -> None:
     found = []
 
     def write(folder: Path) -> None:
-        found.append([path.name for path in folder.iterdir()])
-        write_json(folder / "half.json", 1)
+        found.append(sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()))
+        write_json(folder / UNFINISHED / "half.json", 1)
+        write_json(folder / "whole.json", 1)
         if len(found) == 1:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        store.build("sft", RECIPE, write, shared=shared)
-    store.build("sft", RECIPE, write, shared=shared)
-    assert found == [[], left]
+        store.build("sft", RECIPE, write)
+    artifact = store.build("sft", RECIPE, write)
+    assert found == [[], ["unfinished/half.json"]]
+    assert set(artifact.manifest["files"]) == {"whole.json"}
+    assert {path.name for path in artifact.folder.iterdir()} == {"manifest.json", "whole.json"}
 
 
-def test_replace_that_stopped_between_its_renames_is_recovered(store: Store, built: Artifact) -> None:
-    built.folder.rename(f"{built.folder}.previous")
-    found = store.find("knowledge", RECIPE)
-    assert found is not None
-    assert (found.folder, found.hash) == (built.folder, built.hash)
+class Killed(BaseException):
+    """Stands for a signal: nothing in the package catches it."""
 
 
-def test_replace_that_stopped_after_its_renames_keeps_the_new_artifact(store: Store, built: Artifact) -> None:
-    former = Path(f"{built.folder}.previous")
-    former.mkdir()
-    (former / "manifest.json").write_text("{}")
-    found = store.find("knowledge", RECIPE)
-    assert found is not None
-    assert found.hash == built.hash
+class Disk:
+    """Counts what changes a disk, and kills before the change of a number."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.changes, self.killed_before = 0, -1
+        for name in ("replace", "rename", "unlink", "rmdir", "mkdir", "link", "fsync"):
+            monkeypatch.setattr(os, name, self._counted(getattr(os, name)))
+        opened = io.open
+        monkeypatch.setattr(io, "open", lambda *args, **kwargs: self._open(opened, *args, **kwargs))
+        monkeypatch.setattr("recbole_tslrec.store.files.save_file", self._counted(save_file))
+
+    def _counted(self, change: Callable[..., Any]) -> Callable[..., Any]:
+        def counted(*args: Any, **kwargs: Any) -> Any:
+            self._count()
+            return change(*args, **kwargs)
+
+        return counted
+
+    def _open(self, opened: Callable[..., Any], file: Any, mode: str = "r", *args: Any, **kwargs: Any) -> Any:
+        if mode != "r" and mode != "rb":
+            self._count()
+        return opened(file, mode, *args, **kwargs)
+
+    def _count(self) -> None:
+        if self.changes == self.killed_before:
+            raise Killed
+        self.changes += 1
+
+    def killed(self, before: int, act: Callable[[], Any]) -> bool:
+        """Whether an act was killed before its change of this number, from 0."""
+        self.changes, self.killed_before = 0, before
+        try:
+            act()
+        except Killed:
+            return True
+        finally:
+            self.killed_before = -1
+        return False
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["first", "rebuilt"])
+def test_a_build_that_is_killed_before_any_change_of_the_disk_ends_the_same(
+    store: Store, monkeypatch: pytest.MonkeyPatch, again: bool
+) -> None:
+    """The same command finds the artifact or builds it; all that is left is the artifact and its lock."""
+
+    def write(folder: Path) -> None:
+        half = folder / UNFINISHED / "half.json"
+        if not half.exists():
+            write_json(half, [1, 2])
+        table(ROWS + 1)(folder)
+
+    def command() -> None:
+        if again or store.find("knowledge", RECIPE) is None:
+            store.build("knowledge", RECIPE, write)
+
+    names = {"data.safetensors", "item_tokens.json", "manifest.json"}
+    disk, kills = Disk(monkeypatch), 0
+    while True:
+        shutil.rmtree(store.root, ignore_errors=True)
+        if again:
+            store.build("knowledge", RECIPE, table())
+        if not disk.killed(kills, command):
+            break
+        kills += 1
+        found = store.find("knowledge", RECIPE)
+        assert again or found is None or torch.equal(found.tensors()["knowledge"], ROWS + 1)
+        command()
+        found = store.find("knowledge", RECIPE)
+        assert found is not None
+        assert torch.equal(found.tensors()["knowledge"], ROWS + 1)
+        assert {path.name for path in store.root.iterdir()} == {found.folder.name, f"{found.folder.name}.lock"}
+        assert {path.name for path in found.folder.iterdir()} == names
+    assert kills > 20
+
+
+def test_a_former_artifact_is_back_where_replacing_it_was_killed(
+    store: Store, built: Artifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the two renames; before and after them the folder itself is whole."""
+    disk, kills, moved = Disk(monkeypatch), 0, 0
+    while disk.killed(kills, lambda: store.build("knowledge", RECIPE, table(ROWS + 1))):
+        kills += 1
+        moved += not built.folder.exists()
+        found = store.find("knowledge", RECIPE)
+        assert found is not None
+        assert torch.equal(found.tensors()["knowledge"], ROWS) or torch.equal(found.tensors()["knowledge"], ROWS + 1)
+    assert moved == 1
+
+
+def test_a_former_folder_that_was_half_deleted_is_no_artifact(store: Store, built: Artifact) -> None:
+    half = Path(f"{built.folder}.discarded")
+    built.folder.rename(half)
+    (half / "manifest.json").unlink()
+    assert store.find("knowledge", RECIPE) is None
+    assert not half.exists()
 
 
 # rows by tokens
