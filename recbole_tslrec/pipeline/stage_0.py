@@ -15,7 +15,7 @@ from recbole_tslrec.serving.saved_model import save_description
 from recbole_tslrec.settings import RecBoleConfig, Settings, derive, setting
 from recbole_tslrec.settings.base import optional_positive_integer
 from recbole_tslrec.settings.recommender import RecommenderSettings, check_loss
-from recbole_tslrec.store.artifacts import write_item_table
+from recbole_tslrec.store.artifacts import UNFINISHED, write_item_table
 from recbole_tslrec.training import recommender
 
 
@@ -116,7 +116,7 @@ def train(settings: RecommenderSettings, data: Data, folder: Path, fused: Any = 
     """
     config = settings.config()
     train_data, valid_data, _ = data.loaders
-    report = recommender.train_recommender(config, train_data, valid_data, folder, fused)
+    report = recommender.train_recommender(config, train_data, valid_data, folder, fused, folder / UNFINISHED)
     save_description(folder, settings, train_data._dataset)
     return report
 

@@ -16,7 +16,8 @@ from recbole_tslrec.models.factory import model_class
 from recbole_tslrec.sequential.ranking import hits, target_ranks
 from recbole_tslrec.sequential.sparse_rows import SPARSE_FROM, AdamWithSparseRows, use_sparse_rows
 from recbole_tslrec.settings import derive
-from recbole_tslrec.store.files import write_tensors
+from recbole_tslrec.store.files import link_file, write_tensors
+from recbole_tslrec.training.resume import StepCheckpoints
 
 MODEL = "model.safetensors"
 
@@ -27,6 +28,7 @@ class RecommenderTrainer(StepwiseNanCheck, Trainer):  # type: ignore[misc]  # Re
     def __init__(self, config: Any, model: torch.nn.Module) -> None:
         super().__init__(config, model)
         self.saved_model_file = os.path.join(self.checkpoint_dir, MODEL)
+        self.checkpoints: StepCheckpoints | None = None
         log_under(self, config["model"])
 
     def _build_optimizer(self, **kwargs: Any) -> Any:
@@ -39,6 +41,19 @@ class RecommenderTrainer(StepwiseNanCheck, Trainer):  # type: ignore[misc]  # Re
         sparse = use_sparse_rows([model.item_embedding])
         dense = [parameter for parameter in model.parameters() if all(parameter is not row for row in sparse)]
         return AdamWithSparseRows(dense, sparse, self.learning_rate)
+
+    def _train_epoch(self, train_data: Any, epoch_idx: int, loss_func: Any = None, show_progress: bool = False) -> Any:
+        if self.checkpoints is None:
+            return super()._train_epoch(train_data, epoch_idx, loss_func, show_progress)
+        batches = self.checkpoints.batches(train_data, epoch_idx)
+        before = self.checkpoints.position.loss_sum
+        loss = super()._train_epoch(batches, epoch_idx, loss_func, show_progress)
+        return loss if not before else self.checkpoints.position.loss_sum
+
+    def _check_nan(self, loss: Any) -> None:
+        super()._check_nan(loss)
+        if self.checkpoints is not None:
+            self.checkpoints.position.loss_sum += loss.item()
 
     def _valid_epoch(self, valid_data: Any, show_progress: bool = False) -> Any:
         # RecBole compares the epochs without a better one with stopping_step right after this, and stops when they are
@@ -93,7 +108,9 @@ def build_model(config: Any, train_data: Any, fused: Any = None) -> torch.nn.Mod
     return model
 
 
-def train_recommender(config: Any, train_data: Any, valid_data: Any, folder: Path, fused: Any = None) -> dict[str, Any]:
+def train_recommender(
+    config: Any, train_data: Any, valid_data: Any, folder: Path, fused: Any = None, work: Path | None = None
+) -> dict[str, Any]:
     """Train a model as RecBole does and leave the best epoch's weights in ``folder``.
 
     Args:
@@ -102,6 +119,8 @@ def train_recommender(config: Any, train_data: Any, valid_data: Any, folder: Pat
         valid_data: RecBole's loader; chooses the best epoch.
         folder: an existing folder.
         fused: what is fused into the item embeddings, as in :func:`build_model`.
+        work: where step checkpoints go, and what an interrupted training has left there is gone on with; ``None``
+            writes none.
 
     Returns:
         The best validation result, its history mode (RecBole's only one), and the number of epochs trained.
@@ -111,9 +130,14 @@ def train_recommender(config: Any, train_data: Any, valid_data: Any, folder: Pat
     """
     train_data.generator.manual_seed(config["seed"])  # a loader that has served before would go on with its stream
     model = build_model(config, train_data, fused)
-    trainer = RecommenderTrainer(derive(config, checkpoint_dir=str(folder)), model)
+    trainer = RecommenderTrainer(derive(config, checkpoint_dir=str(work or folder)), model)
+    if work is not None:
+        trainer.checkpoints = StepCheckpoints(trainer, work)
+        trainer.checkpoints.load_latest()
     _, best_valid_result = trainer.fit(train_data, valid_data, show_progress=config["show_progress"])
     trainer.tensorboard.close()
+    if work is not None:
+        link_file(work / MODEL, folder / MODEL)
     valid = dict(best_valid_result or {})
     return {"valid": valid, "eval_history": "unmasked", "epochs": len(trainer.train_loss_dict)}
 

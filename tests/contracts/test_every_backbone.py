@@ -1,11 +1,13 @@
 """What holds for every backbone, on the head of ml-100k: the fused models, and what the table of backbones says."""
 
+import itertools
 import random
 
 import numpy as np
 import pytest
 import torch
 from recbole.model import sequential_recommender
+from safetensors.torch import load_file
 from torch.nn import functional
 
 import recbole_tslrec.models as models
@@ -15,7 +17,14 @@ from recbole_tslrec.models.backbones import BACKBONES, REFUSED
 from recbole_tslrec.settings import derive
 from recbole_tslrec.store.artifacts import Recipe, Store, write_item_table
 from recbole_tslrec.store.files import write_tensors
-from recbole_tslrec.training.recommender import MODEL, build_model, load_weights, train_recommender
+from recbole_tslrec.store.step_checkpoints import Clock
+from recbole_tslrec.training.recommender import (
+    MODEL,
+    RecommenderTrainer,
+    build_model,
+    load_weights,
+    train_recommender,
+)
 from tests.contracts.ml_100k_head import NAME, SETTINGS, SMALL, write_head
 
 families = pytest.mark.parametrize("family", ["TSLRec", "CI"])
@@ -169,6 +178,52 @@ def test_an_epoch_trains_every_part_of_the_tables(head, tmp_path):
     for name, parameter in trained.named_parameters():
         if "parametrizations" in name:
             assert not torch.equal(parameter, start[name]), name
+
+
+class Killed(BaseException):
+    """Stands for a signal: nothing in the package catches it."""
+
+
+def weights_after_a_kill(config, loaders, folder, monkeypatch):
+    """Three epochs: saved before a step of the second, killed two steps later, gone on with."""
+    steps, calls = len(loaders[0]), itertools.count()
+    check_nan = RecommenderTrainer._check_nan
+
+    def kill(trainer, loss):
+        check_nan(trainer, loss)
+        if trainer.steps_done == steps + 3:
+            raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Clock, "is_due", lambda clock: next(calls) == steps + 1)
+        patch.setattr(RecommenderTrainer, "_check_nan", kill)
+        with pytest.raises(Killed):
+            train_recommender(config, *loaders, folder, work=folder / "work")
+    report = train_recommender(config, *loaders, folder, work=folder / "work")
+    return report, load_file(folder / MODEL)
+
+
+TRAININGS = [(name, "prefix") for name in BACKBONES] + [
+    (name, "all_positions") for name, backbone in BACKBONES.items() if backbone.causal
+]
+
+
+@pytest.mark.parametrize(("head", "train_mode"), TRAININGS, indirect=["head"])
+def test_a_killed_training_goes_on_and_ends_bit_equal(head, train_mode, tmp_path, monkeypatch, caplog):
+    """As RecBole's own loop, which writes no step checkpoint."""
+    caplog.set_level("INFO")
+    own = {"train_mode": train_mode, "train_batch_size": 256 if train_mode == "prefix" else 16, "epochs": 3}
+    config = Config(f"TSLRec{head.backbone}", NAME, [], {**head.settings, **own})
+    loaders = Data(config).loaders[:2]
+    config["knowledge_path"] = head.config["knowledge_path"]
+    expected = train_recommender(config, *loaders, tmp_path)
+    weights = load_file(tmp_path / MODEL)
+    (tmp_path / "killed").mkdir()
+    report, found = weights_after_a_kill(config, loaders, tmp_path / "killed", monkeypatch)
+    assert "epoch 1, step 1" in caplog.text
+    assert report == expected
+    for name, weight in weights.items():
+        assert torch.equal(found[name], weight), name
 
 
 # What the table of backbones says

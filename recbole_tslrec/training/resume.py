@@ -1,0 +1,151 @@
+"""Step checkpoints of a recommender: an interrupted training goes on, to equal weights bit by bit on a CPU."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from logging import getLogger
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from recbole_tslrec.compute.random_state import random_state, set_random_state
+from recbole_tslrec.store.files import write_tensors
+from recbole_tslrec.store.provenance import versions
+from recbole_tslrec.store.step_checkpoints import (
+    PROGRESS,
+    Clock,
+    begin_step_checkpoint,
+    finish_step_checkpoint,
+    latest_step_checkpoint,
+    restore_best,
+)
+
+_WEIGHTS, _STATE = "weights.safetensors", "state.pt"
+
+
+@dataclass
+class Position:
+    """How far training is.
+
+    Attributes:
+        epoch: the epoch under way.
+        step: steps of it that are done.
+        loss_sum: the sum of their losses.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    loss_sum: float = 0.0
+
+
+class StepCheckpoints:
+    """Writes and reads the step checkpoints of a trainer: weights, optimizer, random numbers, the order of the epoch
+    under way and the place in it, early stopping, and the best weights.
+
+    Args:
+        trainer: a ``RecommenderTrainer``.
+        folder: where they lie.
+    """
+
+    def __init__(self, trainer: Any, folder: Path) -> None:
+        self.trainer, self.folder = trainer, folder
+        self.position, self.clock = Position(), Clock()
+        self._order: Tensor | None = None  # the state that the loader drew the epoch's order from
+        self._drawn: dict[str, Any] | None = None  # the random numbers to go on with
+
+    def batches(self, train_data: Any, epoch: int) -> "Batches":
+        """The batches of an epoch that are still to do."""
+        if self.position.epoch != epoch:
+            self.position = Position(epoch)
+        return Batches(self, train_data)
+
+    def start(self, loader: Any) -> Iterator[Any]:
+        """The loader's batches behind the position, in the order in which they were begun."""
+        if self._drawn is not None:
+            loader.generator.set_state(self._order)
+        self._order = loader.generator.get_state()
+        batches: Iterator[Any] = iter(loader)
+        for _ in range(self.position.step):
+            next(batches)
+        if self._drawn is not None:
+            set_random_state(self._drawn)
+            self._drawn = None
+        return batches
+
+    def save_if_due(self) -> None:
+        """Save when four minutes have passed since the last time."""
+        if not self.clock.is_due():
+            return
+        trainer, steps = self.trainer, self.trainer.steps_done
+        folder = begin_step_checkpoint(self.folder, steps)
+        write_tensors(folder / _WEIGHTS, trainer.model.state_dict())
+        state = {"optimizer": trainer.optimizer.state_dict(), "order": self._order, "random": random_state()}
+        torch.save(state, folder / _STATE)
+        finish_step_checkpoint(self.folder, steps, self._progress(), Path(trainer.saved_model_file))
+        self.clock.restart()
+
+    def load_latest(self) -> None:
+        """Put the newest step checkpoint's state into the trainer, if there is one of these versions."""
+        checkpoint = latest_step_checkpoint(self.folder)
+        if checkpoint is None:
+            return
+        progress = json.loads((checkpoint / PROGRESS).read_text(encoding="utf-8"))
+        if progress["versions"] != versions():
+            getLogger().warning(f"{checkpoint} is of other versions of the libraries; training starts anew")
+            return
+        trainer = self.trainer
+        restore_best(checkpoint, Path(trainer.saved_model_file))
+        trainer.model.load_state_dict(load_file(str(checkpoint / _WEIGHTS)))
+        state = torch.load(checkpoint / _STATE, map_location="cpu", weights_only=True)
+        trainer.optimizer.load_state_dict(state["optimizer"])
+        self._order, self._drawn = state["order"], state["random"]
+        self.position = Position(**progress["position"])
+        trainer.start_epoch, trainer.steps_done = self.position.epoch, progress["steps_done"]
+        trainer.cur_step = progress["epochs_without_improvement"]
+        if progress["best_valid_result"] is not None:
+            trainer.best_valid_score, trainer.best_valid_result = (
+                progress["best_valid_score"],
+                progress["best_valid_result"],
+            )
+        trainer.train_loss_dict = {int(epoch): loss for epoch, loss in progress["train_loss"].items()}
+        place = f"epoch {self.position.epoch}, step {self.position.step}"
+        getLogger().info(f"{type(trainer.model).__name__} goes on from {checkpoint}: {place}")
+
+    def _progress(self) -> dict[str, Any]:
+        trainer = self.trainer
+        validated = trainer.best_valid_result is not None
+        return {
+            "versions": versions(),
+            "position": asdict(self.position),
+            "steps_done": trainer.steps_done,
+            "epochs_without_improvement": trainer.cur_step,
+            "best_valid_score": float(trainer.best_valid_score) if validated else None,  # infinity is no JSON
+            "best_valid_result": trainer.best_valid_result,
+            "train_loss": trainer.train_loss_dict,
+        }
+
+
+class Batches:
+    """The batches of an epoch that are still to do; between two of them a step checkpoint is written if it is due.
+
+    Args:
+        checkpoints: knows which are done.
+        loader: RecBole's.
+    """
+
+    def __init__(self, checkpoints: StepCheckpoints, loader: Any) -> None:
+        self.checkpoints, self.loader = checkpoints, loader
+
+    def __len__(self) -> int:
+        return len(self.loader) - self.checkpoints.position.step
+
+    def __iter__(self) -> Iterator[Any]:
+        position = self.checkpoints.position
+        batches = self.checkpoints.start(self.loader)
+        for _ in range(len(self)):
+            self.checkpoints.save_if_due()
+            yield next(batches)
+            position.step += 1
