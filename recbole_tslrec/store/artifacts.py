@@ -26,6 +26,7 @@ from recbole_tslrec.store.files import (
     hash_text,
     is_settled,
     replace_folder,
+    room_for,
     settle_folder,
     write_json,
     write_tensors,
@@ -194,10 +195,12 @@ class Store:
                 _empty(partial)
             distributed.wait_for_everyone()
             started = time.perf_counter()
-            report = write(partial) if shared or distributed.is_main() else None
-            distributed.wait_for_everyone()
-            if distributed.is_main():
-                self._finish(folder, kind, recipe, started, {"seed": seed, "device": device, "report": report or {}})
+            with room_for(folder):
+                report = write(partial) if shared or distributed.is_main() else None
+                distributed.wait_for_everyone()
+                if distributed.is_main():
+                    facts = {"seed": seed, "device": device, "report": report or {}}
+                    self._finish(folder, kind, recipe, started, facts)
             distributed.wait_for_everyone()
         return open_artifact(folder, kind)
 

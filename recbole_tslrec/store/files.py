@@ -1,10 +1,12 @@
 """Files that are whole or not there: written under another name, then renamed; and the hashes of their contents."""
 
+import errno
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +49,24 @@ def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         is_first = apart.setdefault(tensor.untyped_storage().data_ptr(), name) == name
         found[name] = tensor if is_first else tensor.clone()
     return found
+
+
+@contextmanager
+def room_for(folder: Path) -> Iterator[None]:
+    """Say of a full disk which folder was to be written, and what to do.
+
+    Raises:
+        OSError: the disk is full.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise OSError(
+            error.errno,
+            f"no room for {folder} on its disk; free some, then run the same command: it goes on from there",
+        ) from error
 
 
 def replace_folder(new: Path, folder: Path) -> None:

@@ -1,9 +1,7 @@
 """The store: found by what it was made from, whole or not at all, damage named, rows matched by tokens."""
 
 import hashlib
-import io
 import json
-import os
 import re
 import shutil
 from collections.abc import Callable, Mapping
@@ -12,7 +10,6 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import save_file
 
 from recbole_tslrec.pipeline import run_stages
 from recbole_tslrec.store.artifacts import (
@@ -27,6 +24,7 @@ from recbole_tslrec.store.artifacts import (
     write_item_table,
 )
 from recbole_tslrec.store.files import write_json
+from tests.faults.disk import Disk, Killed, fill_up, stop
 
 RECIPE = Recipe({"epochs": 3}, {"groups": "abc"}, {"name": "toy", "fingerprint": "f1"})
 ROWS = torch.arange(6.0).reshape(3, 2)
@@ -259,54 +257,18 @@ def test_a_build_goes_on_with_what_an_interrupted_one_left_unfinished_and_nothin
     assert {path.name for path in artifact.folder.iterdir()} == {"manifest.json", "whole.json"}
 
 
-class Killed(BaseException):
-    """Stands for a signal: nothing in the package catches it."""
-
-
-class Disk:
-    """Counts what changes a disk, and kills before the change of a number."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.changes, self.killed_before = 0, -1
-        for name in ("replace", "rename", "unlink", "rmdir", "mkdir", "link", "fsync"):
-            monkeypatch.setattr(os, name, self._counted(getattr(os, name)))
-        opened = io.open
-        monkeypatch.setattr(io, "open", lambda *args, **kwargs: self._open(opened, *args, **kwargs))
-        monkeypatch.setattr("recbole_tslrec.store.files.save_file", self._counted(save_file))
-
-    def _counted(self, change: Callable[..., Any]) -> Callable[..., Any]:
-        def counted(*args: Any, **kwargs: Any) -> Any:
-            self._count()
-            return change(*args, **kwargs)
-
-        return counted
-
-    def _open(self, opened: Callable[..., Any], file: Any, mode: str = "r", *args: Any, **kwargs: Any) -> Any:
-        if mode != "r" and mode != "rb":
-            self._count()
-        return opened(file, mode, *args, **kwargs)
-
-    def _count(self) -> None:
-        if self.changes == self.killed_before:
-            raise Killed
-        self.changes += 1
-
-    def killed(self, before: int, act: Callable[[], Any]) -> bool:
-        """Whether an act was killed before its change of this number, from 0."""
-        self.changes, self.killed_before = 0, before
-        try:
+def killed(store: Store, before: int, act: Callable[[], Any]) -> bool:
+    """Whether an act was killed before its change of the disk of this number, from 0."""
+    try:
+        with Disk(store.root).watched(before, stop):
             act()
-        except Killed:
-            return True
-        finally:
-            self.killed_before = -1
-        return False
+    except Killed:
+        return True
+    return False
 
 
 @pytest.mark.parametrize("again", [False, True], ids=["first", "rebuilt"])
-def test_a_build_that_is_killed_before_any_change_of_the_disk_ends_the_same(
-    store: Store, monkeypatch: pytest.MonkeyPatch, again: bool
-) -> None:
+def test_a_build_that_is_killed_before_any_change_of_the_disk_ends_the_same(store: Store, again: bool) -> None:
     """The same command finds the artifact or builds it; all that is left is the artifact and its lock."""
 
     def write(folder: Path) -> None:
@@ -320,12 +282,12 @@ def test_a_build_that_is_killed_before_any_change_of_the_disk_ends_the_same(
             store.build("knowledge", RECIPE, write)
 
     names = {"data.safetensors", "item_tokens.json", "manifest.json"}
-    disk, kills = Disk(monkeypatch), 0
+    kills = 0
     while True:
         shutil.rmtree(store.root, ignore_errors=True)
         if again:
             store.build("knowledge", RECIPE, table())
-        if not disk.killed(kills, command):
+        if not killed(store, kills, command):
             break
         kills += 1
         found = store.find("knowledge", RECIPE)
@@ -339,18 +301,22 @@ def test_a_build_that_is_killed_before_any_change_of_the_disk_ends_the_same(
     assert kills > 20
 
 
-def test_a_former_artifact_is_back_where_replacing_it_was_killed(
-    store: Store, built: Artifact, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_former_artifact_is_back_where_replacing_it_was_killed(store: Store, built: Artifact) -> None:
     """Between the two renames; before and after them the folder itself is whole."""
-    disk, kills, moved = Disk(monkeypatch), 0, 0
-    while disk.killed(kills, lambda: store.build("knowledge", RECIPE, table(ROWS + 1))):
+    kills = moved = 0
+    while killed(store, kills, lambda: store.build("knowledge", RECIPE, table(ROWS + 1))):
         kills += 1
         moved += not built.folder.exists()
         found = store.find("knowledge", RECIPE)
         assert found is not None
         assert torch.equal(found.tensors()["knowledge"], ROWS) or torch.equal(found.tensors()["knowledge"], ROWS + 1)
     assert moved == 1
+
+
+def test_a_full_disk_names_the_folder_and_what_to_do(store: Store) -> None:
+    message = r"no room for .*knowledge-\w+ on its disk; free some, then run the same command"
+    with Disk(store.root).watched(8, fill_up), pytest.raises(OSError, match=message):
+        store.build("knowledge", RECIPE, table())
 
 
 def test_a_former_folder_that_was_half_deleted_is_no_artifact(store: Store, built: Artifact) -> None:

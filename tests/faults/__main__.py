@@ -1,0 +1,29 @@
+"""``python -m tests.faults --minutes=30 --seed=1``: the table of faults that were tried and survived."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+os.environ.update(OMP_NUM_THREADS="1", TOKENIZERS_PARALLELISM="false", HF_HUB_OFFLINE="1")
+
+import transformers.models.auto.modeling_auto  # noqa: F401  before the processes fork
+from tabulate import tabulate
+
+from tests.faults.campaign import run_campaign
+
+parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
+parser.add_argument("--minutes", type=float, default=30.0, help="how long (default: 30)")
+parser.add_argument("--faults", type=int, help="how many at most (default: as many as there is time for)")
+parser.add_argument("--seed", type=int, default=1, help="what happens where (default: 1)")
+given = parser.parse_args()
+
+with TemporaryDirectory() as folder:
+    campaign = run_campaign(Path(folder).resolve(), given.seed, given.minutes, given.faults)
+rows = [(kind, tried, tried - len(campaign.failed.get(kind, []))) for kind, tried in campaign.tried.items()]
+rows.append(("all", sum(row[1] for row in rows), sum(row[2] for row in rows)))
+sys.stdout.write(f"{tabulate(rows, headers=['fault', 'tried', 'survived'])}\n")
+for what in (what for kind in campaign.failed.values() for what in kind):
+    sys.stdout.write(f"\n{what}\n")
+sys.exit(bool(campaign.failed))
