@@ -15,6 +15,7 @@ from recbole_tslrec.store.step_checkpoints import (
     Clock,
     begin_step_checkpoint,
     finish_step_checkpoint,
+    partial_checkpoint,
     restore_best,
 )
 
@@ -81,8 +82,14 @@ class StepCheckpoints:
     def save(self) -> None:
         """Write a checkpoint of the present state."""
         steps = self.trainer.steps_done
-        self.trainer.accelerator.save_state(str(begin_step_checkpoint(self.folder, steps)))
-        finish_step_checkpoint(self.folder, steps, self._progress(), self.best)
+        if distributed.is_main():
+            begin_step_checkpoint(self.folder, steps)
+        distributed.wait_for_everyone()
+        self.trainer.accelerator.save_state(str(partial_checkpoint(self.folder, steps)))
+        distributed.wait_for_everyone()
+        if distributed.is_main():
+            finish_step_checkpoint(self.folder, steps, self._progress(), self.best)
+        distributed.wait_for_everyone()
         self.clock.restart()
         self.saved_step = steps
 

@@ -220,8 +220,9 @@ class Store:
             "seconds": round(time.perf_counter() - started, 3),
             "peak_memory_bytes": peak_memory(str(facts["device"])),
             "processes": distributed.process_count(),
+            "threads": torch.get_num_threads(),
             **facts,
-            "files": {name: digest for name, digest in hash_files(partial).items() if not _is_unfinished(name)},
+            "files": hash_files(partial, without=UNFINISHED),
         }
         manifest = json.loads(json.dumps(manifest, default=str))  # as it will be read
         write_json(partial / MANIFEST, {**manifest, "hash": _hash_json(manifest)})
@@ -237,10 +238,6 @@ def _empty(partial: Path) -> None:
             shutil.rmtree(path)
         elif path.is_file():
             path.unlink()
-
-
-def _is_unfinished(name: str) -> bool:
-    return name.startswith(f"{UNFINISHED}/")
 
 
 def write_item_table(folder: Path, tokens: Sequence[str], tensors: Mapping[str, Tensor]) -> None:

@@ -148,13 +148,13 @@ def is_whole(folder: Path) -> bool:
         hashes = json.loads((folder / SEAL).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    return bool(hashes == {name: digest for name, digest in hash_files(folder).items() if name != SEAL})
+    return bool(hashes == hash_files(folder, without=SEAL))
 
 
-def hash_files(folder: Path) -> dict[str, str]:
-    """The SHA-256 of each file below a folder, by its path from there."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {path.relative_to(folder).as_posix(): hash_file(path) for path in files}
+def hash_files(folder: Path, without: str | None = None) -> dict[str, str]:
+    """The SHA-256 of each file below a folder, by its path from there; but for one file or sub-folder of the folder."""
+    files = {path.relative_to(folder): path for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {name.as_posix(): hash_file(path) for name, path in files.items() if name.parts[0] != without}
 
 
 def beside(path: Path, suffix: str) -> Path:

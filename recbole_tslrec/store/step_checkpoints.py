@@ -11,7 +11,6 @@ from logging import getLogger
 from pathlib import Path
 from typing import Any
 
-from recbole_tslrec.compute import distributed
 from recbole_tslrec.store.files import beside, is_whole, replace_folder, seal_folder, write_json
 
 STEP_CHECKPOINTS, PROGRESS = "steps", "progress.json"
@@ -36,13 +35,16 @@ class Clock:
 
 
 def begin_step_checkpoint(folder: Path, steps_done: int) -> Path:
-    """An empty folder to write the state into, for :func:`finish_step_checkpoint`; all processes call both."""
-    partial = beside(_folder(folder, steps_done), "partial")
-    if distributed.is_main():
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-    distributed.wait_for_everyone()
+    """An empty folder to write the state into, for :func:`finish_step_checkpoint`."""
+    partial = partial_checkpoint(folder, steps_done)
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
     return partial
+
+
+def partial_checkpoint(folder: Path, steps_done: int) -> Path:
+    """Where :func:`begin_step_checkpoint` makes its folder."""
+    return beside(_folder(folder, steps_done), "partial")
 
 
 def finish_step_checkpoint(folder: Path, steps_done: int, progress: Mapping[str, Any], best: Path) -> None:
@@ -54,18 +56,14 @@ def finish_step_checkpoint(folder: Path, steps_done: int, progress: Mapping[str,
         progress: how far it is, as JSON.
         best: the file or folder of the best weights; it may not be there yet.
     """
-    distributed.wait_for_everyone()
-    if distributed.is_main():
-        target = _folder(folder, steps_done)
-        partial = beside(target, "partial")
-        write_json(partial / PROGRESS, progress)
-        if best.exists():
-            _copy(best, partial / _BEST)
-        seal_folder(partial)
-        replace_folder(partial, target)
-        for old in _step_checkpoints(folder)[:-_KEPT]:
-            shutil.rmtree(old)
-    distributed.wait_for_everyone()
+    partial = partial_checkpoint(folder, steps_done)
+    write_json(partial / PROGRESS, progress)
+    if best.exists():
+        _copy(best, partial / _BEST)
+    seal_folder(partial)
+    replace_folder(partial, _folder(folder, steps_done))
+    for old in _step_checkpoints(folder)[:-_KEPT]:
+        shutil.rmtree(old)
 
 
 def latest_step_checkpoint(folder: Path) -> Path | None:

@@ -131,6 +131,7 @@ def test_manifest_says_what_when_with_what_and_how(built: Artifact) -> None:
     assert {"python", "recbole_tslrec", "recbole", "torch", "numpy"} <= set(manifest["versions"])
     assert manifest["git_commit"] is None or re.fullmatch("[0-9a-f]{40}", manifest["git_commit"])
     assert manifest["seconds"] >= 0
+    assert manifest["threads"] == torch.get_num_threads()
     assert manifest["peak_memory_bytes"] > 1 << 20
 
 
