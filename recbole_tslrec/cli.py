@@ -10,6 +10,7 @@ from logging import getLogger
 from typing import NamedTuple
 
 from recbole_tslrec.compute import distributed
+from recbole_tslrec.compute.lifeline import end_with_parent
 from recbole_tslrec.configuration.documentation import listing, where_documented
 from recbole_tslrec.pipeline.stage import KINDS
 from recbole_tslrec.quick_start import run
@@ -88,6 +89,7 @@ run {" ".join(MAIN_JOB)}
 
 def console() -> None:
     """``main`` for the command line: an error that the user can mend is one message and exit status 1."""
+    end_with_parent()
     if sys.argv[1:] in (["-h"], ["--help"]):
         _print_overview()
         return

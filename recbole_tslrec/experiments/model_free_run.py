@@ -4,6 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from recbole_tslrec.compute.lifeline import end_with_parent
 from recbole_tslrec.configuration.config import Config
 from recbole_tslrec.evaluation.model_free import MODEL_FREE
 from recbole_tslrec.experiments.trials import Trial
@@ -13,6 +14,7 @@ from recbole_tslrec.result import Result
 
 def main(argv: Sequence[str]) -> None:
     """Evaluate popularity or the last items and write the result as a run of a model does."""
+    end_with_parent()
     parser = argparse.ArgumentParser(prog="python -m recbole_tslrec.experiments.model_free_run", allow_abbrev=False)
     parser.add_argument("--row", required=True, choices=MODEL_FREE)
     parser.add_argument("--dataset", required=True)

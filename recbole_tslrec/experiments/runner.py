@@ -16,9 +16,11 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from logging import getLogger
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
+from recbole_tslrec.compute.lifeline import Lifeline
 from recbole_tslrec.evaluation.model_free import MODEL_FREE
 from recbole_tslrec.experiments.budget import list_runs
 from recbole_tslrec.experiments.command import Command
@@ -73,13 +75,13 @@ def run_jobs(jobs: Sequence[Job], processes: int) -> dict[Job, str]:
     """
     waiting, failed = chains(jobs), {}
     running: dict[Job, tuple[subprocess.Popen[bytes], list[Job]]] = {}
-    environment = {**_threads(processes), **os.environ}
+    environment, lifeline = {**_threads(processes), **os.environ}, Lifeline()
     with _stopped_like_ctrl_c(), tqdm(total=len(jobs), disable=None, unit="run") as progress:
         try:
             while waiting or running:
                 while waiting and len(running) < processes:
                     job, *rest = waiting.pop(0)
-                    running[job] = _start(job, environment), rest
+                    running[job] = _start(job, lifeline.options(environment)), rest
                 for job in [job for job, (process, _) in running.items() if process.poll() is not None]:
                     process, rest = running.pop(job)
                     reason = _finish(job, process.returncode)
@@ -95,13 +97,14 @@ def run_jobs(jobs: Sequence[Job], processes: int) -> dict[Job, str]:
                 process.terminate()
             for process, _ in running.values():
                 process.wait()
+            lifeline.close()
     return failed
 
 
-def _start(job: Job, environment: Mapping[str, str]) -> "subprocess.Popen[bytes]":
+def _start(job: Job, options: Mapping[str, Any]) -> "subprocess.Popen[bytes]":
     job.file.parent.mkdir(parents=True, exist_ok=True)
     with job.log.open("wb") as log:
-        return subprocess.Popen(command_line(job), stdout=log, stderr=subprocess.STDOUT, env=dict(environment))
+        return subprocess.Popen(command_line(job), stdout=log, stderr=subprocess.STDOUT, **options)
 
 
 def command_line(job: Job) -> list[str]:
