@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from logging import getLogger
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,17 @@ def targets(config: Any) -> Stage:
         write_json(folder / "user_tokens.json", histories.user_tokens)
 
     about, settings = "preference targets of the users", TargetSettings.of(config)
-    return Stage("targets", about, settings, ("groups",), build, check=Data.check_histories)
+    check, remark = Data.check_histories, _warn_of_equal_targets
+    return Stage("targets", about, settings, ("groups",), build, check=check, remark=remark)
+
+
+def _warn_of_equal_targets(targets: Artifact) -> None:
+    preference_target = targets.tensors()["preference_target"]  # [U, K]
+    if len(preference_target) > 1 and bool((preference_target == preference_target[0]).all()):
+        getLogger().warning(
+            f"all {len(preference_target)} users have the same preference target, so the LLM has nothing to learn of them; "
+            "try more --group_count"
+        )
 
 
 def sft(config: Any) -> Stage:
