@@ -75,8 +75,8 @@ def _warn_of_equal_targets(targets: Artifact) -> None:
     preference_target = targets.tensors()["preference_target"]  # [U, K]
     if len(preference_target) > 1 and bool((preference_target == preference_target[0]).all()):
         getLogger().warning(
-            f"all {len(preference_target)} users have the same preference target, so there is nothing to learn; try more "
-            "--group_count"
+            f"all {len(preference_target)} users have the same preference target, so there is nothing to learn; try "
+            "more --group_count"
         )
 
 
