@@ -4,9 +4,10 @@ import builtins
 import errno
 import io
 import os
+import pathlib
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 from unittest import mock
@@ -54,12 +55,20 @@ class Disk:
     def watched(self, before: int = -1, fault: Fault = stop) -> Iterator["Disk"]:
         """Count; before the change of a number, from 0, a fault happens."""
         self.changes, self._before, self._fault = 0, before, fault
-        with mock.patch.multiple(os, **{name: self._counted(getattr(os, name)) for name in _CHANGES}):
-            opened = mock.Mock(side_effect=self._opened(io.open))
-            with mock.patch.object(io, "open", opened), mock.patch.object(builtins, "open", opened):
-                saved = self._counted(files.save_file, place=1), self._counted(torch.save, place=1)
-                with mock.patch.object(files, "save_file", saved[0]), mock.patch.object(torch, "save", saved[1]):
-                    yield self
+        changes = {name: self._counted(getattr(os, name)) for name in _CHANGES}
+        opened = self._opened(io.open)
+        with ExitStack() as patches:
+            patches.enter_context(mock.patch.multiple(os, **changes))
+            for module in (io, builtins):
+                patches.enter_context(mock.patch.object(module, "open", opened))
+            for module, name in ((files, "save_file"), (torch, "save")):
+                saved = self._counted(getattr(module, name), place=1)
+                patches.enter_context(mock.patch.object(module, name, saved))
+            if hasattr(pathlib, "_NormalAccessor"):  # Python 3.10 keeps functions of its own
+                own = {name: staticmethod(change) for name, change in {**changes, "open": opened}.items()}
+                del own["fsync"]
+                patches.enter_context(mock.patch.multiple(pathlib._NormalAccessor, **own))
+            yield self
 
     def _counted(self, change: Callable[..., Any], place: int = 0) -> Callable[..., Any]:
         def counted(*args: Any, **kwargs: Any) -> Any:
