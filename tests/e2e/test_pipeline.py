@@ -299,7 +299,7 @@ def test_diverged_backbone_stops_and_keeps_the_last_good_checkpoint(
     monkeypatch.setattr(recommender, "build_model", build_diverging)
     with pytest.raises(TrainingDiverged, match=r"SASRec is nan at step \d+, learning rate 0.003.*model.safetensors"):
         run_stages(make_config("SASRec", epochs=3))
-    (kept,) = Path("artifacts").glob("toy/backbone-*.partial/model.safetensors")
+    (kept,) = Path("artifacts").glob("toy/backbone-*.partial/unfinished/model.safetensors")
     assert torch.isfinite(recommender.item_embeddings(kept.parent, "item_embedding", 30)).all()
 
 
