@@ -42,4 +42,4 @@ class FineTuningSettings(Settings):
     )
     """(int) Tokens per micro-batch; ``None`` takes what fits the memory."""
     sft_save_steps: int | None = setting(check=optional_positive_integer, neutral="an interrupted run goes on exactly")
-    """(int) Steps between two step checkpoints; ``None`` saves every five minutes."""
+    """(int) Steps between two step checkpoints; ``None`` saves every four minutes."""

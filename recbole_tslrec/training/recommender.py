@@ -48,7 +48,7 @@ class RecommenderTrainer(StepwiseNanCheck, Trainer):  # type: ignore[misc]  # Re
         batches = self.checkpoints.batches(train_data, epoch_idx)
         before = self.checkpoints.position.loss_sum
         loss = super()._train_epoch(batches, epoch_idx, loss_func, show_progress)
-        return loss if not before else self.checkpoints.position.loss_sum
+        return self.checkpoints.position.loss_sum if before else loss  # RecBole's is that of the batches since
 
     def _check_nan(self, loss: Any) -> None:
         super()._check_nan(loss)

@@ -106,10 +106,8 @@ class StepCheckpoints:
         trainer.start_epoch, trainer.steps_done = self.position.epoch, progress["steps_done"]
         trainer.cur_step = progress["epochs_without_improvement"]
         if progress["best_valid_result"] is not None:
-            trainer.best_valid_score, trainer.best_valid_result = (
-                progress["best_valid_score"],
-                progress["best_valid_result"],
-            )
+            trainer.best_valid_score = progress["best_valid_score"]
+            trainer.best_valid_result = progress["best_valid_result"]
         trainer.train_loss_dict = {int(epoch): loss for epoch, loss in progress["train_loss"].items()}
         place = f"epoch {self.position.epoch}, step {self.position.step}"
         getLogger().info(f"{type(trainer.model).__name__} goes on from {checkpoint}: {place}")

@@ -29,7 +29,7 @@ def test_listing_is_as_wide_as_the_terminal(monkeypatch: pytest.MonkeyPatch) -> 
     at = lines.index("  --sft_save_steps=None")
     assert lines[at + 1 : at + 3] == [
         "      (int) Steps between two step checkpoints; ~ saves",
-        "      every five minutes.",
+        "      every four minutes.",
     ]
     assert max(len(line) for line in lines[1:] if not line.startswith("  --")) <= 60
 

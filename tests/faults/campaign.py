@@ -92,7 +92,7 @@ def killed_twice(campaign: Campaign, command: Command, undisturbed: Undisturbed)
 
 
 def without_room(campaign: Campaign, command: Command, undisturbed: Undisturbed) -> str:
-    """No space left on the device, from one change on: an error in one message, and later all is well."""
+    """No space left on the device at one change: an error in one message, and with room all is well."""
     ended = command.run(before=campaign.random.randrange(undisturbed.changes), fault=fill_up)
     if ended.code and not ended.is_refusal:
         return f"no refusal in one message: {ended.said}"

@@ -64,9 +64,7 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_the_best_epoch_is_left_and_beside_it_what_an_interrupted_attempt_goes_on_with(
-    fine_tuned: FineTune, task: str
-) -> None:
+def test_the_best_epoch_is_left_beside_step_checkpoints(fine_tuned: FineTune, task: str) -> None:
     folder, report = fine_tuned(task, "whole")
     own_layers = set() if task == "LlamaRec" else {"own_layers.safetensors"}  # its head is that of the LLM
     assert {name.split()[0] for name in weights(folder)} == {"llm.safetensors", *own_layers}
