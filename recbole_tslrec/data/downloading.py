@@ -7,13 +7,12 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import urljoin, urlsplit
 from zipfile import ZipFile
 
-from filelock import FileLock
-
 from recbole_tslrec.data.content import SourceError
 from recbole_tslrec.data.importing import Imported, import_dataset
 from recbole_tslrec.data.public_datasets import COMMAND, PUBLIC_DATASETS, PublicDataset, PublicFile, known_names
 from recbole_tslrec.data.transfer import TransferError, fetch
 from recbole_tslrec.store.files import beside
+from recbole_tslrec.store.locks import locked
 
 FOLDER = "downloads"  # below data_path: what was fetched stays here
 UNPACKED_LIMIT = 4 << 30  # bytes of a file out of an archive; the largest that is read, of ml-32m, has 0.9e9
@@ -51,7 +50,7 @@ def download_dataset(dataset: PublicDataset, data_path: Path, overwrite: bool = 
     addresses = [_address(file, mirror, place) for place, file in enumerate(dataset.files)]
     folder = data_path / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / "lock"):
+    with locked(folder / "lock"):
         for file, url in zip(dataset.files, addresses, strict=True):
             try:
                 fetch(url, folder / file.name, file.digest)

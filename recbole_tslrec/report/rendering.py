@@ -1,5 +1,6 @@
 """A report as markdown and as html that stands on its own: styles, drawings and scripts are inside the file."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from html import escape
 from numbers import Integral, Real
@@ -13,6 +14,7 @@ from recbole_tslrec.report.page import NAMES, Page, Section
 FRAGMENT = "fragment.html"  # a report's part of index.html
 _MARKDOWN_MARKS = {"best": "**{}**", "second": "<u>{}</u>"}
 _HTML_MARKS = {"best": "<b>{}</b>", "second": "<u>{}</u>"}
+_TAG = re.compile("<(?=[A-Za-z/!?])")  # what may begin one
 _PLOTLY = "plotly-graph-div"  # the class of what plotly draws
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #222; background: #fff; max-width: 76rem; margin: 0 auto;
@@ -58,16 +60,21 @@ def _is_number(table: pd.DataFrame) -> list[bool]:
     return [pd.api.types.is_numeric_dtype(kind) and kind.kind != "b" for kind in table.dtypes]
 
 
+def without_tags(text: str) -> str:
+    """A text of which markdown makes no html: names are their authors' choice."""
+    return _TAG.sub(r"\\<", text)
+
+
 def markdown(page: Page) -> str:
     """The whole report; figures are linked by their files."""
-    parts = [f"# {page.title}"]
+    parts = [f"# {without_tags(page.title)}"]
     for section in page.sections:
-        parts += [f"## {section.title}", section.text]
+        parts += [f"## {without_tags(section.title)}", without_tags(section.text)]
         if section.table is not None:
             parts.append(_markdown_table(section))
         if section.figure is not None:
-            parts.append(f"![{section.title}]({section.slug}.svg)")
-        parts.append(section.note)
+            parts.append(f"![{without_tags(section.title)}]({section.slug}.svg)")
+        parts.append(without_tags(section.note))
     parts.append(f"```\n{page.protocol.strip()}\n```" if page.protocol else "")
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -76,8 +83,12 @@ def _markdown_table(section: Section) -> str:
     assert section.table is not None
     names = [str(name) for name in section.table.columns]
     rules = ["---:" if number else "---" for number in _is_number(section.table)]
-    rows = _cells(section, lambda cell: cell.replace("|", "\\|").replace("\n", " "), _MARKDOWN_MARKS)
+    rows = _cells(section, _markdown_cell, _MARKDOWN_MARKS)
     return "\n".join(f"| {' | '.join(row)} |" for row in (names, rules, *rows))
+
+
+def _markdown_cell(cell: str) -> str:
+    return without_tags(cell).replace("|", "\\|").replace("\n", " ")
 
 
 def fragment_html(page: Page, drawings: Mapping[str, str]) -> str:

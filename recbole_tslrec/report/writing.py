@@ -12,14 +12,17 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock
+import pandas as pd
 
 from recbole_tslrec.report.page import Page, ReportError, Section
 from recbole_tslrec.report.rendering import FRAGMENT, fragment_html, index_html, markdown
 from recbole_tslrec.store.files import beside, replace_folder, write_json
+from recbole_tslrec.store.locks import locked
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # the first characters of what spreadsheets compute
 
 
 def write_page(page: Page, output_dir: str | Path) -> Path:
@@ -44,7 +47,7 @@ def write_page(page: Page, output_dir: str | Path) -> Path:
     if folder.exists() and not (folder / FRAGMENT).exists():
         raise ReportError(f"{folder} exists and holds no report; choose another output_dir, or move it away")
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.parent / "index.lock"):  # two reports may be written at a time
+    with locked(folder.parent / "index.lock"):  # two reports may be written at a time
         partial = beside(folder, "partial")
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir()
@@ -59,7 +62,7 @@ def _write_files(page: Page, folder: Path) -> None:
     drawings = {}
     for section in page.sections:
         if section.table is not None:
-            section.table.to_csv(folder / f"{section.slug}.csv", index=False)
+            without_formulas(section.table).to_csv(folder / f"{section.slug}.csv", index=False)
         write_json(folder / f"{section.slug}.json", _as_json(page, section))
         if section.figure is not None:
             section.figure.savefig(folder / f"{section.slug}.png", dpi=150, bbox_inches="tight")
@@ -67,6 +70,11 @@ def _write_files(page: Page, folder: Path) -> None:
             _write_text(folder / f"{section.slug}.svg", drawings[section.slug])
     _write_text(folder / f"{page.name}.md", markdown(page))
     _write_text(folder / FRAGMENT, fragment_html(page, drawings))
+
+
+def without_formulas(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with an apostrophe before each text that a spreadsheet would take for a formula."""
+    return table.map(lambda cell: f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA) else cell)
 
 
 def _as_json(page: Page, section: Section) -> dict[str, Any]:

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -28,9 +27,11 @@ from recbole_tslrec.store.files import (
     replace_folder,
     room_for,
     settle_folder,
+    share,
     write_json,
     write_tensors,
 )
+from recbole_tslrec.store.locks import locked
 from recbole_tslrec.store.provenance import git_commit, peak_memory, versions
 from recbole_tslrec.version import __version__
 
@@ -158,7 +159,7 @@ class Store:
         """The artifact of this kind and recipe, verified, or ``None`` where it was never finished."""
         folder = self.folder(kind, recipe)
         if not is_settled(folder) or (folder / UNFINISHED).exists():
-            with FileLock(beside(folder, "lock")):  # not while another process is between its two renames
+            with locked(beside(folder, "lock")):  # not while another process is between its two renames
                 settle_folder(folder)
                 shutil.rmtree(folder / UNFINISHED, ignore_errors=True)
         return open_artifact(folder, kind) if folder.exists() else None
@@ -188,7 +189,7 @@ class Store:
         partial = beside(folder, "partial")
         self.root.mkdir(parents=True, exist_ok=True)
         existed = folder.exists()
-        with FileLock(beside(folder, "lock")) if distributed.is_main() else nullcontext():
+        with locked(beside(folder, "lock")) if distributed.is_main() else nullcontext():
             if distributed.from_main(folder.exists() and not existed):
                 return open_artifact(folder, kind)  # somebody else made it while this process waited
             if distributed.is_main():
@@ -207,6 +208,7 @@ class Store:
     def _finish(self, folder: Path, kind: str, recipe: Recipe, started: float, facts: Mapping[str, Any]) -> None:
         """Write the manifest into the partial folder and put it into place."""
         partial = beside(folder, "partial")
+        share(partial)
         manifest = {
             "kind": kind,
             "format_version": FORMAT_VERSION,

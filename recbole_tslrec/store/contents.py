@@ -6,9 +6,8 @@ from logging import getLogger
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
 from recbole_tslrec.store.files import beside, hash_file, hash_text, write_json
+from recbole_tslrec.store.locks import locked
 
 _FILE = "content_hashes.json"
 _LARGE = 2**30  # bytes; hashing more takes seconds, so it is said
@@ -41,7 +40,7 @@ class ContentHashes:
             getLogger().info(f"hashing {file} ({status.st_size / 2**30:.1f} GiB), once")
         digest = hash_file(file)
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(beside(self.path, "lock")):  # the processes of a run come here together
+        with locked(beside(self.path, "lock")):  # the processes of a run come here together
             write_json(self.path, {**self._read(), key: [*version, digest]})
         return digest
 

@@ -80,6 +80,17 @@ def replace_folder(new: Path, folder: Path) -> None:
     _discard_previous(folder)
 
 
+def share(folder: Path) -> None:
+    """Let those read a folder's files who may read any new file; safetensors are written for their owner alone."""
+    fresh = folder / "fresh.tmp"
+    fresh.touch()
+    mode = fresh.stat().st_mode
+    fresh.unlink()
+    for path in folder.rglob("*"):
+        if path.is_file():
+            path.chmod(mode)
+
+
 def settle_folder(folder: Path) -> None:
     """After an interrupted :func:`replace_folder`: the former folder where the new one was not yet there."""
     previous = beside(folder, "previous")

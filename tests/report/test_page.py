@@ -47,8 +47,26 @@ def test_markdown_marks_best_and_second(tmp_path: Path):
     write_page(a_page(), tmp_path)
     text = (tmp_path / "table2" / "table2.md").read_text()
     assert "| Base | 22,363 | **0.0315** |" in text
-    assert r"| CI \| <sum> | <u>5</u> |  |" in text
+    assert r"| CI \| \<sum> | <u>5</u> |  |" in text
     assert "![Beauty, unmasked](beauty-unmasked.svg)" in text
+
+
+def test_csv_holds_no_formulas(tmp_path: Path):
+    names = ["=1+1", "+1", "-1", "@SUM(A1)", "a=b", "-"]
+    table = pd.DataFrame({"item": names, "gain": [-0.5] * len(names)})
+    write_page(Page("table2", "Results", "", [Section("Beauty", table=table)]), tmp_path)
+    read = pd.read_csv(tmp_path / "table2" / "beauty.csv")
+    assert list(read["item"]) == ["'=1+1", "'+1", "'-1", "'@SUM(A1)", "a=b", "'-"]
+    assert list(read["gain"]) == [-0.5] * len(names)
+
+
+def test_markdown_holds_no_html_of_others(tmp_path: Path):
+    name = "<script>alert(1)</script>"
+    section = Section(f"Of {name}", f"{name}, p < .05", note=name)
+    write_page(Page("table2", name, "", [section]), tmp_path)
+    text = (tmp_path / "table2" / "table2.md").read_text()
+    assert not re.search(r"(?<!\\)<[a-z/]", text)
+    assert "p < .05" in text
 
 
 def test_html_escapes_text_and_marks_cells(tmp_path: Path):

@@ -2,8 +2,10 @@
 
 import hashlib
 import json
+import os
 import re
 import shutil
+import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -266,6 +268,15 @@ def killed(store: Store, before: int, act: Callable[[], Any]) -> bool:
     except Killed:
         return True
     return False
+
+
+def test_who_may_read_new_files_may_read_artifacts(store: Store) -> None:
+    former = os.umask(0o027)
+    try:
+        folder = store.build("knowledge", RECIPE, table()).folder
+    finally:
+        os.umask(former)
+    assert {stat.filemode(path.stat().st_mode) for path in folder.iterdir()} == {"-rw-r-----"}
 
 
 @pytest.mark.parametrize("again", [False, True], ids=["first", "rebuilt"])
