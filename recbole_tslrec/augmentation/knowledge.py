@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from recbole_tslrec.augmentation.principal_components import PrincipalComponents
-from recbole_tslrec.augmentation.repeated_vectors import check_repeated
+from recbole_tslrec.augmentation.repeated_vectors import check_constant, check_repeated
 from recbole_tslrec.augmentation.settings import KnowledgeFusionSettings
 from recbole_tslrec.augmentation.standardisation import center_and_norm, standardise
 from recbole_tslrec.augmentation.token_matching import match_tokens, off_by_one
@@ -57,6 +57,7 @@ def load_knowledge(path: str | Path, dataset: Any, with_categories: bool = False
     rows = vectors.rows.new_zeros(len(found), vectors.rows.shape[1])
     rows[present] = vectors.rows[found[present]]
     check_repeated(vectors.source, rows[present], refuse=not is_artifact(vectors.source))
+    check_constant(vectors.source, rows[present])
     return Knowledge(rows, present)
 
 

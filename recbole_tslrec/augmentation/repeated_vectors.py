@@ -1,4 +1,4 @@
-"""Vectors that say nothing, since many items have the same."""
+"""Vectors that say nothing, since many items have the same, or the same number in many columns."""
 
 from logging import getLogger
 from pathlib import Path
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from recbole_tslrec.augmentation.vector_rows import VectorsError
 
-_MANY = 0.25  # of the items
+_MANY = 0.25  # of the items, or of the columns
 _BLOCK = 1024  # rows that are looked at at once
 
 
@@ -35,6 +35,22 @@ def check_repeated(path: Path, rows: Tensor, refuse: bool) -> None:
         getLogger().warning(
             f"{repeated:,} of {len(rows):,} items have a vector in {path} that other items have as well; those of "
             f"{int(counts.max()):,} are {zero}. Check what made them"
+        )
+
+
+def check_constant(path: Path, rows: Tensor) -> None:
+    """Warn where a quarter of the columns or more hold one number for all items.
+
+    Args:
+        path: where they were read, for messages.
+        rows: float32 [n, H].
+    """
+    constant = rows.amax(dim=0) == rows.amin(dim=0)  # [H]
+    count = int(constant.sum())
+    if len(rows) > 1 and count >= _MANY * len(constant):
+        getLogger().warning(
+            f"{count:,} of {len(constant):,} columns of the vectors in {path} hold the same number for all items, so "
+            f"they say nothing; the first is column {int(constant.nonzero()[0]) + 1}. Check what made them"
         )
 
 

@@ -177,6 +177,17 @@ def test_vectors_that_are_all_alike_are_refused(tmp_path):
 )
 def test_a_quarter_of_equal_vectors_is_spoken_of(tmp_path, caplog, first, said):
     tokens = list("abcdefgh")
-    path = write_npy(tmp_path, tokens, torch.cat([first, torch.eye(8)])[:8].numpy())
+    path = write_npy(tmp_path, tokens, torch.cat([first, torch.arange(2.0, 66.0).view(8, 8)])[:8].numpy())
     load_knowledge(path, dataset_of(*tokens))
     assert [bool(re.search(said, warning)) for warning in warnings_of(caplog)] == [True] if said else not caplog.records
+
+
+@pytest.mark.parametrize(
+    ("constant", "said"), [(2, "2 of 8 columns .* for all items.* the first is column 7"), (1, "")]
+)
+def test_a_quarter_of_constant_columns_is_spoken_of(tmp_path, caplog, constant, said):
+    rows = torch.eye(8)
+    rows[:, 8 - constant :] = 3.0
+    rows[:, 0] = torch.arange(8.0)  # no two rows alike
+    load_knowledge(write_npy(tmp_path, list("abcdefgh"), rows.numpy()), dataset_of(*"abcdefgh"))
+    assert [bool(re.search(said, warning)) for warning in warnings_of(caplog)] == [True] * bool(said)
