@@ -25,7 +25,8 @@ from recbole_tslrec.baselines.ranks import ndcg_of_ranks
 from recbole_tslrec.baselines.settings import LlamaRecSettings
 from recbole_tslrec.baselines.title_words import title_tokenizer
 from recbole_tslrec.data.histories import Histories
-from recbole_tslrec.llm.item_text import read_item_texts
+from recbole_tslrec.data.item_information import TITLE_COLUMNS
+from recbole_tslrec.llm.item_text import read_item_texts, title_column
 from recbole_tslrec.llm.loading import context_length, load_llm_config, load_tokenizer
 from recbole_tslrec.llm.settings import ItemTextSettings
 from recbole_tslrec.sft.task import Task
@@ -33,7 +34,6 @@ from recbole_tslrec.store.files import hash_arrays
 
 Integers = NDArray[np.int64]
 TITLES = "titles.json"  # of a ranker: in the order of its items
-TITLE = "title"  # the column of an item's name, where prompt_item_text names none
 _CUTOFF = 10  # of the NDCG that chooses the epoch
 
 
@@ -227,18 +227,24 @@ def load_prompt(settings: LlamaRecSettings, titles: Sequence[str]) -> RankingPro
 
 
 def item_titles(settings: ItemTextSettings, tokens: Sequence[str]) -> list[str]:
-    """The words of an item: its columns ``prompt_item_text``, else its title, else ``item <token>``, with a warning."""
-    titled = replace(settings, prompt_item_text=settings.columns or [TITLE])
-    try:
+    """The words of an item: its columns ``prompt_item_text``, else its title, else ``item <token>``, with a warning.
+
+    Args:
+        settings: which columns, of which file.
+        tokens: the external tokens of the items.
+
+    Raises:
+        ValueError: the columns are not there, or no item has a text.
+    """
+    titled = settings if settings.columns else replace(settings, prompt_item_text=title_column(settings))
+    if titled.columns:
         found = read_item_texts(titled, tokens)
-    except ValueError:
-        if settings.columns:
-            raise
-        getLogger().warning(
-            f"[{settings.dataset}] has no titles (column {TITLE} in its .item file): items are called by their ids, "
-            "of which an LLM knows nothing"
-        )
+    else:
         found = [""] * len(tokens)
+        getLogger().warning(
+            f"[{settings.dataset}] has no titles (a column {', '.join(TITLE_COLUMNS)} in its .item file): items are "
+            "called by their ids, of which an LLM knows nothing"
+        )
     return [text or f"item {token}" for text, token in zip(found, tokens, strict=True)]
 
 

@@ -17,6 +17,7 @@ from recbole_tslrec.data.identifiers import MISSING
 from recbole_tslrec.data.lines import first_lines
 from recbole_tslrec.data.records import parse_record, records
 
+TITLE_COLUMNS = ("title", "movie_title", "name", "keyphrase")  # what datasets call an item's title, the likeliest first
 _ITEM = "item_id:token"
 _MOST_WORDS = 5  # of a name in a list, such as a category; what has more is a sentence
 

@@ -1,5 +1,6 @@
 """Words of items in the prompt, before their vectors (added here; the paper's prompt has the vectors alone)."""
 
+import csv
 import functools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from recbole_tslrec.llm.settings import ItemTextSettings
+from recbole_tslrec.data.item_information import TITLE_COLUMNS
+from recbole_tslrec.llm.settings import NO_TEXT, ItemTextSettings
 from recbole_tslrec.store.files import hash_arrays
 
 MOST_TEXT_TOKENS = 32  # of an item: at 16 a title and categories lose the last of them; more leave room for fewer items
@@ -113,6 +115,12 @@ def item_text_content(settings: ItemTextSettings, tokens: Sequence[str]) -> dict
     return {"item_text": hash_arrays(np.array(read_item_texts(settings, tokens)), np.array(MOST_TEXT_TOKENS))}
 
 
+def title_column(settings: ItemTextSettings) -> str:
+    """The column of the items' titles, none where the ``.item`` file has none of :data:`TITLE_COLUMNS`."""
+    fields = _text_fields(settings) if _item_file(settings).is_file() else {}
+    return next((column for column in TITLE_COLUMNS if column in fields), NO_TEXT)
+
+
 def read_item_texts(settings: ItemTextSettings, tokens: Sequence[str]) -> list[str]:
     """The text of each item: its columns one after the other, underscores as blanks (in ``token_seq`` they hold the
     words of a phrase together).
@@ -127,8 +135,15 @@ def read_item_texts(settings: ItemTextSettings, tokens: Sequence[str]) -> list[s
     columns = settings.columns
     fields = _fields(settings, [settings.ITEM_ID_FIELD, *columns])
     path = _item_file(settings)
-    separator, encoding = settings.field_separator, settings.encoding
-    table = pd.read_csv(path, sep=separator, encoding=encoding, usecols=fields, dtype=str, keep_default_na=False)
+    table = pd.read_csv(
+        path,
+        sep=settings.field_separator,
+        encoding=settings.encoding,
+        usecols=fields,
+        dtype=str,
+        keep_default_na=False,
+        quoting=csv.QUOTE_NONE,  # as atomic files are read: a lone quote would swallow the lines up to the next
+    )
     table = table.drop_duplicates(fields[0])  # RecBole keeps the first too
     texts = [_joined(row) for row in zip(*(table[field] for field in fields[1:]), strict=True)]
     text_of = dict(zip(table[fields[0]], texts, strict=True))
@@ -168,9 +183,7 @@ def _fields(settings: ItemTextSettings, columns: Sequence[str]) -> list[str]:
         )
     if not columns:
         return []
-    with path.open(encoding=settings.encoding) as file:
-        head = file.readline().rstrip("\r\n").split(settings.field_separator)
-    fields = {field.rpartition(":")[0]: field for field in head if field.rpartition(":")[2] in _TEXT_TYPES}
+    fields = _text_fields(settings)
     lacking = [column for column in columns if column not in fields]
     if lacking:
         raise ValueError(
@@ -178,3 +191,10 @@ def _fields(settings: ItemTextSettings, columns: Sequence[str]) -> list[str]:
             f"{', '.join(name for name in fields if name != settings.ITEM_ID_FIELD) or 'nothing: it has none'}"
         )
     return [fields[column] for column in columns]
+
+
+def _text_fields(settings: ItemTextSettings) -> dict[str, str]:
+    """The columns of text in the head of the ``.item`` file: names with types, by name."""
+    with _item_file(settings).open(encoding=settings.encoding) as file:
+        head = file.readline().rstrip("\r\n").split(settings.field_separator)
+    return {field.rpartition(":")[0]: field for field in head if field.rpartition(":")[2] in _TEXT_TYPES}

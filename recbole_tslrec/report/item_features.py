@@ -7,8 +7,9 @@ from typing import Any
 
 import pandas as pd
 
+from recbole_tslrec.data.item_information import TITLE_COLUMNS
+
 _LABELS = ("categories", "category", "class", "genres", "genre")  # the first that is there is read
-_TITLES = ("title", "movie_title", "name", "keyphrase")
 
 
 def item_columns(config: Any) -> pd.DataFrame:
@@ -36,7 +37,7 @@ def item_titles(config: Any, tokens: Sequence[str]) -> list[str]:
         config: as in :func:`item_columns`.
         tokens: the external tokens of the items.
     """
-    return _first_of(_TITLES, item_columns(config), tokens)
+    return _first_of(TITLE_COLUMNS, item_columns(config), tokens)
 
 
 def item_labels(config: Any, tokens: Sequence[str]) -> list[str]:

@@ -13,6 +13,7 @@ from recbole_tslrec.llm.item_text import (
     check_item_text,
     item_text_content,
     read_item_texts,
+    title_column,
     tokenise_item_texts,
 )
 from recbole_tslrec.llm.loading import byte_level_tokenizer
@@ -50,6 +51,24 @@ def test_several_columns_stand_one_after_the_other(tmp_path: Path, wanted: Any) 
 def test_an_item_that_is_listed_twice_has_its_first_text(tmp_path: Path) -> None:
     settings = settings_of(tmp_path, "title", [HEAD, *ROWS, "7\tBlue\t1\t"])
     assert read_item_texts(settings, ["7"]) == ["Red Nail Polish"]
+
+
+def test_a_lone_quote_belongs_to_its_text(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path, "title", [HEAD, '7\t"Weird Al: UHF\t1.5\t', *ROWS[1:]])
+    assert read_item_texts(settings, ["7", "9"]) == ['"Weird Al: UHF', "NA"]
+
+
+@pytest.mark.parametrize(
+    ("head", "column"),
+    [
+        (HEAD, "title"),
+        ("item_id:token\tname:token\tmovie_title:token_seq", "movie_title"),  # MovieLens in RecBole's own files
+        ("item_id:token\ttitle:float_seq", "none"),
+        (None, "none"),
+    ],
+)
+def test_the_title_is_found_by_its_name(tmp_path: Path, head: str | None, column: str) -> None:
+    assert title_column(settings_of(tmp_path, "none", None if head is None else [head])) == column
 
 
 @pytest.mark.parametrize("wanted", ["none", None])
