@@ -11,16 +11,23 @@ os.environ.update(OMP_NUM_THREADS="1", TOKENIZERS_PARALLELISM="false", HF_HUB_OF
 import transformers.models.auto.modeling_auto  # noqa: F401  before the processes fork
 from tabulate import tabulate
 
-from tests.faults.campaign import run_campaign
+from tests.faults.campaign import kill_at_every_place, kill_everywhere, run_campaign
+from tests.faults.runs import FAMILIES
 
 parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
 parser.add_argument("--minutes", type=float, default=30.0, help="how long (default: 30)")
 parser.add_argument("--faults", type=int, help="how many at most (default: as many as there is time for)")
 parser.add_argument("--seed", type=int, default=1, help="what happens where (default: 1)")
+parser.add_argument("--kill-at", choices=("changes", "places"), help="kill before every change, or once at every place")
+parser.add_argument("--families", nargs="+", choices=FAMILIES, default=list(FAMILIES), help="with --kill-at: of which")
 given = parser.parse_args()
 
-with TemporaryDirectory() as folder:
-    campaign = run_campaign(Path(folder).resolve(), given.seed, given.minutes, given.faults)
+with TemporaryDirectory() as name:
+    folder = Path(name).resolve()
+    if given.kill_at:
+        campaign = {"changes": kill_everywhere, "places": kill_at_every_place}[given.kill_at](folder, given.families)
+    else:
+        campaign = run_campaign(folder, given.seed, given.minutes, given.faults)
 rows = [(kind, tried, tried - len(campaign.failed.get(kind, []))) for kind, tried in campaign.tried.items()]
 rows.append(("all", sum(row[1] for row in rows), sum(row[2] for row in rows)))
 sys.stdout.write(f"{tabulate(rows, headers=['fault', 'tried', 'survived'])}\n")

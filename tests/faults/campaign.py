@@ -3,7 +3,7 @@
 import random
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,9 +15,14 @@ from tests.faults.runs import FAMILIES, Command, Ended
 class Undisturbed:
     """What a family's command does without a fault."""
 
-    changes: int
+    places: list[str]
     seconds: float
     found: dict[str, str]
+
+    @property
+    def changes(self) -> int:
+        """How often it changes the disk."""
+        return len(self.places)
 
 
 @dataclass
@@ -39,16 +44,29 @@ class Campaign:
 
     def trial(self, kind: str, family: str) -> None:
         """One fault of a kind in the command of a family."""
-        undisturbed = self._of(family)
+        command = self._afresh(family)
+        self._note(kind, family, KINDS[kind](self, command, self.undisturbed(family)))
+
+    def kill_before(self, change: int, kind: str, family: str) -> None:
+        """SIGKILL before the change of a number."""
+        command = self._afresh(family)
+        command.run(before=change, fault=die)
+        self._note(
+            kind, f"{family}, change {change}", is_as_undisturbed(command, self.undisturbed(family), command.run())
+        )
+
+    def _afresh(self, family: str) -> Command:
         command = Command(family, self.folder / "trial")
         shutil.rmtree(command.folder, ignore_errors=True)
         command.prepare()
-        what = KINDS[kind](self, command, undisturbed)
+        return command
+
+    def _note(self, kind: str, where: str, what: str) -> None:
         self.tried[kind] = self.tried.get(kind, 0) + 1
         if what:
-            self.failed.setdefault(kind, []).append(f"{family}, trial {self.tried[kind]} of {kind}: {what}")
+            self.failed.setdefault(kind, []).append(f"{where}, trial {self.tried[kind]} of {kind}: {what}")
 
-    def _of(self, family: str) -> Undisturbed:
+    def undisturbed(self, family: str) -> Undisturbed:
         """The command without a fault, once for all trials."""
         if family not in self._undisturbed:
             command = Command(family, self.folder / family)
@@ -56,7 +74,7 @@ class Campaign:
             ended = command.run()
             assert ended.code == 0, ended.said
             assert not command.left_over(), command.left_over()
-            self._undisturbed[family] = Undisturbed(ended.changes, ended.seconds, command.found())
+            self._undisturbed[family] = Undisturbed(ended.places, ended.seconds, command.found())
         return self._undisturbed[family]
 
 
@@ -163,4 +181,24 @@ def run_campaign(folder: Path, seed: int, minutes: float, most: int | None) -> C
             pairs = [(kind, family) for family in FAMILIES for kind in KINDS]
             campaign.random.shuffle(pairs)
         campaign.trial(*pairs.pop())
+    return campaign
+
+
+def kill_everywhere(folder: Path, families: Sequence[str]) -> Campaign:
+    """SIGKILL before every change of the disk of the families, one by one."""
+    campaign = Campaign(folder, random.Random(0))
+    for family in families:
+        for change in range(campaign.undisturbed(family).changes):
+            campaign.kill_before(change, "killed before every change", family)
+    return campaign
+
+
+def kill_at_every_place(folder: Path, families: Sequence[str]) -> Campaign:
+    """SIGKILL before the first change at each place in the code that a family, or one before it, comes to."""
+    campaign, seen = Campaign(folder, random.Random(0)), set[str]()
+    for family in families:
+        for change, place in enumerate(campaign.undisturbed(family).places):
+            if place not in seen:
+                campaign.kill_before(change, "killed at every place", family)
+                seen.add(place)
     return campaign

@@ -6,6 +6,7 @@ import io
 import os
 import pathlib
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -43,18 +44,18 @@ class Disk:
     """The changes of this process below a folder.
 
     Attributes:
-        changes: how many there were.
+        places: for each, which lines of the package were about it, the innermost first.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = str(folder)
-        self.changes = 0
+        self.places: list[str] = []
         self._before, self._fault = -1, stop
 
     @contextmanager
     def watched(self, before: int = -1, fault: Fault = stop) -> Iterator["Disk"]:
         """Count; before the change of a number, from 0, a fault happens."""
-        self.changes, self._before, self._fault = 0, before, fault
+        self.places, self._before, self._fault = [], before, fault
         changes = {name: self._counted(getattr(os, name)) for name in _CHANGES}
         opened = self._opened(io.open)
         with ExitStack() as patches:
@@ -92,7 +93,24 @@ class Disk:
             return
         if self.changes == self._before:
             self._fault()
-        self.changes += 1
+        self.places.append(_place())
+
+    @property
+    def changes(self) -> int:
+        """How many there were."""
+        return len(self.places)
 
 
+def _place() -> str:
+    """The innermost lines of the package that are running."""
+    frame, lines = sys._getframe(2), []
+    while frame is not None and len(lines) < _LINES:
+        file = frame.f_code.co_filename
+        if "recbole_tslrec" in Path(file).parts:
+            lines.append(f"{Path(file).stem}:{frame.f_lineno}")
+        frame = frame.f_back  # type: ignore[assignment]
+    return " < ".join(lines)
+
+
+_LINES = 3  # so many tell the writing of a checkpoint from that of an artifact
 _CHANGES = ("replace", "rename", "unlink", "rmdir", "mkdir", "link", "fsync")

@@ -35,13 +35,13 @@ class Ended:
     Attributes:
         code: its exit status; negative for a signal.
         said: what it said last.
-        changes: what it has changed on the disk; 0 where it was killed.
+        places: of each change of the disk, which lines were about it; none where it was killed.
         seconds: how long it ran.
     """
 
     code: int
     said: str
-    changes: int
+    places: list[str]
     seconds: float
 
     @property
@@ -85,8 +85,8 @@ class Command:
     def wait(self, process: int, started: float) -> Ended:
         """Wait for a process that was started."""
         code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
-        said, changes = self._note(process, "said"), self._note(process, "changes")
-        return Ended(code, said, int(changes or 0), time.monotonic() - started)
+        said, places = self._note(process, "said"), self._note(process, "places")
+        return Ended(code, said, places.splitlines(), time.monotonic() - started)
 
     def _note(self, process: int, name: str) -> str:
         path = self.folder / f"{process}.{name}"
@@ -110,7 +110,7 @@ class Command:
         except BaseException:  # nothing may go on in the child
             code, said = 2, traceback.format_exc()
         Path(f"{os.getpid()}.said").write_text(said)
-        Path(f"{os.getpid()}.changes").write_text(str(disk.changes))
+        Path(f"{os.getpid()}.places").write_text("\n".join(disk.places))
         os._exit(code)
 
     def found(self) -> dict[str, str]:
