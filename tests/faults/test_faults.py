@@ -1,4 +1,4 @@
-"""A kill at every place in the code, and a few faults of every kind; ``python -m tests.faults`` tries them at length."""
+"""Kills at every place in the code, and some faults of every kind; ``python -m tests.faults`` tries them at length."""
 
 import os
 import subprocess
