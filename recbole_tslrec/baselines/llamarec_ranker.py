@@ -76,30 +76,21 @@ class LlamaRecRanker(nn.Module):
     """Scores of all items for held-out rows: the retriever's, and above them the candidates by the LLM.
 
     Args:
-        settings: the settings of the task.
-        prompt: the tokens of all parts.
-        network: fine-tuned.
         retriever: the model that found the candidates.
-        rows: the candidates of the rows that are asked for, one batch after the other.
+        candidates: item ids of the rows that are asked for, one batch after the other, int64 [R, 20].
+        probabilities: of the candidates, from :func:`candidate_probabilities`, [R, 20].
     """
 
-    def __init__(
-        self,
-        settings: LlamaRecSettings,
-        prompt: RankingPrompt,
-        network: RankingNetwork,
-        retriever: Any,
-        rows: Retrieved,
-    ) -> None:
+    def __init__(self, retriever: Any, candidates: Tensor, probabilities: Tensor) -> None:
         super().__init__()
         self.retriever = retriever
-        self.candidates = torch.from_numpy(rows.candidates)
-        self.probabilities = candidate_probabilities(settings, prompt, network, rows)
+        self.candidates = candidates
+        self.probabilities = probabilities
         self.n_items = retriever.n_items
         self.start = 0
 
     def full_sort_predict(self, interaction: Any) -> Tensor:
-        """The scores of all items, [B, N + 1]; of rows in the order of ``rows``."""
+        """The scores of all items, [B, N + 1]; of rows in the order of the candidates."""
         retrieved = self.retriever.full_sort_predict(interaction)
         part = slice(self.start, self.start + len(interaction))
         self.start += len(interaction)

@@ -1,6 +1,7 @@
 """``python -m tests.faults --minutes=30 --seed=1``: the table of faults that were tried and survived."""
 
 import argparse
+import gc
 import os
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ os.environ.update(OMP_NUM_THREADS="1", TOKENIZERS_PARALLELISM="false", HF_HUB_OF
 import transformers.models.auto.modeling_auto  # noqa: F401  before the processes fork
 from tabulate import tabulate
 
+from recbole_tslrec.configuration.config import known_keys
 from tests.faults.campaign import kill_at_every_place, kill_everywhere, run_campaign
 from tests.faults.runs import FAMILIES
 
@@ -22,7 +24,10 @@ parser.add_argument("--kill-at", choices=("changes", "places"), help="kill befor
 parser.add_argument("--families", nargs="+", choices=FAMILIES, default=list(FAMILIES), help="with --kill-at: of which")
 given = parser.parse_args()
 
-with TemporaryDirectory() as name:
+known_keys()  # read once, here, for all that are forked
+gc.freeze()  # nor need they look at what the libraries have left
+memory = Path("/dev/shm")  # a killed process needs no disk to lose its work
+with TemporaryDirectory(dir=memory if memory.is_dir() else None) as name:
     folder = Path(name).resolve()
     if given.kill_at:
         campaign = {"changes": kill_everywhere, "places": kill_at_every_place}[given.kill_at](folder, given.families)

@@ -107,7 +107,7 @@ def _retrieved(inputs: Inputs, part: str) -> Any:
 
 def ranks(config: Any, inputs: Inputs) -> Callable[[HeldOut], Ranks]:
     from recbole_tslrec.baselines.llamarec import TITLES, load_prompt
-    from recbole_tslrec.baselines.llamarec_ranker import LlamaRecRanker, load_ranker
+    from recbole_tslrec.baselines.llamarec_ranker import LlamaRecRanker, candidate_probabilities, load_ranker
 
     settings = LlamaRecSettings.of(config)
     artifact = inputs.parents["ranker"]
@@ -117,7 +117,9 @@ def ranks(config: Any, inputs: Inputs) -> Callable[[HeldOut], Ranks]:
     retriever = load_trained(_retriever_settings(config), inputs).model
 
     def rank(rows: HeldOut) -> Ranks:
-        model = LlamaRecRanker(settings, prompt, network, retriever, _retrieved(inputs, part_of(inputs, rows)))
+        retrieved = _retrieved(inputs, part_of(inputs, rows))
+        probabilities = candidate_probabilities(settings, prompt, network, retrieved)
+        model = LlamaRecRanker(retriever, torch.from_numpy(retrieved.candidates), probabilities)
         return rank_held_out(model, rows, config["show_progress"])
 
     return rank
