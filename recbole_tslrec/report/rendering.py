@@ -81,7 +81,7 @@ def markdown(page: Page) -> str:
 
 def _markdown_table(section: Section) -> str:
     assert section.table is not None
-    names = [str(name) for name in section.table.columns]
+    names = [_markdown_cell(str(name)) for name in section.table.columns]
     rules = ["---:" if number else "---" for number in _is_number(section.table)]
     rows = _cells(section, _markdown_cell, _MARKDOWN_MARKS)
     return "\n".join(f"| {' | '.join(row)} |" for row in (names, rules, *rows))

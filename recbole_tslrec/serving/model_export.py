@@ -25,6 +25,7 @@ from recbole_tslrec.serving.score_comparison import (
     scoring_of,
 )
 from recbole_tslrec.serving.table_files import WRITERS, ItemTable, read_table
+from recbole_tslrec.store.files import share
 
 # the packages of the extra [serving] that a format needs
 FORMATS: dict[str, tuple[str, ...]] = {
@@ -81,16 +82,14 @@ def export_model(model: torch.nn.Module, tokens: list[str], max_length: int, for
     scoring_of(model)  # refuses a model without an item table
     with tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as folder:
         temporary = Path(folder) / f"export.{format}"
-        temporary.touch()
-        mode = temporary.stat().st_mode  # others may read it as any new file; safetensors would keep it to the owner
         if format == "onnx":
             from recbole_tslrec.serving.onnx_export import write_onnx
 
             difference = write_onnx(temporary, model, tokens, max_length)
         else:
             difference = write_table(temporary, model, tokens, max_length)
+        share(Path(folder))
         for written in sorted(Path(folder).iterdir(), reverse=True):  # the model after its tokens
-            written.chmod(mode)
             os.replace(written, output.with_name(output.name + written.name.removeprefix(temporary.name)))
     getLogger().info(f"{output}: read back, its scores differ from the model's by at most {difference:.1e} (relative)")
     return output

@@ -2,11 +2,9 @@
 
 import errno
 import logging
-import os
-import signal
 import subprocess
 import sys
-import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,12 +13,12 @@ from recbole_tslrec.store import locks
 from recbole_tslrec.store.locks import locked
 
 HOLD = """
-import sys, time
+import sys
 from pathlib import Path
 from recbole_tslrec.store.locks import locked
 with locked(Path(sys.argv[1])):
     print("held", flush=True)
-    time.sleep(float(sys.argv[2]))
+    sys.stdin.read()
 """
 
 
@@ -29,28 +27,38 @@ def lock(tmp_path: Path) -> Path:
     return tmp_path / "table.lock"
 
 
-def holder(lock: Path, seconds: float) -> "subprocess.Popen[str]":
-    """A process that holds the lock."""
-    process = subprocess.Popen([sys.executable, "-c", HOLD, str(lock), str(seconds)], stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    assert process.stdout.readline() == "held\n"
-    return process
+@pytest.fixture
+def holder(lock: Path) -> "Iterator[subprocess.Popen[str]]":
+    """A process that holds the lock until its input is closed."""
+    command = [sys.executable, "-c", HOLD, str(lock)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        yield process
 
 
-def test_who_waits_says_for_what(lock: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def test_who_waits_says_for_what(lock: Path, holder: "subprocess.Popen[str]", monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+
+    class Log:
+        def info(self, message: str) -> None:
+            """Only now may the other process end."""
+            said.append(message)
+            assert holder.stdin is not None
+            holder.stdin.close()
+
     monkeypatch.setattr(locks, "_SECONDS_OF_SILENCE", 0.1)
-    process = holder(lock, 1.0)
-    started = time.monotonic()
-    with caplog.at_level(logging.INFO), locked(lock):
-        assert process.wait() == 0
-        assert time.monotonic() - started > 0.1
-    assert f"waiting for another process, which holds {lock}" in caplog.text
+    monkeypatch.setattr(locks, "getLogger", Log)
+    with locked(lock):
+        assert len(said) == 1
+        assert f"waiting for another process, which holds {lock}" in said[0]
 
 
-def test_the_lock_of_a_killed_process_is_free(lock: Path, caplog: pytest.LogCaptureFixture) -> None:
-    process = holder(lock, 60.0)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+def test_the_lock_of_a_killed_process_is_free(
+    lock: Path, holder: "subprocess.Popen[str]", caplog: pytest.LogCaptureFixture
+) -> None:
+    holder.kill()
+    holder.wait()
     with caplog.at_level(logging.INFO), locked(lock):
         assert "waiting" not in caplog.text
 
