@@ -6,7 +6,7 @@ not repeat, and prompts lie in a prefix row, so that the instruction is computed
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from logging import getLogger
 
@@ -26,7 +26,7 @@ from recbole_tslrec.baselines.settings import LlamaRecSettings
 from recbole_tslrec.baselines.title_words import title_tokenizer
 from recbole_tslrec.data.histories import Histories
 from recbole_tslrec.data.item_information import TITLE_COLUMNS
-from recbole_tslrec.llm.item_text import read_item_texts, title_column
+from recbole_tslrec.llm.item_text import read_item_texts, read_titles
 from recbole_tslrec.llm.loading import context_length, load_llm_config, load_tokenizer
 from recbole_tslrec.llm.settings import ItemTextSettings
 from recbole_tslrec.sft.task import Task
@@ -234,13 +234,10 @@ def item_titles(settings: ItemTextSettings, tokens: Sequence[str]) -> list[str]:
         tokens: the external tokens of the items.
 
     Raises:
-        ValueError: the columns are not there, or no item has a text.
+        ValueError: the columns that are named are not there, or no item has a text in them.
     """
-    titled = settings if settings.columns else replace(settings, prompt_item_text=title_column(settings))
-    if titled.columns:
-        found = read_item_texts(titled, tokens)
-    else:
-        found = [""] * len(tokens)
+    found = read_item_texts(settings, tokens) if settings.columns else read_titles(settings, tokens)
+    if not any(found):
         getLogger().warning(
             f"[{settings.dataset}] has no titles (a column {', '.join(TITLE_COLUMNS)} in its .item file): items are "
             "called by their ids, of which an LLM knows nothing"

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from recbole_tslrec.data.item_information import TITLE_COLUMNS
-from recbole_tslrec.llm.settings import NO_TEXT, ItemTextSettings
+from recbole_tslrec.llm.settings import ItemTextSettings
 from recbole_tslrec.store.files import hash_arrays
 
 MOST_TEXT_TOKENS = 32  # of an item: at 16 a title and categories lose the last of them; more leave room for fewer items
@@ -115,10 +115,16 @@ def item_text_content(settings: ItemTextSettings, tokens: Sequence[str]) -> dict
     return {"item_text": hash_arrays(np.array(read_item_texts(settings, tokens)), np.array(MOST_TEXT_TOKENS))}
 
 
-def title_column(settings: ItemTextSettings) -> str:
-    """The column of the items' titles, none where the ``.item`` file has none of :data:`TITLE_COLUMNS`."""
+def read_titles(settings: ItemTextSettings, tokens: Sequence[str]) -> list[str]:
+    """The title of each item, by the first of :data:`TITLE_COLUMNS` that there is; empty where it has none.
+
+    Args:
+        settings: of which file.
+        tokens: the external tokens of the items.
+    """
     fields = _text_fields(settings) if _item_file(settings).is_file() else {}
-    return next((column for column in TITLE_COLUMNS if column in fields), NO_TEXT)
+    column = [column for column in TITLE_COLUMNS if column in fields][:1]
+    return _read(settings, column, tokens) if column else [""] * len(tokens)
 
 
 def read_item_texts(settings: ItemTextSettings, tokens: Sequence[str]) -> list[str]:
@@ -132,9 +138,22 @@ def read_item_texts(settings: ItemTextSettings, tokens: Sequence[str]) -> list[s
     Raises:
         ValueError: as :func:`check_item_text`, or no item has a text.
     """
-    columns = settings.columns
-    fields = _fields(settings, [settings.ITEM_ID_FIELD, *columns])
-    path = _item_file(settings)
+    columns, path = settings.columns, _item_file(settings)
+    found = _read(settings, columns, tokens)
+    missing = found.count("")
+    if missing == len(found):
+        raise ValueError(
+            f"{path} has no text of any item of the dataset in {', '.join(columns)}; choose other columns with "
+            "prompt_item_text, or none"
+        )
+    if missing:
+        _say_once(f"{missing} of {len(found)} items have no text in {path}; their vectors stand alone")
+    return found
+
+
+def _read(settings: ItemTextSettings, columns: Sequence[str], tokens: Sequence[str]) -> list[str]:
+    """The text of each item, empty where it has none."""
+    fields, path = _fields(settings, [settings.ITEM_ID_FIELD, *columns]), _item_file(settings)
     table = pd.read_csv(
         path,
         sep=settings.field_separator,
@@ -147,16 +166,7 @@ def read_item_texts(settings: ItemTextSettings, tokens: Sequence[str]) -> list[s
     table = table.drop_duplicates(fields[0])  # RecBole keeps the first too
     texts = [_joined(row) for row in zip(*(table[field] for field in fields[1:]), strict=True)]
     text_of = dict(zip(table[fields[0]], texts, strict=True))
-    found = [text_of.get(token, "") for token in tokens]
-    missing = found.count("")
-    if missing == len(found):
-        raise ValueError(
-            f"{path} has no text of any item of the dataset in {', '.join(columns)}; choose other columns with "
-            "prompt_item_text, or none"
-        )
-    if missing:
-        _say_once(f"{missing} of {len(found)} items have no text in {path}; their vectors stand alone")
-    return found
+    return [text_of.get(token, "") for token in tokens]
 
 
 @functools.cache

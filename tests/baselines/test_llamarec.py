@@ -14,6 +14,7 @@ from recbole_tslrec.baselines import ranking_prompt
 from recbole_tslrec.baselines.llamarec import (
     LetterObjective,
     Retrieved,
+    item_titles,
     ranking_task,
     retrieved_examples,
     training_examples,
@@ -42,6 +43,23 @@ PROMPT = build_ranking_prompt(TOKENIZER, TITLES, title_tokens=32)
 def settings_of(make_config: MakeConfig, **settings: Any) -> LlamaRecSettings:
     """The ranker's settings, in steps of eight."""
     return LlamaRecSettings.of(make_config(**{"sft_batch_size": 8, **settings}))
+
+
+# titles
+
+
+@pytest.mark.parametrize(
+    ("titles", "called", "warned"),
+    [(["Heat", ""], ["Heat", "item 8"], False), (["", ""], ["item 7", "item 8"], True)],
+)
+def test_items_without_a_title_are_called_by_their_ids(
+    make_config: MakeConfig, caplog: pytest.LogCaptureFixture, titles: list[str], called: list[str], warned: bool
+) -> None:
+    settings = settings_of(make_config).text
+    lines = ["item_id:token\tmovie_title:token_seq", *map("\t".join, zip("78", titles, strict=True))]
+    (Path(settings.data_path) / f"{settings.dataset}.item").write_text("\n".join(lines))
+    assert item_titles(settings, ["7", "8"]) == called
+    assert ("has no titles" in caplog.text) == warned
 
 
 # the prompt

@@ -13,7 +13,7 @@ from recbole_tslrec.llm.item_text import (
     check_item_text,
     item_text_content,
     read_item_texts,
-    title_column,
+    read_titles,
     tokenise_item_texts,
 )
 from recbole_tslrec.llm.loading import byte_level_tokenizer
@@ -59,16 +59,17 @@ def test_a_lone_quote_belongs_to_its_text(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("head", "column"),
+    ("head", "titles"),
     [
-        (HEAD, "title"),
-        ("item_id:token\tname:token\tmovie_title:token_seq", "movie_title"),  # MovieLens in RecBole's own files
-        ("item_id:token\ttitle:float_seq", "none"),
-        (None, "none"),
+        ("item_id:token\ttitle:token_seq\tname:token", ["A", ""]),
+        ("item_id:token\tname:token\tmovie_title:token_seq", ["B", "C"]),  # MovieLens in RecBole's own files
+        ("item_id:token\tbrand:token\ttitle:float_seq", ["", ""]),
+        (None, ["", ""]),
     ],
 )
-def test_the_title_is_found_by_its_name(tmp_path: Path, head: str | None, column: str) -> None:
-    assert title_column(settings_of(tmp_path, "none", None if head is None else [head])) == column
+def test_titles_are_found_by_the_name_of_their_column(tmp_path: Path, head: str | None, titles: list[str]) -> None:
+    settings = settings_of(tmp_path, "none", None if head is None else [head, "7\tA\tB", "8\t\tC"])
+    assert read_titles(settings, ["7", "8"]) == titles
 
 
 @pytest.mark.parametrize("wanted", ["none", None])
