@@ -4,12 +4,11 @@ import json
 from collections.abc import Callable
 from logging import getLogger
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
+from zipfile import ZipFile
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.ipc
-import pyarrow.parquet
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
@@ -24,7 +23,8 @@ from recbole_tslrec.augmentation.vector_rows import (
 )
 from recbole_tslrec.augmentation.vector_tables import ITEM, tokens_and_rows
 from recbole_tslrec.augmentation.vector_texts import read_text
-from recbole_tslrec.data.content import SourceError, kind_of, not_readable
+from recbole_tslrec.data.columnar import COLUMNAR, read_table
+from recbole_tslrec.data.content import SourceError, check_unpacked, kind_of, not_readable
 
 # what opens by hand a file that can run any program as it is opened
 _BY_HAND = {
@@ -33,6 +33,8 @@ _BY_HAND = {
     "HDF5": "import pandas, h5py; v = h5py.File({path!r})['NAME'][:]",
 }
 _SAFETENSORS = "safetensors"
+# what numpy raises of a header that does not fit its file
+_NO_ARRAY = (ValueError, EOFError, MemoryError, OverflowError, SyntaxError, TokenError)
 
 
 def read_file(path: Path) -> TokensAndRows:
@@ -109,26 +111,35 @@ def _read_safetensors(path: Path) -> TokensAndRows:
     if "knowledge" not in file.keys() and len(tables) != 1:  # noqa: SIM118
         raise VectorsError(f"{path} holds {len(tables)} 2-d tensors; keep one, or name the item vectors [knowledge]")
     rows: Tensor = file.get_tensor("knowledge" if "knowledge" in file.keys() else tables[0])  # noqa: SIM118
-    tokens = (
-        as_tokens(path, json.loads(metadata["tokens"]), "its metadata") if "tokens" in metadata else tokens_beside(path)
-    )
-    return tokens, rows.float()
+    return _tokens_in(path, metadata["tokens"]) if "tokens" in metadata else tokens_beside(path), rows.float()
+
+
+def _tokens_in(path: Path, text: str) -> list[str]:
+    try:
+        tokens = json.loads(text)
+    except (ValueError, RecursionError):
+        tokens = None
+    if not isinstance(tokens, list) or any(isinstance(token, list | dict) for token in tokens):
+        raise VectorsError(f"{path} has [tokens] in its metadata that are no JSON list; write json.dumps(tokens) there")
+    return as_tokens(path, tokens, "its metadata")
 
 
 def _read_npy(path: Path) -> TokensAndRows:
     try:
         # copy-on-write: float32 rows are read from the disk when they are needed, and the file never changes
         array = np.load(path, mmap_mode="c", allow_pickle=False)
-    except (ValueError, EOFError) as error:
+    except _NO_ARRAY as error:
         raise VectorsError(f"{path} is no plain array ({error}); save the vectors as a float32 array [N, H]") from error
     return tokens_beside(path), as_rows(path, array)
 
 
 def _read_npz(path: Path) -> TokensAndRows:
+    with ZipFile(path) as archive:
+        check_unpacked(path, path.stat().st_size, sum(member.file_size for member in archive.infolist()))
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-    except (ValueError, EOFError) as error:
+    except _NO_ARRAY as error:
         raise VectorsError(
             f"{path} holds other things than plain arrays ({error}); save text as numpy.array(..., str)"
         ) from error
@@ -150,21 +161,14 @@ def _read_npz(path: Path) -> TokensAndRows:
     return as_tokens(path, lists[name].tolist(), f"array [{name}]"), rows
 
 
-def _read_columns(read: Callable[[Path], pa.Table]) -> Callable[[Path], TokensAndRows]:
-    def read_whole(path: Path) -> TokensAndRows:
-        try:
-            return tokens_and_rows(path, read(path))
-        except (pa.ArrowException, OSError) as error:
-            raise VectorsError(f"{path} is no whole file ({str(error).splitlines()[0]}); write it again") from error
-
-    return read_whole
+def _read_columnar(kind: str) -> Callable[[Path], TokensAndRows]:
+    return lambda path: tokens_and_rows(path, read_table(path, kind))
 
 
 _READERS: dict[str, Callable[[Path], TokensAndRows]] = {
     _SAFETENSORS: _read_safetensors,
     "numpy": _read_npy,
     "npz": _read_npz,
-    "parquet": _read_columns(pyarrow.parquet.read_table),
-    "feather": _read_columns(lambda path: pa.ipc.open_file(path).read_all()),
+    **{kind: _read_columnar(kind) for kind in COLUMNAR},
     **dict.fromkeys(("text", "gzip", "bz2", "xz", "zstd", "zip"), read_text),  # of text; what else is packed is said
 }

@@ -16,7 +16,7 @@ from recbole_tslrec.augmentation.vector_rows import TokensAndRows, VectorsError,
 from recbole_tslrec.augmentation.vector_tables import ITEM, listed, numbered, tokens_and_rows
 from recbole_tslrec.data.content import LINE_LIMIT, open_bytes, open_text
 from recbole_tslrec.data.delimited import WHITE, is_number, read_table, separator_of, split
-from recbole_tslrec.data.lines import count_lines, first_lines
+from recbole_tslrec.data.lines import check_nesting, count_lines, first_lines
 
 _BLOCK = 4096  # rows that are parsed at once
 
@@ -84,6 +84,7 @@ def _atomic_fields(path: Path, header: Sequence[str]) -> tuple[int, list[int]]:
 
 
 def _json_lines(path: Path) -> pa.Table:
+    check_nesting(path)
     with open_bytes(path) as file:
         try:
             return pyarrow.json.read_json(file, pyarrow.json.ReadOptions(use_threads=False, block_size=2 * LINE_LIMIT))

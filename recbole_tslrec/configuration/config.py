@@ -108,7 +108,7 @@ class Config(recbole.config.Config):  # type: ignore[misc]  # RecBole is untyped
         for file in file_list:
             try:
                 read = read_properties(Path(file), self.yaml_loader)
-            except yaml.YAMLError as error:
+            except (yaml.YAMLError, RecursionError) as error:
                 raise ConfigError(f"configuration file [{file}] is no yaml: {' '.join(str(error).split())}") from error
             if not isinstance(read, dict):
                 raise ConfigError(

@@ -1,15 +1,17 @@
 """Tables in files of pyarrow: parquet and feather."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import product
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
-from recbole_tslrec.data.content import SourceError
+from recbole_tslrec.data.content import SourceError, check_unpacked
 
 COLUMNAR = ("parquet", "feather")  # kinds of content
 
@@ -20,7 +22,9 @@ def column_names(path: Path, kind: str) -> list[str]:
     Raises:
         SourceError: the file is damaged.
     """
-    return [str(name) for name in _read(path, kind, None).column_names]
+    with _whole(path, kind):
+        schema = pq.read_schema(path) if kind == "parquet" else pa.ipc.open_file(pa.memory_map(str(path))).schema
+    return [str(name) for name in schema.names]
 
 
 def read_columns(path: Path, kind: str, names: Sequence[str]) -> pd.DataFrame:
@@ -29,7 +33,7 @@ def read_columns(path: Path, kind: str, names: Sequence[str]) -> pd.DataFrame:
     Raises:
         SourceError: the file is damaged, or a column holds several values in a row.
     """
-    table = _read(path, kind, list(names))
+    table = read_table(path, kind, list(names))
     for name in names:
         if pa.types.is_nested(table.schema.field(name).type):
             raise SourceError(f"{path}: column [{name}] holds several values in a row; name one that holds one")
@@ -38,15 +42,83 @@ def read_columns(path: Path, kind: str, names: Sequence[str]) -> pd.DataFrame:
     return frame.set_index(np.arange(1, len(frame) + 1))
 
 
-def _read(path: Path, kind: str, names: list[str] | None) -> Any:
+def read_table(path: Path, kind: str, names: Sequence[str] | None = None) -> pa.Table:
+    """Some columns, or all.
+
+    Args:
+        path: the file.
+        kind: one of :data:`COLUMNAR`.
+        names: which columns; ``None`` for all.
+
+    Raises:
+        SourceError: the file is damaged, or would take many times its size in memory, see
+            :func:`~recbole_tslrec.data.content.check_unpacked`.
+    """
+    with _whole(path, kind):
+        if kind == "parquet":
+            check_unpacked(path, path.stat().st_size, _parquet_size(path, names))
+            return pq.read_table(path, columns=names)
+        return _read_feather(path, names)
+
+
+@contextmanager
+def _whole(path: Path, kind: str) -> Iterator[None]:
     try:
-        if kind == "feather":
-            table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
-            return table.select(names) if names else table
-        return (
-            pyarrow.parquet.read_table(path, columns=names)
-            if names
-            else pyarrow.parquet.read_schema(path).empty_table()
-        )
+        yield
     except (pa.ArrowException, OSError) as error:
         raise SourceError(f"{path} is no whole {kind} file ({str(error).splitlines()[0]}); write it again") from error
+
+
+def _read_feather(path: Path, names: Sequence[str] | None) -> pa.Table:
+    """Batch by batch, so that the first ones of too many are the last."""
+    reader = pa.ipc.open_file(pa.memory_map(str(path)))
+    batches, size = [], 0
+    for number in range(reader.num_record_batches):
+        batch = reader.get_batch(number)
+        size += sum(map(_size, batch.columns))
+        check_unpacked(path, path.stat().st_size, size)
+        batches.append(batch)
+    table = pa.Table.from_batches(batches, reader.schema)
+    return table if names is None else table.select(names)
+
+
+def _parquet_size(path: Path, names: Sequence[str] | None) -> int:
+    """The bytes of columns in memory, without reading the numbers.
+
+    A repeated value takes next to nothing in the file, so the sizes that the file states of itself say little.
+    """
+    with pq.ParquetFile(path) as file:
+        metadata, schema, columns = file.metadata, file.schema, file.schema_arrow.names
+    size, texts = 0, dict[str, str]()  # the column of each text in it
+    for group, place in product(range(metadata.num_row_groups), range(metadata.num_columns)):
+        column = metadata.row_group(group).column(place)
+        path_in_file = column.path_in_schema
+        name = next(name for name in columns if path_in_file == name or path_in_file.startswith(f"{name}."))
+        if names is not None and name not in names:
+            continue
+        if column.physical_type == "BYTE_ARRAY":
+            texts[path_in_file] = name
+        width = _WIDTHS.get(column.physical_type, schema.column(place).length)
+        size += int(width * column.num_values)
+    if texts:
+        as_stored = pq.read_table(path, columns=sorted(set(texts.values())), read_dictionary=list(texts))
+        size += sum(_size(chunk) for column in as_stored.columns for chunk in column.chunks)
+    return size
+
+
+def _size(array: pa.Array) -> int:
+    """The bytes of an array in memory when each of its values is written out."""
+    if pa.types.is_struct(array.type):
+        return sum(map(_size, array.flatten()))
+    if pa.types.is_list(array.type) or pa.types.is_large_list(array.type):
+        return 4 * len(array) + _size(array.flatten())
+    if not pa.types.is_dictionary(array.type):
+        return int(array.nbytes)
+    kind = array.type.value_type
+    if not (pa.types.is_binary(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+        return int(len(array) * array.dictionary.nbytes / max(1, len(array.dictionary)))
+    lengths = pc.binary_length(array.dictionary).cast(pa.int64())
+    return int(pc.sum(lengths.take(array.indices)).as_py() or 0)
+
+
+_WIDTHS = {"BOOLEAN": 1, "INT32": 4, "INT64": 8, "INT96": 12, "FLOAT": 4, "DOUBLE": 8, "BYTE_ARRAY": 4}  # bytes

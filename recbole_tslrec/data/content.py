@@ -137,6 +137,24 @@ def not_readable(path: Path, kind: str) -> SourceError:
     return SourceError(f"{path} is a {kind} file; {_CURES.get(kind, _CURES['binary']).format(path=path)}")
 
 
+def check_unpacked(path: Path, packed: int, unpacked: int) -> None:
+    """Refuse what would fill the memory.
+
+    Args:
+        path: the file, for the message.
+        packed: bytes of it.
+        unpacked: bytes that come out of them.
+
+    Raises:
+        SourceError: these are more than :data:`UNPACKED_RATIO` times the former, and than :data:`UNPACKED_FREE`.
+    """
+    if unpacked > max(UNPACKED_FREE, UNPACKED_RATIO * packed):
+        raise SourceError(
+            f"{path} unpacks to more than {UNPACKED_RATIO} times its size: {packed:,} bytes of it to {unpacked:,} or "
+            "more, as no file of data does; if it is one, unpack it by hand, or write it as plain CSV"
+        )
+
+
 def _check_is_file(path: Path) -> None:
     if path.is_dir():
         raise SourceError(f"{path} is a folder; name a file in it")
@@ -227,12 +245,7 @@ class _Unpacked(io.RawIOBase):
         except (EOFError, OSError, zlib.error, lzma.LZMAError, BadZipFile) as error:
             raise _damaged(self._path, error) from error
         self._count += len(block)
-        packed = self._raw.tell()
-        if self._count > max(UNPACKED_FREE, UNPACKED_RATIO * packed):
-            raise SourceError(
-                f"{self._path} unpacks to more than {UNPACKED_RATIO} times its size: its first {packed:,} bytes to "
-                f"{self._count:,}, as no file of data does; if it is one, unpack it by hand and name the file inside"
-            )
+        check_unpacked(self._path, self._raw.tell(), self._count)
         buffer[: len(block)] = block
         return len(block)
 

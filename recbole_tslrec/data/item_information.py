@@ -128,7 +128,7 @@ def _attributes(path: Path) -> list[dict[str, str]]:
     with open_text(path) as file:
         try:
             attributes = json.load(file)
-        except json.JSONDecodeError as error:
+        except (json.JSONDecodeError, RecursionError) as error:
             raise SourceError(f"item file {path} is neither Amazon's metadata nor one JSON object: {error}") from error
     return [{_ITEM: item, "categories:token_seq": _tokens(map(str, own))} for item, own in attributes.items()]
 

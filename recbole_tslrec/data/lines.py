@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from recbole_tslrec.data.content import open_bytes, open_text
+from recbole_tslrec.data.content import SourceError, open_bytes, open_text
 
 LOOKED_AT = 200  # lines by which the form of a file is recognised
+DEEPEST = 5_000  # lists or objects inside each other
 _BLOCK = 8 << 20  # bytes
 
 
@@ -52,6 +53,23 @@ def without_blank(block: bytes) -> tuple[bytes, NDArray[np.int64]]:
     filled = ~np.array(is_blank(block))
     lines = block.removesuffix(b"\n").split(b"\n")
     return b"\n".join(line for line, keep in zip(lines, filled, strict=True) if keep), np.flatnonzero(filled)
+
+
+def check_nesting(path: Path) -> None:
+    """Refuse JSON that would overflow the stack of pyarrow's parser, which ends the process.
+
+    Raises:
+        SourceError: a line has more than :data:`DEEPEST` lists or objects inside each other, or as many brackets.
+    """
+    line = 1
+    for block in blocks(path):
+        for text in block.removesuffix(b"\n").split(b"\n"):
+            if max(text.count(b"["), text.count(b"{")) > DEEPEST:
+                raise SourceError(
+                    f"{path}, line {line} has more than {DEEPEST:,} brackets, which may be lists inside each other; "
+                    "write one list of numbers for each item"
+                )
+            line += 1
 
 
 def count_lines(path: Path) -> tuple[int, int]:

@@ -1,7 +1,6 @@
 """A file from its address, whole or not at all; a transfer that was interrupted goes on where it stopped."""
 
 import gzip
-import json
 import shutil
 import zlib
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ from zipfile import BadZipFile, ZipFile
 from tqdm import tqdm
 
 from recbole_tslrec.data.content import SourceError
-from recbole_tslrec.store.files import beside, hash_file, write_json
+from recbole_tslrec.store.files import beside, hash_file, read_json, write_json
 from recbole_tslrec.version import __version__
 
 _TIMEOUT = 60.0  # seconds without a byte
@@ -130,7 +129,7 @@ def _version_of(partial: Path, url: str) -> str:
     origin = _origin(partial)
     if not (_size(partial) and origin.exists()):
         return ""
-    written = json.loads(origin.read_text(encoding="utf-8"))
+    written = read_json(origin)
     return str(written["version"]) if written["url"] == url else ""
 
 

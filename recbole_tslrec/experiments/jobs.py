@@ -1,6 +1,5 @@
 """A trial with the settings it is run with: the arguments of its process, and whether it has finished already."""
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from recbole_tslrec.pipeline import plan
 from recbole_tslrec.pipeline.fused_sources import FusedSources
 from recbole_tslrec.pipeline.knowledge_sources import SFT
 from recbole_tslrec.settings import ConfigError
-from recbole_tslrec.store.files import hash_file
+from recbole_tslrec.store.files import hash_file, read_json
 
 _SHOWN_ONLY = ("eval_history", "show_progress")  # an evaluation holds every history mode
 
@@ -132,7 +131,7 @@ def check_jobs(jobs: Sequence[Job]) -> None:
 def _read(file: Path) -> dict[str, Any] | None:
     """A result, or ``None`` where there is none or half of one."""
     try:
-        result: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError):
+        result: dict[str, Any] = read_json(file)
+    except (FileNotFoundError, ValueError):
         return None
     return result

@@ -7,7 +7,6 @@ artifacts of its finished stages, and the same command goes on from both.
 """
 
 import contextlib
-import json
 import os
 import signal
 import subprocess
@@ -26,7 +25,7 @@ from recbole_tslrec.experiments.budget import list_runs
 from recbole_tslrec.experiments.command import Command
 from recbole_tslrec.experiments.jobs import Job, chains, check_jobs
 from recbole_tslrec.experiments.trials import Outcome, Trial
-from recbole_tslrec.store.files import beside, write_json
+from recbole_tslrec.store.files import beside, read_json, write_json
 
 _POLL_SECONDS = 0.2
 
@@ -124,7 +123,7 @@ def _finish(job: Job, status: int) -> str | None:
     if status or not written.is_file():
         lines = job.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
         return lines[-1] if lines else f"exit status {status}"
-    write_json(job.file, {**json.loads(written.read_text(encoding="utf-8")), "request": job.request})
+    write_json(job.file, {**read_json(written), "request": job.request})
     written.unlink()
     return None
 

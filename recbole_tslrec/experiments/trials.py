@@ -1,6 +1,5 @@
 """What a report is made from: a trial is one row of a table with one seed, an outcome what its run has left."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from recbole_tslrec.models.families import BASE, CI, E4SREC, LLAMAREC, P5, POD, 
 from recbole_tslrec.pipeline.knowledge_sources import KNOWLEDGE_SOURCES, SFT
 from recbole_tslrec.settings import ConfigError
 from recbole_tslrec.store.artifacts import ArtifactError
+from recbole_tslrec.store.files import read_json
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ class Outcome:
             ArtifactError: the evaluation was written by a version that knew no modes.
         """
         path = self.folder("evaluation") / METRICS
-        modes = json.loads(path.read_text(encoding="utf-8"))[part]
+        modes = read_json(path)[part]
         if mode not in modes:
             raise ArtifactError(f"{path} has no eval_history [{mode}]; run again with --rebuild=evaluation")
         found: dict[str, float] = modes[mode]

@@ -4,7 +4,6 @@ Every kind of folder or file that people give by mistake, or have in part, is on
 cannot be loaded, with the cure for that kind, or ``None``.
 """
 
-import json
 import pickle
 import zipfile
 from collections.abc import Callable, Iterable
@@ -14,6 +13,8 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
+
+from recbole_tslrec.store.files import read_json
 
 Check = Callable[[Path], str | None]
 
@@ -151,7 +152,7 @@ def _no_config(path: Path) -> str | None:
 
 def _unreadable_config(path: Path) -> str | None:
     try:
-        found = json.loads((path / CONFIG).read_text(encoding="utf-8"))
+        found = read_json(path / CONFIG)
     except ValueError as error:
         return f"has a {CONFIG} that is not JSON ({error}); fetch that file again: {_DOWNLOAD} {path}"
     return None if isinstance(found, dict) else f"has a {CONFIG} that holds no object; fetch that file again"
@@ -336,7 +337,7 @@ def _weight_names(path: Path) -> list[str]:
 def _json(file: Path) -> dict[str, Any]:
     """An object from a file; what is no object is an empty one."""
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
+        found = read_json(file)
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}

@@ -1,6 +1,6 @@
 """What a trained model was made of: artifacts beside it, the LLM, and the settings of both."""
 
-import json
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -11,6 +11,7 @@ from recbole_tslrec.llm.settings import LLMSettings
 from recbole_tslrec.settings import RecBoleConfig
 from recbole_tslrec.store.artifacts import MANIFEST, Artifact, ArtifactError, open_artifact
 from recbole_tslrec.store.contents import ContentHashes
+from recbole_tslrec.store.files import read_json
 
 
 def find_parent(artifact: Artifact, role: str) -> Artifact:
@@ -21,9 +22,9 @@ def find_parent(artifact: Artifact, role: str) -> Artifact:
     """
     wanted, root = artifact.manifest["parents"].get(role), artifact.folder.parent
     for manifest in sorted(root.glob(f"{role}-*/{MANIFEST}")):
-        candidate = Artifact(manifest.parent, json.loads(manifest.read_text(encoding="utf-8")))
-        if candidate.hash == wanted:
-            return open_artifact(candidate.folder, role)
+        with suppress(ValueError, KeyError, TypeError):  # another one's damage
+            if Artifact(manifest.parent, read_json(manifest)).hash == wanted:
+                return open_artifact(manifest.parent, role)
     raise ArtifactError(
         f"{artifact.folder} was made of a [{role}] artifact that is not in {root}; put its folder there"
     )

@@ -1,6 +1,5 @@
 """What fine-tuning trains, on disk: peft's adapter folder (or the scratch LLM), projection and head; no frozen LLM."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
-from recbole_tslrec.store.files import write_json, write_tensors
+from recbole_tslrec.store.files import read_json, write_json, write_tensors
 
 CHECKPOINT = "checkpoint"  # the folder of the best epoch's weights
 ADAPTER, WHOLE_LLM, OWN_LAYERS = "adapter", "llm.safetensors", "own_layers.safetensors"
@@ -44,7 +43,7 @@ def save_trained_weights(network: Any, folder: Path, state: Mapping[str, Tensor]
 
 def _sort_modules(path: Path) -> None:
     """peft writes sets, in another order in each process; equal weights shall make equal artifacts."""
-    config = json.loads(path.read_text(encoding="utf-8"))
+    config = read_json(path)
     for key in ("target_modules", "exclude_modules"):
         if isinstance(config.get(key), list):
             config[key] = sorted(config[key])

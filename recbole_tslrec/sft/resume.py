@@ -10,6 +10,7 @@ from accelerate.utils import DistributedType
 
 from recbole_tslrec.compute import distributed
 from recbole_tslrec.sft.checkpoint import load_trained_weights, save_trained_weights
+from recbole_tslrec.store.files import read_json
 from recbole_tslrec.store.step_checkpoints import (
     PROGRESS,
     Clock,
@@ -100,7 +101,7 @@ class StepCheckpoints:
             ResumeError: it was made with other settings or users, or is none.
         """
         try:
-            progress = json.loads((checkpoint / PROGRESS).read_text(encoding="utf-8"))
+            progress = read_json(checkpoint / PROGRESS)
             settings = progress["settings"]
         except (OSError, KeyError, ValueError) as error:
             raise ResumeError(f"{checkpoint} is no whole step checkpoint ({error}); delete it to start anew") from error

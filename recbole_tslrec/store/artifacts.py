@@ -24,6 +24,7 @@ from recbole_tslrec.store.files import (
     hash_files,
     hash_text,
     is_settled,
+    read_json,
     replace_folder,
     room_for,
     settle_folder,
@@ -98,7 +99,7 @@ class Artifact:
 
     def json(self, name: str) -> Any:
         """The contents of one of its JSON files."""
-        return json.loads((self.folder / name).read_text(encoding="utf-8"))
+        return read_json(self.folder / name)
 
     def item_tokens(self) -> list[str]:
         """The external item tokens, one for each row of an item tensor."""
@@ -118,12 +119,12 @@ def open_artifact(folder: str | Path, kind: str | None = None) -> Artifact:
     """
     folder = Path(folder)
     try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        manifest = read_json(folder / MANIFEST)
         files, found_kind, version = manifest["files"], manifest["kind"], manifest["format_version"]
         digest = manifest.pop("hash")
     except (FileNotFoundError, NotADirectoryError):
         raise ArtifactError(f"{folder} is no artifact folder: it has no {MANIFEST}; check the path") from None
-    except (json.JSONDecodeError, KeyError, TypeError, UnicodeDecodeError):
+    except (ValueError, KeyError, TypeError):
         raise ArtifactError(f"{folder / MANIFEST} is damaged; delete the folder or rebuild it with --rebuild") from None
     if version != FORMAT_VERSION:
         raise ArtifactError(

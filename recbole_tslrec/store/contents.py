@@ -6,7 +6,7 @@ from logging import getLogger
 from pathlib import Path
 from typing import Any
 
-from recbole_tslrec.store.files import beside, hash_file, hash_text, write_json
+from recbole_tslrec.store.files import beside, hash_file, hash_text, read_json, write_json
 from recbole_tslrec.store.locks import locked
 
 _FILE = "content_hashes.json"
@@ -52,7 +52,7 @@ class ContentHashes:
     def _read(self) -> dict[str, list[Any]]:
         """What is kept: size, time of change and hash by path. What is damaged counts for nothing."""
         try:
-            found = json.loads(self.path.read_text(encoding="utf-8"))
+            found = read_json(self.path)
         except (OSError, ValueError):
             return {}
         entries = found.items() if isinstance(found, dict) else ()

@@ -18,6 +18,19 @@ from torch import Tensor
 SEAL = "hashes.json"  # of what an interrupted attempt goes on with
 
 
+def read_json(path: Path) -> Any:
+    """What a file of JSON holds.
+
+    Raises:
+        ValueError: it is no JSON, or nested more deeply than can be followed.
+        OSError: it cannot be read.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except RecursionError:
+        raise ValueError("lists or objects are nested too deeply") from None
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write JSON under another name and rename it."""
     temporary = beside(path, "tmp")
@@ -156,7 +169,7 @@ def seal_folder(folder: Path) -> None:
 def is_whole(folder: Path) -> bool:
     """Whether a folder holds what :func:`seal_folder` has found in it, bit by bit."""
     try:
-        hashes = json.loads((folder / SEAL).read_text(encoding="utf-8"))
+        hashes = read_json(folder / SEAL)
     except (OSError, ValueError):
         return False
     return bool(hashes == hash_files(folder, without=SEAL))

@@ -1,6 +1,5 @@
 """Step checkpoints of a recommender: an interrupted training goes on, to equal weights bit by bit on a CPU."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from logging import getLogger
@@ -12,7 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from recbole_tslrec.compute.random_state import random_state, set_random_state
-from recbole_tslrec.store.files import write_tensors
+from recbole_tslrec.store.files import read_json, write_tensors
 from recbole_tslrec.store.provenance import versions
 from recbole_tslrec.store.step_checkpoints import (
     PROGRESS,
@@ -92,7 +91,7 @@ class StepCheckpoints:
         checkpoint = latest_step_checkpoint(self.folder)
         if checkpoint is None:
             return
-        progress = json.loads((checkpoint / PROGRESS).read_text(encoding="utf-8"))
+        progress = read_json(checkpoint / PROGRESS)
         if progress["versions"] != versions():
             getLogger().warning(f"{checkpoint} is of other versions of the libraries; training starts anew")
             return

@@ -5,14 +5,17 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from zipfile import ZipFile
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from recbole_tslrec.augmentation.vector_files import read_file
 from recbole_tslrec.augmentation.vector_rows import VectorsError
+from recbole_tslrec.data import content
 
 TOKENS = ["b", "a", "c"]
 ROWS = np.array([[0.5, -2.0], [3.0, 1.0], [0.0, 7.5]], dtype=np.float32)
@@ -95,15 +98,47 @@ def test_the_two_lines_convert_it(tmp_path: Path, name: str, legacy: bool) -> No
 
 
 @pytest.mark.parametrize(
-    ("content", "message"),
+    ("data", "message"),
     [
         (b"\x89HDF\r\n\x1a\n" + bytes(100), "is a HDF5 file, which has no one form .*\n.*h5py"),
         (b"SQLite format 3\x00" + bytes(100), "is a sqlite file; write"),
         (b"\x00\x01\x02" * 100, "is a binary file; write"),
-        (b"PAR1\x15" + bytes(100), "is no whole file .*; write it again"),
+        (b"PAR1\x15" + bytes(100), "is no whole parquet file .*; write it again"),
     ],
 )
-def test_other_kinds(tmp_path: Path, content: bytes, message: str) -> None:
-    (tmp_path / "e.parquet").write_bytes(content)
+def test_other_kinds(tmp_path: Path, data: bytes, message: str) -> None:
+    (tmp_path / "e.parquet").write_bytes(data)
     with pytest.raises(VectorsError, match=message):
         read_file(tmp_path / "e.parquet")
+
+
+def npy(shape: str) -> bytes:
+    """The head of an array of a shape, and 100 numbers."""
+    head = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}".ljust(117)
+    return b"\x93NUMPY\x01\x00v\x00" + head.encode() + b"\n" + bytes(400)
+
+
+@pytest.mark.parametrize("shape", ["(3, 1000)", "(100000000, 1000)", "(10000000000, 100000000000)", "((((((((("])
+def test_an_array_that_is_not_there_takes_no_memory(tmp_path: Path, shape: str) -> None:
+    write_tokens(tmp_path)
+    (tmp_path / "e.npy").write_bytes(npy(shape))
+    with pytest.raises(VectorsError, match=r"e\.npy is no plain array"):
+        read_file(tmp_path / "e.npy")
+    with ZipFile(tmp_path / "e.npz", "w") as archive:
+        archive.writestr("e.npy", npy(shape))
+    with pytest.raises(VectorsError, match=r"e\.npz holds other things than plain arrays"):
+        read_file(tmp_path / "e.npz")
+
+
+def test_arrays_that_unpack_to_anything_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(content, "UNPACKED_FREE", 1 << 20)
+    np.savez_compressed(tmp_path / "e.npz", vectors=np.zeros((1 << 10, 1 << 9), np.float32))
+    with pytest.raises(VectorsError, match=r"more than 200 times its size: .* bytes of it to 2,097,280 or more"):
+        read_file(tmp_path / "e.npz")
+
+
+@pytest.mark.parametrize("value", ["[" * 100_000, "5", "{}", "[[1], [2], [3]]", "no JSON"])
+def test_tokens_in_metadata_are_a_list(tmp_path: Path, value: str) -> None:
+    save_file({"knowledge": torch.from_numpy(ROWS)}, str(tmp_path / "e.safetensors"), {"tokens": value})
+    with pytest.raises(VectorsError, match="in its metadata that are no JSON list; write"):
+        read_file(tmp_path / "e.safetensors")

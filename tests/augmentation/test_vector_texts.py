@@ -128,3 +128,11 @@ def test_word_vectors_are_refused_with_the_lines_that_convert_them(tmp_path: Pat
 def test_what_is_no_table(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(VectorsError, match=message):
         read_file(write(tmp_path, text))
+
+
+@pytest.mark.parametrize(("before", "after"), [("[", "]"), ('{"a":', "}")])
+def test_deep_nesting_does_not_end_the_process(tmp_path: Path, before: str, after: str) -> None:
+    path = tmp_path / "e.jsonl"
+    path.write_text('{"item_id": "a", "v": [1.0]}\n{"item_id": "b", "v": ' + before * 100_000 + after * 100_000 + "}\n")
+    with pytest.raises(VectorsError, match="line 2 has more than 5,000 brackets"):
+        read_file(path)

@@ -153,7 +153,10 @@ def test_missing_config_file_is_refused_with_its_name_and_the_presets() -> None:
         configure(files=("nowhere.yaml",))
 
 
-@pytest.mark.parametrize("text", ["topk: [1\n", "- topk\n"], ids=["broken", "list"])
+DEEP = "topk: " + "[" * 10_000
+
+
+@pytest.mark.parametrize("text", ["topk: [1\n", "- topk\n", DEEP], ids=["broken", "list", "deep"])
 def test_config_file_that_holds_no_keys_is_refused_by_name(text: str) -> None:
     with pytest.raises(ConfigError, match=r"given\.yaml"):
         configure(files=(yaml_file(text),))

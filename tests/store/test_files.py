@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from recbole_tslrec.store.files import write_tensors
+from recbole_tslrec.store.files import read_json, write_tensors
 
 ROWS = torch.arange(6.0).reshape(3, 2)
 
@@ -25,3 +25,10 @@ def test_full_disk_is_one_error_and_keeps_the_existing_file(tmp_path: Path, monk
         write_tensors(path, {"rows": ROWS + 1})
     assert torch.equal(load_file(path)["rows"], ROWS)
     assert [file.name for file in path.parent.iterdir()] == ["model.safetensors"]
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"a":' * 100_000, "{", "", "\x00"])
+def test_what_is_no_json_is_one_error(tmp_path: Path, text: str) -> None:
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(ValueError, match=r"nested too deeply|Expecting"):
+        read_json(tmp_path / "a.json")
