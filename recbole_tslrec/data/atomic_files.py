@@ -84,9 +84,11 @@ def check_files(config: Any) -> list[Path]:
     """The files of a dataset's interactions.
 
     Raises:
-        DatasetError: names one that is missing, what is there instead, and where to get it.
+        DatasetError: names one that is missing, what is there instead, and where to get it; or the name can be none.
     """
     folder, name = Path(config["data_path"]), str(config["dataset"])
+    if not name or not name.isprintable():
+        raise DatasetError(f"dataset {name!r} is no name of a folder; give the name of one in data_path")
     parts = config["benchmark_filename"]
     paths = [folder / f"{name}.{part}.inter" for part in parts] if parts else [folder / f"{name}.inter"]
     for path in paths:

@@ -66,6 +66,13 @@ def test_path_in_the_place_of_a_name_is_taken_apart(make_config: Callable[..., A
     assert "set --data_path=data --dataset=toy" in refusal(config)
 
 
+@pytest.mark.parametrize("name", ["", "to\ny"])
+def test_a_name_that_no_folder_can_have(make_config: Callable[..., Any], name: str) -> None:
+    config = make_config()
+    config["dataset"] = name
+    assert refusal(config) == f"dataset {name!r} is no name of a folder; give the name of one in data_path"
+
+
 # the first line
 
 
