@@ -12,7 +12,7 @@ from typing import Any
 from recbole_tslrec.install import install
 from recbole_tslrec.version import __version__
 
-__all__ = ["__version__", "extend_knowledge", "install", "recommend", "run", "with_knowledge"]
+__all__ = ["__version__", "extend_knowledge", "extend_with_vectors", "install", "recommend", "run", "with_knowledge"]
 
 if os.environ.get("RECBOLE_TSLREC_NO_INSTALL") != "1":
     install()
@@ -44,3 +44,10 @@ def extend_knowledge(*args: Any, **kwargs: Any) -> Any:
     from recbole_tslrec.serving.extend import extend_knowledge
 
     return extend_knowledge(*args, **kwargs)
+
+
+def extend_with_vectors(*args: Any, **kwargs: Any) -> Any:
+    """Put new items into a model of item vectors; see :func:`recbole_tslrec.serving.extend_with_vectors`."""
+    from recbole_tslrec.serving.extend_with_vectors import extend_with_vectors
+
+    return extend_with_vectors(*args, **kwargs)

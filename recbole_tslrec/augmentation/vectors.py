@@ -58,7 +58,7 @@ def read_vectors(path: str | Path, with_categories: bool = False) -> ItemVectors
     if with_categories:
         check_categories(path)
     tokens, rows = _read_artifact(path, with_categories) if is_artifact(path) else read_file(path)
-    _check(path, tokens, rows)
+    check_rows(path, tokens, rows)
     return ItemVectors(list(tokens), rows, path)
 
 
@@ -151,8 +151,12 @@ def _read_artifact(folder: Path, with_categories: bool) -> tuple[list[str], Tens
     return artifact.item_tokens(), rows
 
 
-def _check(path: Path, tokens: Sequence[str], rows: Tensor) -> None:
-    """Refuse what would train on the wrong vectors."""
+def check_rows(path: Path, tokens: Sequence[str], rows: Tensor) -> None:
+    """Refuse what would train on the wrong vectors.
+
+    Raises:
+        VectorsError: they are not 2-d or not finite, or tokens are too few or given twice.
+    """
     if rows.dim() != 2:
         raise VectorsError(f"{path} holds an array of shape {tuple(rows.shape)}; item vectors are 2-d, [items, width]")
     if len(tokens) != len(rows):

@@ -23,7 +23,7 @@ def column_names(path: Path, kind: str) -> list[str]:
         SourceError: the file is damaged.
     """
     with _whole(path, kind):
-        schema = pq.read_schema(path) if kind == "parquet" else pa.ipc.open_file(pa.memory_map(str(path))).schema
+        schema = pq.read_schema(path) if kind == "parquet" else _open_feather(path).schema
     return [str(name) for name in schema.names]
 
 
@@ -58,7 +58,9 @@ def read_table(path: Path, kind: str, names: Sequence[str] | None = None) -> pa.
         if kind == "parquet":
             check_unpacked(path, path.stat().st_size, _parquet_size(path, names))
             return pq.read_table(path, columns=names)
-        return _read_feather(path, names)
+        reader = _open_feather(path)
+        table = pa.Table.from_batches(_feather_batches(path, reader), reader.schema)
+        return table if names is None else table.select(names)
 
 
 @contextmanager
@@ -69,17 +71,33 @@ def _whole(path: Path, kind: str) -> Iterator[None]:
         raise SourceError(f"{path} is no whole {kind} file ({str(error).splitlines()[0]}); write it again") from error
 
 
-def _read_feather(path: Path, names: Sequence[str] | None) -> pa.Table:
-    """Batch by batch, so that the first ones of too many are the last."""
-    reader = pa.ipc.open_file(pa.memory_map(str(path)))
-    batches, size = [], 0
+def read_batches(path: Path, kind: str) -> Iterator[pa.RecordBatch]:
+    """All columns, some rows at a time.
+
+    Raises:
+        SourceError: as :func:`read_table`.
+    """
+    with _whole(path, kind):
+        if kind == "feather":
+            yield from _feather_batches(path, _open_feather(path))
+            return
+        check_unpacked(path, path.stat().st_size, _parquet_size(path, None))
+        with pq.ParquetFile(path) as file:
+            yield from file.iter_batches()
+
+
+def _open_feather(path: Path) -> pa.ipc.RecordBatchFileReader:
+    return pa.ipc.open_file(pa.memory_map(str(path)))
+
+
+def _feather_batches(path: Path, reader: pa.ipc.RecordBatchFileReader) -> Iterator[pa.RecordBatch]:
+    """Each as it is unpacked: of too many the first ones are the last."""
+    size = 0
     for number in range(reader.num_record_batches):
         batch = reader.get_batch(number)
         size += sum(map(_size, batch.columns))
         check_unpacked(path, path.stat().st_size, size)
-        batches.append(batch)
-    table = pa.Table.from_batches(batches, reader.schema)
-    return table if names is None else table.select(names)
+        yield batch
 
 
 def _parquet_size(path: Path, names: Sequence[str] | None) -> int:

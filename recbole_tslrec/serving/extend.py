@@ -1,4 +1,6 @@
-"""New items without retraining: through the same fine-tuned LLM, into the table of the same trained model."""
+"""New items without retraining: through the same fine-tuned LLM, or with vectors of the same encoder, into the table of
+the same trained model.
+"""
 
 import argparse
 import sys
@@ -9,12 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from recbole_tslrec.augmentation.projection import KnowledgeProjection
 from recbole_tslrec.augmentation.standardisation import side_by_side
 from recbole_tslrec.augmentation.vectors import CATEGORIES, KNOWLEDGE
 from recbole_tslrec.compute.precision import DTYPES
-from recbole_tslrec.models.names import parse_model_name
 from recbole_tslrec.reconstruction.settings import ReconstructionSettings
+from recbole_tslrec.serving.extend_with_vectors import extend_with_vectors
 from recbole_tslrec.serving.new_items import (
     LINE,
     GivenItem,
@@ -24,13 +25,12 @@ from recbole_tslrec.serving.new_items import (
     place_new_items,
     read_new_items,
 )
-from recbole_tslrec.serving.parents import check_same_llm, find_parent, running_program
-from recbole_tslrec.serving.saved_model import DESCRIPTION, ModelFiles, best_device, open_model_folder
+from recbole_tslrec.serving.new_rows import found_or_built, open_tslrec, with_new_items
+from recbole_tslrec.serving.parents import check_one_source, check_same_llm, find_parent, running_program
+from recbole_tslrec.serving.saved_model import ModelFiles, best_device
 from recbole_tslrec.store.artifacts import (
     Artifact,
     ArtifactError,
-    Recipe,
-    Store,
     rows_of_tokens,
     write_item_table,
 )
@@ -67,39 +67,20 @@ def extend_knowledge(model_folder: str | Path, items: Mapping[str, NewItem], ski
 
 def _extend(model_folder: str | Path, items: Iterable[GivenItem], skip_bad: bool, source: Path | None = None) -> Path:
     """:func:`extend_knowledge` with items from wherever they stand."""
-    model = open_model_folder(model_folder)
-    if parse_model_name(model.json(DESCRIPTION)["model"]).family.table != "knowledge":
-        raise ValueError(
-            f"{model_folder} holds {model.json(DESCRIPTION)['model']}, which has no knowledge to extend; give the "
-            "folder of a TSLRec model"
-        )
+    model = open_tslrec(model_folder)
     try:
         knowledge = find_parent(model, "knowledge")
         check_one_source(knowledge)
         sft, embeddings = find_parent(knowledge, "sft"), find_parent(knowledge, "item_embeddings")
     except ArtifactError as error:
         raise ArtifactError(
-            f"{error}. A model of item vectors from elsewhere has none and cannot be extended: new items have to go "
-            "through the same LLM"
+            f"{error}. A model of item vectors from elsewhere has none: give vectors of new items by the same encoder, "
+            "with --vectors"
         ) from error
     check_takes_vectors(sft)
     new = place_new_items(items, embeddings, model.item_tokens(), skip_bad, source)
     embeddings = extend_item_embeddings(embeddings, new)
     return extend_recommender(model, extend_table(knowledge, sft, embeddings, new), new).folder
-
-
-def check_one_source(knowledge: Artifact) -> None:
-    """Refuse a table of several sources: of new items the LLM's vectors alone are known.
-
-    Raises:
-        ValueError: it is one.
-    """
-    parts = [name for name in knowledge.manifest["parents"] if name.startswith("knowledge of ")]
-    if parts:
-        raise ValueError(
-            f"{knowledge.folder} is {', '.join(parts)} side by side, and new items get the LLM's vectors alone; extend "
-            "a model whose only source is the LLM"
-        )
 
 
 def check_takes_vectors(sft: Artifact) -> None:
@@ -175,21 +156,7 @@ def _extended(
         tensors = {name: torch.cat([table, added[name]]) for name, table in parent.tensors().items()}
         write_item_table(folder, [*parent.item_tokens(), *new.tokens], tensors)
 
-    return _found_or_built(parent, new, parents, write)
-
-
-def _found_or_built(
-    parent: Artifact, new: NewItems, parents: Mapping[str, str], write: Callable[[Path], None]
-) -> Artifact:
-    manifest, store = parent.manifest, Store(parent.folder.parent)
-    kind, items = manifest["kind"], len(parent.item_tokens()) + len(new.tokens)
-    recipe = Recipe(
-        {**manifest["settings"], "new_items": new.hash},
-        parents,
-        {**manifest["dataset"], "items": items},
-        manifest["contents"],
-    )
-    return store.find(kind, recipe) or store.build(kind, recipe, write, manifest["seed"], str(best_device()))
+    return found_or_built(parent, new, parents, write)
 
 
 def extend_recommender(model: Artifact, knowledge: Artifact, new: NewItems) -> Artifact:
@@ -209,7 +176,7 @@ def extend_recommender(model: Artifact, knowledge: Artifact, new: NewItems) -> A
             table = side_by_side(table, tensors[CATEGORIES], _trained_items(knowledge))
         with_new_items(ModelFiles.read(model), new, table[rows]).write(folder)
 
-    return _found_or_built(model, new, {"recommender": model.hash, "knowledge": knowledge.hash}, write)
+    return found_or_built(model, new, {"recommender": model.hash, "knowledge": knowledge.hash}, write)
 
 
 def _trained_items(knowledge: Artifact) -> int:
@@ -217,57 +184,6 @@ def _trained_items(knowledge: Artifact) -> int:
     while "new_items" in knowledge.manifest["settings"]:
         knowledge = find_parent(knowledge, "knowledge")
     return len(knowledge.item_tokens())
-
-
-def with_new_items(files: ModelFiles, new: NewItems, knowledge: Tensor) -> ModelFiles:
-    """A TSLRec model's files with new items; see :func:`extend_knowledge` for what is put in their rows.
-
-    Args:
-        files: files of the trained model, N items.
-        new: n items.
-        knowledge: their knowledge embeddings, [n, H].
-    """
-    saved, item_rows = files.build(), len(files.item_tokens) + 1
-    weights = dict(files.weights)
-    for name, source in saved.model.named_modules():
-        if isinstance(source, KnowledgeProjection):
-            rows = source.standardised(knowledge)
-            weights[f"{name}.knowledge"] = torch.cat([weights[f"{name}.knowledge"], rows])
-            if source.present is not None:
-                weights[f"{name}.present"] = torch.cat([source.present, torch.ones(len(rows), dtype=torch.bool)])
-    counts = {**files.description["counts"], files.description["item_field"]: item_rows + len(new.tokens)}
-    extended = ModelFiles(
-        {**files.description, "counts": counts},
-        [*files.item_tokens, *new.tokens],
-        _with_unknown_features(files, len(new.tokens)),
-        weights,
-    )
-    similar = [saved.item_ids(tokens) for tokens in new.similar]
-    for name, shape in extended.shapes().items():
-        if weights[name].shape != shape:  # so it has a row for each item
-            weights[name] = _with_means(weights[name], item_rows, similar)
-    return extended
-
-
-def _with_unknown_features(files: ModelFiles, count: int) -> dict[str, Tensor]:
-    """The feature columns with new items at their end, whose features are 0: RecBole's pad."""
-    item_field = files.description["item_field"]
-    return {
-        field: torch.arange(len(column) + count)
-        if field == item_field
-        else torch.cat([column, column.new_zeros(count, *column.shape[1:])])
-        for field, column in files.item_features.items()
-    }
-
-
-def _with_means(table: Tensor, item_rows: int, similar: Sequence[Sequence[int]]) -> Tensor:
-    """Put the mean of each new item's similar rows, or of all items', behind the N + 1 rows of items.
-
-    What stands behind them already (the mask row of BERT4Rec and S3Rec) stays last.
-    """
-    of_all = table[1:item_rows].double().mean(dim=0)
-    means = torch.stack([table[ids].double().mean(dim=0) if ids else of_all for ids in similar])
-    return torch.cat([table[:item_rows], means.to(table.dtype), table[item_rows:]])
 
 
 def main(argv: Sequence[str]) -> None:
@@ -278,8 +194,14 @@ def main(argv: Sequence[str]) -> None:
         allow_abbrev=False,
     )
     parser.add_argument("--model_folder", required=True, help="the folder of a trained TSLRec model: recommender-...")
-    parser.add_argument("--items", required=True, type=Path, help=f"a file with lines {LINE}, or a table")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--items", type=Path, help=f"a file with lines {LINE}, or a table")
+    what.add_argument("--vectors", type=Path, help="vectors of the encoder behind knowledge_path, in any file it takes")
     parser.add_argument("--skip_bad", action="store_true", help="leave out items that cannot be placed; count them")
     given = parser.parse_args(argv)
-    folder = _extend(given.model_folder, read_new_items(given.items), given.skip_bad, given.items)
+    folder = (
+        extend_with_vectors(given.model_folder, given.vectors)
+        if given.vectors
+        else _extend(given.model_folder, read_new_items(given.items), given.skip_bad, given.items)
+    )
     sys.stdout.write(f"{folder}\n")

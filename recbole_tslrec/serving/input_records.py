@@ -6,12 +6,8 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.ipc
-import pyarrow.parquet
-
-from recbole_tslrec.data.columnar import COLUMNAR
-from recbole_tslrec.data.content import SourceError, kind_of, open_text
+from recbole_tslrec.data.columnar import COLUMNAR, read_batches
+from recbole_tslrec.data.content import kind_of, open_text
 from recbole_tslrec.data.delimited import separator_of, split, unquoted
 from recbole_tslrec.data.lines import first_lines
 
@@ -45,18 +41,10 @@ def read_records(source: Path, lists: Collection[str]) -> Iterator[tuple[str, Re
 
 def _read_columnar(source: Path, kind: str) -> Iterator[tuple[str, Record]]:
     number = 0
-    try:
-        parts = (
-            pyarrow.parquet.ParquetFile(source).iter_batches()
-            if kind == "parquet"
-            else pa.ipc.open_file(source).read_all().to_batches()
-        )
-        for part in parts:
-            for record in part.to_pylist():
-                number += 1
-                yield f"row {number}", record
-    except (pa.ArrowException, OSError) as error:
-        raise SourceError(f"{source} is no whole {kind} file ({str(error).splitlines()[0]}); write it again") from error
+    for batch in read_batches(source, kind):
+        for record in batch.to_pylist():
+            number += 1
+            yield f"row {number}", record
 
 
 def _read_objects(source: Path) -> Iterator[tuple[str, Record]]:

@@ -1,6 +1,5 @@
 """Items that a trained model does not know, and where they stand among those that it knows."""
 
-import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from torch import Tensor
 from recbole_tslrec.serving.faults import Faults
 from recbole_tslrec.serving.input_records import as_token, read_records
 from recbole_tslrec.store.artifacts import Artifact
+from recbole_tslrec.store.files import hash_arrays, hash_text
 
 LINE = '{"item": "new", "similar": ["i1", "i2"]} or {"item": "new", "vector": [0.1, ...]}'
 NewItem = Sequence[str] | Sequence[float] | Tensor  # tokens of similar items, or a stage-0 vector
@@ -42,8 +42,8 @@ class NewItems:
 
     Attributes:
         tokens: n external tokens.
-        similar: for each the tokens of the known items that it is like; none where a vector was given.
-        vectors: stage-0 embeddings, float32 [n, d].
+        similar: for each the tokens of the known items that it is like; none where a stage-0 embedding was given.
+        vectors: stage-0 embeddings, float32 [n, d]; or knowledge by the encoder of the others, float32 [n, H].
     """
 
     tokens: list[str]
@@ -53,8 +53,7 @@ class NewItems:
     @property
     def hash(self) -> str:
         """Equal for equal items."""
-        content = json.dumps([self.tokens, self.similar, self.vectors.tolist()])
-        return hashlib.sha256(content.encode()).hexdigest()
+        return hash_text(json.dumps([self.tokens, self.similar, hash_arrays(self.vectors.numpy())]))
 
 
 def given_items(items: Mapping[str, NewItem]) -> list[GivenItem]:

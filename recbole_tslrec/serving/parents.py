@@ -30,6 +30,20 @@ def find_parent(artifact: Artifact, role: str) -> Artifact:
     )
 
 
+def check_one_source(knowledge: Artifact) -> None:
+    """Refuse a table of several sources: of new items the LLM's vectors alone are known.
+
+    Raises:
+        ValueError: it is one.
+    """
+    parts = [name for name in knowledge.manifest["parents"] if name.startswith("knowledge of ")]
+    if parts:
+        raise ValueError(
+            f"{knowledge.folder} is {', '.join(parts)} side by side, and new items get the LLM's vectors alone; extend "
+            "a model whose only source is the LLM"
+        )
+
+
 def running_program(device: torch.device) -> RecBoleConfig:
     """What artifacts do not say, since it cannot change their result: the defaults, on a device."""
     return RecBoleConfig({**own_defaults("", ""), "device": device, "show_progress": False, "reproducibility": True})

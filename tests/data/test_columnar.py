@@ -8,7 +8,7 @@ import pyarrow.parquet
 import pytest
 
 from recbole_tslrec.data import content
-from recbole_tslrec.data.columnar import COLUMNAR, column_names, read_columns, read_table
+from recbole_tslrec.data.columnar import COLUMNAR, column_names, read_batches, read_columns, read_table
 from recbole_tslrec.data.content import SourceError
 
 ROWS = 1 << 16
@@ -29,6 +29,8 @@ def test_some_columns_are_read_by_row_from_1(tmp_path: Path, kind: str) -> None:
     frame = read_columns(path, kind, ["b", "a"])
     assert list(frame.index) == [1, 2]
     assert frame.to_dict("list") == {"b": ["x", "y"], "a": [7, None]}
+    rows = [row for batch in read_batches(path, kind) for row in batch.to_pylist()]
+    assert rows == [{"a": 7, "b": "x", "c": 0.5}, {"a": None, "b": "y", "c": 1.5}]
 
 
 REPEATED = {
@@ -50,8 +52,9 @@ def test_what_is_repeated_in_a_small_file_does_not_fill_the_memory(
     assert read_table(path, kind).num_rows >= ROWS  # below what is free
     monkeypatch.setattr(content, "UNPACKED_FREE", 1 << 20)
     monkeypatch.setattr(content, "UNPACKED_RATIO", 2)
-    with pytest.raises(SourceError, match=rf"{kind} unpacks to more than 2 times its size: .* bytes of it to \d"):
-        read_table(path, kind)
+    for read in (read_table, lambda *given: list(read_batches(*given))):
+        with pytest.raises(SourceError, match=rf"{kind} unpacks to more than 2 times its size: .* bytes of it to \d"):
+            read(path, kind)
 
 
 @pytest.mark.parametrize("kind", COLUMNAR)

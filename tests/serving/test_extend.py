@@ -18,8 +18,9 @@ from recbole_tslrec.llm.identity import LLMError
 from recbole_tslrec.pipeline import run_stages
 from recbole_tslrec.pipeline.run import Run
 from recbole_tslrec.serving import extend as module
-from recbole_tslrec.serving.extend import extend_knowledge, main, with_new_items
+from recbole_tslrec.serving.extend import extend_knowledge, main
 from recbole_tslrec.serving.new_items import NewItems
+from recbole_tslrec.serving.new_rows import with_new_items
 from recbole_tslrec.serving.parents import find_parent
 from recbole_tslrec.serving.recommend import recommend
 from recbole_tslrec.serving.saved_model import ModelFiles, load_model

@@ -1,0 +1,103 @@
+"""New items by their vectors: from the encoder whose vectors a model was trained with, into the table of that model."""
+
+from collections.abc import Mapping, Sequence
+from logging import getLogger
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cosine_similarity, normalize
+
+from recbole_tslrec.augmentation.projection import KnowledgeProjection
+from recbole_tslrec.augmentation.vector_rows import VectorsError
+from recbole_tslrec.augmentation.vectors import ItemVectors, check_rows, read_vectors
+from recbole_tslrec.serving.new_items import NewItems
+from recbole_tslrec.serving.saved_model import ModelFiles
+
+NEIGHBOURS = 10  # whose ID parts make that of a new item
+_ALIKE = 0.99  # mean cosine of one encoder's vectors, computed twice
+_BLOCK = 256  # new items that are compared with all others at once
+
+Vectors = str | Path | Mapping[str, Sequence[float] | Tensor]  # what --knowledge_path takes, or rows by token
+
+
+def read_new_vectors(given: Vectors) -> ItemVectors:
+    """Vectors from a file or from Python.
+
+    Raises:
+        VectorsError: as :func:`recbole_tslrec.augmentation.vectors.read_vectors`.
+    """
+    if isinstance(given, str | Path):
+        return read_vectors(given)
+    try:
+        rows = torch.stack([torch.as_tensor(row, dtype=torch.float32) for row in given.values()])
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise VectorsError(f"vectors of new items cannot be read ({error}); give as many numbers for each") from error
+    vectors = ItemVectors(list(given), rows, Path("what was given"))
+    check_rows(vectors.source, vectors.tokens, rows)
+    return vectors
+
+
+def place_new_vectors(files: ModelFiles, vectors: ItemVectors) -> NewItems:
+    """Those of the vectors whose items the model does not know, each with its nearest known items.
+
+    Args:
+        files: a TSLRec model's.
+        vectors: of new items; what the file has of known ones tells whether both are of one encoder.
+
+    Raises:
+        VectorsError: they are of another width, or differ from the model's own; or no item is new.
+    """
+    source = _projection(files)
+    known = {token: item for item, token in enumerate(files.item_tokens, start=1)}
+    if vectors.rows.shape[1] != source.vector_width:
+        raise VectorsError(
+            f"{vectors.source} has vectors of width {vectors.rows.shape[1]}, the model was trained with width "
+            f"{source.vector_width}; give vectors of the same encoder"
+        )
+    is_new = torch.tensor([token not in known for token in vectors.tokens])
+    tokens = [token for token in vectors.tokens if token not in known]
+    rows = source.standardised(vectors.rows)  # [n, H]
+    former = torch.tensor([known[token] for token in vectors.tokens if token in known], dtype=torch.int64)
+    _check_one_encoder(vectors.source, source, former, rows[~is_new])
+    if not tokens:
+        raise VectorsError(f"the model knows every item of {vectors.source}; there is nothing to add")
+    getLogger().info(f"{vectors.source}: {len(tokens):,} new items; the model knows the other {len(former):,}")
+    similar = [[files.item_tokens[item - 1] for item in items] for items in nearest(source, rows[is_new]).tolist()]
+    return NewItems(tokens, similar, vectors.rows[is_new])
+
+
+def nearest(source: KnowledgeProjection, rows: Tensor, count: int = NEIGHBOURS) -> Tensor:
+    """The items whose knowledge is nearest to some rows by the cosine, the nearest first.
+
+    Args:
+        source: the knowledge of the N known items.
+        rows: standardised as it is, [n, H].
+        count: how many; as many as there are, if these are fewer.
+
+    Returns:
+        Item ids, int64 [n, count].
+    """
+    items = torch.arange(1, source.item_rows)
+    if source.present is not None:
+        items = items[source.present[1:]]
+    table = normalize(source.knowledge[items]).T  # [H, items]
+    blocks = [(normalize(block) @ table).topk(min(count, len(items))).indices for block in torch.split(rows, _BLOCK)]
+    return items[torch.cat(blocks)]
+
+
+def _projection(files: ModelFiles) -> KnowledgeProjection:
+    model: Any = files.build().model
+    return next(module for module in model.modules() if isinstance(module, KnowledgeProjection))
+
+
+def _check_one_encoder(path: Path, source: KnowledgeProjection, items: Tensor, rows: Tensor) -> None:
+    """Refuse vectors that are not, of known items, what the model was trained with."""
+    if source.present is not None:
+        rows, items = rows[source.present[items]], items[source.present[items]]
+    if len(items) and (alike := float(cosine_similarity(rows, source.knowledge[items]).mean())) < _ALIKE:
+        raise VectorsError(
+            f"{path} has other vectors of the {len(items):,} items that the model knows than it was trained with (mean "
+            f"cosine {alike:.2f}); give vectors of the same encoder, or train again"
+        )
