@@ -17,7 +17,8 @@ from recbole_tslrec.settings import ConfigError
 DATASETS = ("beauty", "ml-1m", "yelp")
 MODELS = ("GRU4Rec", "Caser", "SASRec", "FMLPRec")
 _WITH_WORDS = [name for name, row in ROWS.items() if row.needs_words]  # few datasets have words
-_DEFAULT_ROWS = {"table2": PAPER_ROWS, "ablation": ("Base", "TSLRec")}  # of the other reports: Base, CI, TSLRec
+_WITHOUT_CI = ("Base", "TSLRec")
+_DEFAULT_ROWS = {"table2": PAPER_ROWS, "ablation": _WITHOUT_CI, "cold": _WITHOUT_CI}  # others: Base, CI, TSLRec
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,8 @@ class Command:
         paper: put the paper's figures beside the measured ones (table2).
         axes: what is varied; see ``experiments/axes.py`` (ablation).
         values: values of an axis in the place of its defaults (ablation).
+        new_share: the share of items that training never sees (cold).
+        new_by: how they are chosen: ``random`` or ``latest`` (cold).
         variant: the value of an axis that these settings are (ablation); empty for none.
         line: the command line.
     """
@@ -54,6 +57,8 @@ class Command:
     paper: bool = False
     axes: tuple[str, ...] = ()
     values: Mapping[str, Sequence[Any]] = field(default_factory=dict, hash=False)
+    new_share: float = 0.1
+    new_by: str = "random"
     variant: tuple[str, ...] = ()
     line: str = ""
 
@@ -103,6 +108,8 @@ def parse(name: str, argv: Sequence[str]) -> Command:
         paper=getattr(given, "paper", False),
         axes=_list(getattr(given, "axes", "")),
         values=_values(getattr(given, "values", "")),
+        new_share=getattr(given, "new_share", 0.1),
+        new_by=getattr(given, "new_by", "random"),
         line=f"python -m recbole_tslrec report {name} {shlex.join(argv)}",
     )
     for dataset in command.datasets:
@@ -147,10 +154,22 @@ def _parser(name: str) -> argparse.ArgumentParser:
     parser.add_argument("--budget", action="store_true", help="list the runs with time estimates, run nothing")
     if name == "table2":
         parser.add_argument("--paper", action="store_true", help="the paper's figures beside the measured ones")
+    if name == "cold":
+        parser.add_argument("--new_share", type=_share, default=0.1, help="of the items (default: %(default)s)")
+        parser.add_argument(
+            "--new_by", choices=("random", "latest"), default="random", help="which items (default: %(default)s)"
+        )
     if name == "ablation":
         parser.add_argument("--axes", default="", help="what is varied, separated by commas (default: all of it)")
         parser.add_argument("--values", default="", help='other values, e.g. "group_count: [8, 32], lora_rank: [4]"')
     return parser
+
+
+def _share(text: str) -> float:
+    share = float(text)
+    if not 0 < share < 1:
+        raise argparse.ArgumentTypeError(f"must lie between 0 and 1, not [{text}]")
+    return share
 
 
 def _rows_of(name: str) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ import pandas as pd
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-NAMES = ("table1", "table2", "fig3", "fig4", "fig5", "ablation", "embeddings")  # the reports
+NAMES = ("table1", "table2", "fig3", "fig4", "fig5", "ablation", "embeddings", "cold")  # the reports
 # (row from 0, column name) -> "best" or "second"
 Emphasis = Mapping[tuple[int, str], str]
 

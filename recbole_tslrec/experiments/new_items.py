@@ -1,0 +1,166 @@
+"""Items that training never sees: which they are, a run without their interactions, and their ranks after it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from numpy.typing import NDArray
+from torch import Tensor
+
+from recbole_tslrec.data.dataset import Data
+from recbole_tslrec.data.histories import Histories
+from recbole_tslrec.experiments.command import Command
+from recbole_tslrec.serving.saved_model import SavedModel
+from recbole_tslrec.settings import ConfigError
+
+RANDOM, LATEST = "random", "latest"  # how new items are chosen
+LEAST = 3  # interactions of a user, without which nothing is left to train on
+_BATCH = 256
+Ranks = tuple[NDArray[np.int64], NDArray[np.int64]]  # from 1: among all items, and among the new ones; [cases] each
+
+
+@dataclass(frozen=True)
+class NewItemCases:
+    """The interactions with items that training never sees.
+
+    Attributes:
+        new: the tokens of these items.
+        known: the tokens of all others.
+        histories: for each interaction the tokens of the known items that its user had before, the oldest first.
+        targets: the new item of each interaction.
+    """
+
+    new: list[str]
+    known: list[str]
+    histories: list[list[str]]
+    targets: list[str]
+
+
+def hold_out(data: Data, share: float, by: str) -> NewItemCases:
+    """Take a share of the items for new ones.
+
+    Args:
+        data: all interactions.
+        share: between 0 and 1.
+        by: ``random``, always the same ones; or ``latest``, those that came last.
+    """
+    count = len(data.item_tokens)
+    order = np.random.default_rng(0).permutation(count) if by == RANDOM else _by_first_time(data)
+    is_new = np.zeros(count + 1, dtype=bool)
+    is_new[1 + order[count - max(1, round(share * count)) :]] = True
+    histories, targets = [], []
+    for history, target in _cases(data.full, is_new):
+        histories.append([data.item_tokens[item - 1] for item in history])
+        targets.append(data.item_tokens[target - 1])
+    tokens = np.array(data.item_tokens)
+    return NewItemCases(tokens[is_new[1:]].tolist(), tokens[~is_new[1:]].tolist(), histories, targets)
+
+
+def _by_first_time(data: Data) -> NDArray[np.int64]:
+    """The items (from 0) in the order in which they first appeared, int64 [N]."""
+    dataset = data.dataset
+    if dataset.time_field not in dataset.inter_feat:
+        raise ConfigError(f"[{dataset.dataset_name}] has no times; choose new items with --new_by={RANDOM}")
+    firsts = dataset.inter_feat.groupby(dataset.iid_field)[dataset.time_field].min()
+    return np.argsort(firsts.reindex(range(1, dataset.item_num), fill_value=0.0).to_numpy(), kind="stable")
+
+
+def _cases(full: Histories, is_new: NDArray[np.bool_]) -> Iterator[tuple[list[int], int]]:
+    """Each interaction with a new item whose user has had a known one before."""
+    for user in range(len(full)):
+        items, history = full[user], list[int]()
+        for item in items.tolist():
+            if not is_new[item]:
+                history.append(item)
+            elif history:
+                yield history.copy(), item
+
+
+def without_new_items(command: Command, cases: dict[str, NewItemCases]) -> Command:
+    """The same command on data that have lost the interactions with new items.
+
+    Args:
+        command: what is asked for.
+        cases: by dataset.
+    """
+    folder = command.output_dir / "without_new_items"
+    folder.mkdir(parents=True, exist_ok=True)
+    for dataset, own in cases.items():
+        items = command.config(dataset=dataset)["ITEM_ID_FIELD"]
+        filters = {"val_interval": {items: own.known}, "user_inter_num_interval": f"[{LEAST},inf)"}
+        Path(folder, f"{dataset}.yaml").write_text(yaml.safe_dump(filters, allow_unicode=True), encoding="utf-8")
+    return replace(command, output_dir=folder, config_files=(*command.config_files, str(folder / "{dataset}.yaml")))
+
+
+def new_item_ranks(saved: SavedModel, cases: NewItemCases) -> Ranks:
+    """The ranks of the targets by a model that knows the new items, from 1; equal scores stand before the target.
+
+    Returns:
+        Among all items but those of the history, int64 [cases]; among the new items, int64 [cases].
+    """
+    return _ranks(_model_scores(saved, cases), saved.id_of_item, cases)
+
+
+def vector_ranks(vectors: Tensor, saved: SavedModel, cases: NewItemCases) -> Ranks:
+    """The same without a trained model: by the cosine between an item's vector and the mean of the history's.
+
+    Args:
+        vectors: [N + 1, H], of the items of ``saved``.
+        saved: whose ids count.
+        cases: the interactions.
+    """
+    table = torch.nn.functional.normalize(vectors)
+
+    def scores() -> Iterator[Tensor]:
+        for start in range(0, len(cases.targets), _BATCH):
+            histories = cases.histories[start : start + _BATCH]
+            means = torch.stack([table[saved.item_ids(history)].mean(dim=0) for history in histories])
+            yield means @ table.T
+
+    return _ranks(scores(), saved.id_of_item, cases)
+
+
+def _model_scores(saved: SavedModel, cases: NewItemCases) -> Iterator[Tensor]:
+    for start in range(0, len(cases.targets), _BATCH):
+        histories = [saved.item_ids(history) for history in cases.histories[start : start + _BATCH]]
+        recent = [torch.tensor(history[-saved.max_length :]) for history in histories]
+        lengths = torch.tensor([len(history) for history in recent])
+        padded = torch.nn.utils.rnn.pad_sequence(recent, batch_first=True)
+        item_seq = torch.nn.functional.pad(padded, (0, saved.max_length - padded.shape[1]))  # [B, L]
+        yield saved.scores(item_seq, lengths).cpu()
+
+
+def _ranks(scores: Iterator[Tensor], id_of_item: dict[str, int], cases: NewItemCases) -> Ranks:
+    new = torch.tensor([id_of_item[token] for token in cases.new])
+    among_all, among_new = [], []
+    start = 0
+    for block in scores:  # [B, N + 1]
+        stop = start + len(block)
+        targets = torch.tensor([id_of_item[token] for token in cases.targets[start:stop]])
+        own = block.gather(1, targets.unsqueeze(1))  # [B, 1]
+        block[:, 0] = -torch.inf
+        for row, history in zip(block, cases.histories[start:stop], strict=True):
+            row[[id_of_item[token] for token in history if token in id_of_item]] = -torch.inf
+        among_all.append((block >= own).sum(dim=1))
+        among_new.append((block[:, new] >= own).sum(dim=1))
+        start = stop
+    return torch.cat(among_all).numpy(), torch.cat(among_new).numpy()
+
+
+def check_vectors_given(config: Any) -> str:
+    """The path of the vectors.
+
+    Raises:
+        ConfigError: there is none, or it is several.
+    """
+    path = config["knowledge_path"]
+    if not path or isinstance(path, list) or "," in str(path):
+        raise ConfigError(
+            "report cold needs one file of item vectors, those of new items among them: --knowledge_path=FILE; an id "
+            "says nothing of an item that training never sees"
+        )
+    return str(path)
