@@ -1,5 +1,6 @@
 """What the LLM stage costs, from the LLM's configuration and the lengths of the prompts, before anything is loaded."""
 
+import functools
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -201,8 +202,9 @@ def flops_per_weight(settings: LLMSettings, trains_llm: bool = False) -> int:
     return 6 if settings.is_scratch or trains_llm else 4
 
 
+@functools.cache
 def matmul_speed(device: torch.device | str, dtype: torch.dtype, seconds: float = 0.3) -> float:
-    """Floating-point operations a second of a large matrix product on a device."""
+    """Floating-point operations a second of a large matrix product on a device, measured once in a process."""
     device = torch.device(device)
     size = 1024 if device.type == "cpu" else 8192
     left, right = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))

@@ -2,17 +2,22 @@
 
 import argparse
 import gc
+import importlib
 import os
+import pkgutil
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 os.environ.update(OMP_NUM_THREADS="1", TOKENIZERS_PARALLELISM="false", HF_HUB_OFFLINE="1")
 
-import transformers.models.auto.modeling_auto  # noqa: F401  before the processes fork
+import torch
+import transformers.models.auto.modeling_auto  # noqa: F401
 from tabulate import tabulate
 
+import recbole_tslrec
 from recbole_tslrec.configuration.config import known_keys
+from recbole_tslrec.sft.cost import matmul_speed
 from tests.faults.campaign import kill_at_every_place, kill_everywhere, run_campaign
 from tests.faults.runs import FAMILIES
 
@@ -24,7 +29,12 @@ parser.add_argument("--kill-at", choices=("changes", "places"), help="kill befor
 parser.add_argument("--families", nargs="+", choices=FAMILIES, default=list(FAMILIES), help="with --kill-at: of which")
 given = parser.parse_args()
 
-known_keys()  # read once, here, for all that are forked
+# once, here, for all that are forked
+for module in pkgutil.walk_packages(recbole_tslrec.__path__, "recbole_tslrec."):
+    if not module.name.endswith("__main__"):
+        importlib.import_module(module.name)
+known_keys()
+matmul_speed(torch.device("cpu"), torch.float32)
 gc.freeze()  # nor need they look at what the libraries have left
 memory = Path("/dev/shm")  # a killed process needs no disk to lose its work
 with TemporaryDirectory(dir=memory if memory.is_dir() else None) as name:
