@@ -201,7 +201,7 @@ def epoch_work(case: str, budget: int, batch_size: int) -> Work:
     # the last micro-batch of each step is not full; so many users a step as in the package's plan
     order = np.sort(segments)
     steps = [np.arange(start, min(start + batch_size, len(order))) for start in range(0, len(order), batch_size)]
-    rows = sum(len(split_step(users, order, token_budget)) for users in steps)
+    rows = sum(len(split_step(users, order[users], token_budget)) for users in steps)
     return prefix_row_work(INSTRUCTION_TOKENS, segments, rows)
 
 

@@ -89,17 +89,18 @@ def split_step(
     """The micro-batches of one process; every process gets equally many.
 
     Args:
-        examples: the examples of the step.
-        lengths: tokens of every example's segment, [E].
+        examples: the examples of the step, [n].
+        lengths: tokens of the segment of each, [n].
         budget: what a micro-batch may hold.
         processes: how many share the step.
         rank: the process.
     """
-    examples = examples[np.argsort(lengths[examples], kind="stable")]
-    shares = [examples[process::processes] for process in range(processes)]  # about equal in examples and in tokens
-    count = max(len(budget.cut(lengths[share])) for share in shares)
-    share = shares[rank]
-    ends = budget.cut(lengths[share])
+    order = np.argsort(lengths, kind="stable")
+    examples, lengths = examples[order], lengths[order]
+    # dealt out in turn, the shares are about equal in examples and in tokens
+    cuts = [budget.cut(lengths[process::processes]) for process in range(processes)]
+    count = max(map(len, cuts))
+    share, ends = examples[rank::processes], cuts[rank]
     micro_batches = [
         MicroBatch(share[start:end], np.full(end - start, 1 / len(examples)))
         for start, end in zip([0, *ends], ends, strict=False)

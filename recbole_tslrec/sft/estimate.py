@@ -35,7 +35,7 @@ def estimate_epoch(settings: FineTuningSettings, task: Task, plan: MemoryPlan) -
     examples = task.train.in_epoch(0)  # those of other epochs are about as long
     segments = examples.token_counts + response
     budget = TokenBudget(plan.tokens_per_batch, prefix, settings.sft_layout)
-    rows = sum(len(split_step(chosen, segments, budget)) for chosen in examples.steps(0))
+    rows = sum(len(split_step(chosen, segments[chosen], budget)) for chosen in examples.steps(0))
     own = segments[examples.chosen]
     work = prefix_row_work(prefix, own, rows) if budget.layout == PREFIX_ROW else separate_work(prefix, own)
     speed = matmul_speed(settings.llm.device, settings.llm.dtype) * distributed.process_count()

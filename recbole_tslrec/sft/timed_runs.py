@@ -103,7 +103,8 @@ def budget_steps(examples: Examples, tokens: int, layout: str, prefix: int, resp
         response: tokens of d_res.
     """
     budget = TokenBudget(tokens, prefix, layout)
-    return [split_step(users, examples.item_counts + response, budget) for users in examples.steps(0)]
+    segments = examples.item_counts + response
+    return [split_step(users, segments[users], budget) for users in examples.steps(0)]
 
 
 def random_steps(examples: Examples, size: int) -> list[list[MicroBatch]]:

@@ -191,7 +191,7 @@ class SFTTrainer(StepwiseNanCheck, Trainer):  # type: ignore[misc]  # RecBole is
         return (weights * objective.errors(scores, target)).sum(), metrics
 
     def _split(self, data: StepExamples, chosen: NDArray[np.int64]) -> list[MicroBatch]:
-        lengths = data.token_counts + self.model.closing_tokens
+        lengths = data.token_counts[chosen] + self.model.closing_tokens
         return split_step(chosen, lengths, self.budget, self.accelerator.num_processes, self.accelerator.process_index)
 
     def _halve_budget(self) -> int:

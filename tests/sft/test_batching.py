@@ -95,7 +95,7 @@ SPLITS = [
 def split(layout: str, tokens: int, processes: int) -> list[list[MicroBatch]]:
     """For each process its micro-batches."""
     budget = TokenBudget(tokens, 5, layout)
-    return [split_step(STEP, LENGTHS, budget, processes, rank) for rank in range(processes)]
+    return [split_step(STEP, LENGTHS[STEP], budget, processes, rank) for rank in range(processes)]
 
 
 def real(shares: list[list[MicroBatch]]) -> list[MicroBatch]:
