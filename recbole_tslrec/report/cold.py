@@ -42,8 +42,8 @@ AMONG = ("all", "new")  # candidates: all items but those of the history, and th
 BASE, NEAREST, MEAN, VECTORS = "Base, nearest", "TSLRec, nearest", "TSLRec, mean", "vectors alone"
 Values = dict[str, NDArray[np.float64]]
 ABOUT = {
-    BASE: "no knowledge; the ID row of a new item is the mean of its nearest known items by their vectors",
-    NEAREST: "the vectors go through the gate, and the ID part is the mean of the nearest: `extend --vectors`",
+    BASE: "no knowledge; the ID row of a new item comes from its nearest known items by their vectors",
+    NEAREST: "the vectors go through the gate, the ID part comes from the nearest: extend --vectors",
     MEAN: "the same, but the ID part is the mean of all items",
     VECTORS: "no model: the cosine between an item's vector and the mean of the history's",
 }

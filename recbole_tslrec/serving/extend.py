@@ -42,9 +42,9 @@ def extend_knowledge(model_folder: str | Path, items: Mapping[str, NewItem], ski
     A new item's stage-0 embedding (the mean of its neighbours', or the given one) goes through the LLM that was
     fine-tuned for this model, as those of the other items did (Section 4.2 of the paper), and is standardised by their
     statistics; in a prompt with words of items it has none. The ID part of its row, and whatever else the model keeps
-    for each item, is the mean of its neighbours', or of all items where a vector is given (our choice). Its item
-    features are unknown. All that the model holds of the former items stays bit by bit; so do their scores, but for
-    rounding, and but for models that normalise over all.
+    for each item, is the mean of its neighbours', as long as these are on average, or of all items where a vector is
+    given (our choice). Its item features are unknown. All that the model holds of the former items stays bit by bit;
+    so do their scores, but for rounding, and but for models that normalise over all.
 
     Args:
         model_folder: a ``recommender`` artifact of a TSLRec model. The ``knowledge``, ``sft`` and ``item_embeddings``

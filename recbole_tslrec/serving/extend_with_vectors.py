@@ -15,8 +15,8 @@ def extend_with_vectors(model_folder: str | Path, vectors: Vectors) -> Path:
 
     For a model of item vectors from elsewhere (``knowledge_path``). A new item's vector is standardised by the
     statistics of the others. The ID part of its row, and whatever else the model keeps for each item, is the mean of
-    its :data:`~recbole_tslrec.serving.new_vectors.NEIGHBOURS` nearest known items by the cosine (our choice). All that
-    the model holds of the former items stays bit by bit.
+    its :data:`~recbole_tslrec.serving.new_vectors.NEIGHBOURS` nearest known items by the cosine, as long as these are
+    on average (our choice). All that the model holds of the former items stays bit by bit.
 
     Args:
         model_folder: a ``recommender`` artifact of a TSLRec model.

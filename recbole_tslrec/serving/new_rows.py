@@ -70,7 +70,7 @@ def with_new_items(files: ModelFiles, new: NewItems, knowledge: Tensor) -> Model
     similar = [saved.item_ids(tokens) for tokens in new.similar]
     for name, shape in extended.shapes().items():
         if weights[name].shape != shape:  # so it has a row for each item
-            weights[name] = _with_means(weights[name], item_rows, similar)
+            weights[name] = _with_new_rows(weights[name], item_rows, similar)
     return extended
 
 
@@ -85,11 +85,24 @@ def _with_unknown_features(files: ModelFiles, count: int) -> dict[str, Tensor]:
     }
 
 
-def _with_means(table: Tensor, item_rows: int, similar: Sequence[Sequence[int]]) -> Tensor:
-    """Put the mean of each new item's similar rows, or of all items', behind the N + 1 rows of items.
+def _with_new_rows(table: Tensor, item_rows: int, similar: Sequence[Sequence[int]]) -> Tensor:
+    """Put a row for each new item, made of its similar ones or of all items', behind the N + 1 rows of items.
 
     What stands behind them already (the mask row of BERT4Rec and S3Rec) stays last.
     """
     of_all = table[1:item_rows].double().mean(dim=0)
-    means = torch.stack([table[ids].double().mean(dim=0) if ids else of_all for ids in similar])
-    return torch.cat([table[:item_rows], means.to(table.dtype), table[item_rows:]])
+    rows = torch.stack([_in_between(table[ids].double()) if ids else of_all for ids in similar])
+    return torch.cat([table[:item_rows], rows.to(table.dtype), table[item_rows:]])
+
+
+def _in_between(rows: Tensor) -> Tensor:
+    """The mean of some rows [n, ...], as long as they are on average.
+
+    The mean itself is the shorter, the more they differ, and so would be all inner products with it.
+    """
+    mean = rows.mean(dim=0)
+    if rows.dim() == 1:
+        return mean
+    length = mean.norm().clamp(min=torch.finfo(mean.dtype).tiny)
+    found: Tensor = mean * (rows.flatten(1).norm(dim=1).mean() / length)
+    return found

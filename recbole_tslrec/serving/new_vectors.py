@@ -15,7 +15,7 @@ from recbole_tslrec.augmentation.vectors import ItemVectors, check_rows, read_ve
 from recbole_tslrec.serving.new_items import NewItems
 from recbole_tslrec.serving.saved_model import ModelFiles
 
-NEIGHBOURS = 10  # whose ID parts make that of a new item
+NEIGHBOURS = 3  # whose ID parts make that of a new item; more say less among all items, fewer less among new ones
 _ALIKE = 0.99  # mean cosine of one encoder's vectors, computed twice
 _BLOCK = 256  # new items that are compared with all others at once
 
