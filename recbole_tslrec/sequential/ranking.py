@@ -9,13 +9,25 @@ number counts as better than the target, and a target with such a score comes la
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-_SCORES = 2**24  # held at once: 64 MiB
-_MOST_ITEMS = 2**18  # of a chunk
+
+class _Portions(NamedTuple):
+    """How many scores are held at once, up to how many items a row is whole, and the items of a chunk beyond that."""
+
+    scores: int
+    whole: int
+    chunk: int
+
+
+# On a CPU what fits its cache: with d 64 on an AMD EPYC 2.7 times as fast as 2^24 scores with 12,101 items, 3.3 times
+# with 300,000. Rows are whole as far as possible, since their rounding is then that of RecBole's product.
+_PORTIONS = {"cpu": _Portions(2**20, 2**16, 2**12)}
+_ELSEWHERE = _Portions(2**24, 2**18, 2**18)
+_MODEL_SCORES = 2**24  # where the model itself scores all items: a forward pass of few rows would be slow
 _ROWS_TOGETHER = 256  # histories of like length that a causal backbone reads together
 
 
@@ -97,7 +109,7 @@ def score_blocks(model: Any, interaction: Any, target: Tensor) -> Iterator[Score
         query = queries(model, interaction[model.ITEM_SEQ], interaction[model.ITEM_SEQ_LEN])  # [B, d]
         yield from _blocks_by_table(query, model.output_table, target)
         return
-    for rows in _slices(len(target), max(1, _SCORES // model.n_items)):
+    for rows in _slices(len(target), max(1, _MODEL_SCORES // model.n_items)):
         scores = model.full_sort_predict(interaction[rows]).view(len(target[rows]), -1)[:, 1:]  # [rows, N]
         yield ScoreBlock(rows, 1, scores, scores.gather(1, target[rows].unsqueeze(1) - 1))
 
@@ -151,8 +163,9 @@ def _slices(length: int, step: int) -> Iterator[slice]:
 
 
 def _blocks_by_table(query: Tensor, table: Tensor, target: Tensor) -> Iterator[ScoreBlock]:
-    items = min(len(table) - 1, _MOST_ITEMS)
-    for rows in _slices(len(target), max(1, _SCORES // items)):
+    portions, items = _PORTIONS.get(query.device.type, _ELSEWHERE), len(table) - 1
+    items = items if items <= portions.whole else portions.chunk
+    for rows in _slices(len(target), max(1, portions.scores // items)):
         yield from _blocks_of_rows(rows, query[rows], target[rows], table, items)
 
 
