@@ -86,12 +86,21 @@ def without_new_items(command: Command, cases: dict[str, NewItemCases]) -> Comma
     Args:
         command: what is asked for.
         cases: by dataset.
+
+    Raises:
+        ConfigError: the command has a ``val_interval`` of its own.
     """
     folder = command.output_dir / "without_new_items"
     folder.mkdir(parents=True, exist_ok=True)
     for dataset, own in cases.items():
-        items = command.config(dataset=dataset)["ITEM_ID_FIELD"]
-        filters = {"val_interval": {items: own.known}, "user_inter_num_interval": f"[{LEAST},inf)"}
+        config = command.config(dataset=dataset)
+        if config["val_interval"] is not None:
+            raise ConfigError(
+                "report cold keeps new items away with val_interval; leave it out, and filter the data before"
+            )
+        filters: dict[str, Any] = {"val_interval": {config["ITEM_ID_FIELD"]: own.known}}
+        if config["user_inter_num_interval"] in (None, "[0,inf)"):
+            filters["user_inter_num_interval"] = f"[{LEAST},inf)"
         Path(folder, f"{dataset}.yaml").write_text(yaml.safe_dump(filters, allow_unicode=True), encoding="utf-8")
     return replace(command, output_dir=folder, config_files=(*command.config_files, str(folder / "{dataset}.yaml")))
 

@@ -122,3 +122,12 @@ def test_vectors_must_be_given(command: Command) -> None:
         config = replace(command, settings=(*command.settings, *settings)).config("TSLRecSASRec")
         with pytest.raises(ConfigError, match="needs one file of item vectors"):
             new_items.check_vectors_given(config)
+
+
+def test_a_filter_of_values_is_refused(command: Command) -> None:
+    """It would stand in the place of the one that keeps new items away."""
+    cases = hold_out(Data(command.config()), 0.2, RANDOM)
+    with pytest.raises(ConfigError, match="report cold keeps new items away with val_interval"):
+        without_new_items(
+            replace(command, settings=(*command.settings, "--val_interval={'x': '[1,2]'}")), {"toy": cases}
+        )
