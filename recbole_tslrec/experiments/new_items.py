@@ -1,6 +1,6 @@
 """Items that training never sees: which they are, a run without their interactions, and their ranks after it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from torch import Tensor
 from recbole_tslrec.data.dataset import Data
 from recbole_tslrec.data.histories import Histories
 from recbole_tslrec.experiments.command import Command
+from recbole_tslrec.serving.recommend import leave_out, score_histories
 from recbole_tslrec.serving.saved_model import SavedModel
 from recbole_tslrec.settings import ConfigError
 
@@ -106,12 +107,8 @@ def without_new_items(command: Command, cases: dict[str, NewItemCases]) -> Comma
 
 
 def new_item_ranks(saved: SavedModel, cases: NewItemCases) -> Ranks:
-    """The ranks of the targets by a model that knows the new items, from 1; equal scores stand before the target.
-
-    Returns:
-        Among all items but those of the history, int64 [cases]; among the new items, int64 [cases].
-    """
-    return _ranks(_model_scores(saved, cases), saved.id_of_item, cases)
+    """The ranks of the targets by a model that knows the new items; equal scores stand before the target."""
+    return _ranks(lambda histories: score_histories(saved, histories).cpu(), saved, cases)
 
 
 def vector_ranks(vectors: Tensor, saved: SavedModel, cases: NewItemCases) -> Ranks:
@@ -123,40 +120,21 @@ def vector_ranks(vectors: Tensor, saved: SavedModel, cases: NewItemCases) -> Ran
         cases: the interactions.
     """
     table = torch.nn.functional.normalize(vectors)
-
-    def scores() -> Iterator[Tensor]:
-        for start in range(0, len(cases.targets), _BATCH):
-            histories = cases.histories[start : start + _BATCH]
-            means = torch.stack([table[saved.item_ids(history)].mean(dim=0) for history in histories])
-            yield means @ table.T
-
-    return _ranks(scores(), saved.id_of_item, cases)
+    return _ranks(
+        lambda histories: torch.stack([table[items].mean(dim=0) for items in histories]) @ table.T, saved, cases
+    )
 
 
-def _model_scores(saved: SavedModel, cases: NewItemCases) -> Iterator[Tensor]:
+def _ranks(score: Callable[[list[list[int]]], Tensor], saved: SavedModel, cases: NewItemCases) -> Ranks:
+    new, among_all, among_new = torch.tensor(saved.item_ids(cases.new)), [], []
     for start in range(0, len(cases.targets), _BATCH):
-        histories = [saved.item_ids(history) for history in cases.histories[start : start + _BATCH]]
-        recent = [torch.tensor(history[-saved.max_length :]) for history in histories]
-        lengths = torch.tensor([len(history) for history in recent])
-        padded = torch.nn.utils.rnn.pad_sequence(recent, batch_first=True)
-        item_seq = torch.nn.functional.pad(padded, (0, saved.max_length - padded.shape[1]))  # [B, L]
-        yield saved.scores(item_seq, lengths).cpu()
-
-
-def _ranks(scores: Iterator[Tensor], id_of_item: dict[str, int], cases: NewItemCases) -> Ranks:
-    new = torch.tensor([id_of_item[token] for token in cases.new])
-    among_all, among_new = [], []
-    start = 0
-    for block in scores:  # [B, N + 1]
-        stop = start + len(block)
-        targets = torch.tensor([id_of_item[token] for token in cases.targets[start:stop]])
-        own = block.gather(1, targets.unsqueeze(1))  # [B, 1]
-        block[:, 0] = -torch.inf
-        for row, history in zip(block, cases.histories[start:stop], strict=True):
-            row[[id_of_item[token] for token in history if token in id_of_item]] = -torch.inf
-        among_all.append((block >= own).sum(dim=1))
-        among_new.append((block[:, new] >= own).sum(dim=1))
-        start = stop
+        part = slice(start, start + _BATCH)
+        histories = [saved.item_ids(history) for history in cases.histories[part]]
+        scores = score(histories)  # [B, N + 1]
+        own = scores.gather(1, torch.tensor(saved.item_ids(cases.targets[part])).unsqueeze(1))  # [B, 1]
+        leave_out(scores, histories)
+        among_all.append((scores >= own).sum(dim=1))
+        among_new.append((scores[:, new] >= own).sum(dim=1))
     return torch.cat(among_all).numpy(), torch.cat(among_new).numpy()
 
 

@@ -173,13 +173,18 @@ def rank_items(
     while batch := list(islice(rows, batch_size)):
         known = [saved.item_ids(history.items) for history in batch]
         scores = score_histories(saved, known)  # [B, N + 1]
-        scores[:, 0] = -torch.inf
-        if mask_history:
-            user = torch.arange(len(known)).repeat_interleave(torch.tensor([len(items) for items in known]))
-            scores[user, torch.tensor(list(chain.from_iterable(known)))] = -torch.inf
+        leave_out(scores, known if mask_history else [])
         best = scores.topk(k, dim=1)
         for history, values, ids in zip(batch, best.values.tolist(), best.indices.tolist(), strict=True):
             yield history.user, [(saved.item_tokens[item - 1], value) for item, value in zip(ids, values, strict=True)]
+
+
+def leave_out(scores: Tensor, histories: Sequence[Sequence[int]]) -> None:
+    """Put the pad behind all items, [B, N + 1], and the items of histories, of which there may be none."""
+    scores[:, 0] = -torch.inf
+    lengths = torch.tensor([len(items) for items in histories], dtype=torch.int64)
+    row = torch.arange(len(histories)).repeat_interleave(lengths)
+    scores[row, torch.tensor(list(chain.from_iterable(histories)), dtype=torch.int64)] = -torch.inf
 
 
 def score_histories(saved: SavedModel, histories: Sequence[Sequence[int]]) -> Tensor:

@@ -1,6 +1,6 @@
 """Items that training never sees: the split of the items, the runs without them, and the ranks after."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -69,36 +69,29 @@ def test_other_new_items_are_another_request(command: Command) -> None:
     assert requests[0] != requests[1]
 
 
-def test_ranks_by_hand() -> None:
+SAVED: Any = SimpleNamespace(item_ids=lambda tokens: ["abcde".index(token) + 1 for token in tokens])
+
+
+def test_ranks_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     """Items a to e are 1 to 5, d and e new. History and pad are no candidates; equal scores stand before the target."""
     cases = NewItemCases(["d", "e"], ["a", "b", "c"], [["a"], ["b", "c"], ["a"]], ["d", "d", "e"])
-    ids = {token: item for item, token in enumerate("abcde", start=1)}
-    scores = torch.tensor(
-        [
-            [9.0, 8.0, 7.0, 6.0, 5.0, 4.0],  # b, c, d: third; of d and e the first
-            [9.0, 4.0, 7.0, 6.0, 4.0, 5.0],  # e, then a and d alike: third; of d and e the second
-            [9.0, 4.0, 1.0, 2.0, 3.0, 5.0],  # the first
-        ]
+    scores = {
+        (1,): [9.0, 8.0, 7.0, 6.0, 5.0, 4.0],  # of d: b and c before; of e: the last of four
+        (2, 3): [9.0, 4.0, 7.0, 6.0, 4.0, 5.0],  # e, then a and d alike
+    }
+    monkeypatch.setattr(new_items, "_BATCH", 2)
+    among_all, among_new = new_items._ranks(
+        lambda histories: torch.tensor([scores[tuple(history)] for history in histories]), SAVED, cases
     )
-
-    def blocks() -> Iterator[torch.Tensor]:
-        yield scores[:2].clone()
-        yield scores[2:].clone()
-
-    among_all, among_new = new_items._ranks(blocks(), ids, cases)
-    assert among_all.tolist() == [3, 3, 1]
-    assert among_new.tolist() == [1, 2, 1]
+    assert among_all.tolist() == [3, 3, 4]
+    assert among_new.tolist() == [1, 2, 2]
 
 
 def test_vectors_alone_rank_by_the_cosine_with_the_mean_of_the_history() -> None:
     """The mean of the directions of a (1, 0) and b (0, 1) points between them, as d does; e points away."""
-    saved: Any = SimpleNamespace(
-        id_of_item={token: item for item, token in enumerate("abcde", start=1)},
-        item_ids=lambda tokens: ["abcde".index(token) + 1 for token in tokens],
-    )
     vectors = torch.tensor([[0.0, 0.0], [5.0, 0.0], [0.0, 1.0], [-1.0, 0.1], [2.0, 2.0], [-1.0, -1.0]])
     cases = NewItemCases(["d", "e"], ["a", "b", "c"], [["a", "b"], ["a", "b"]], ["d", "e"])
-    among_all, among_new = new_items.vector_ranks(vectors, saved, cases)
+    among_all, among_new = new_items.vector_ranks(vectors, SAVED, cases)
     assert among_all.tolist() == [1, 3]
     assert among_new.tolist() == [1, 2]
 
