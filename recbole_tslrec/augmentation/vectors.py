@@ -80,7 +80,7 @@ def check_vectors_path(path: str | Path) -> Path:
     if is_artifact(path):
         return path
     if not path.is_file():
-        raise VectorsError(f"{path} does not exist; check knowledge_path")
+        raise VectorsError(f"{path} does not exist; check the path")
     if not has_own_tokens(path, check_kind(path)):
         tokens_beside(path)
     return path

@@ -131,7 +131,7 @@ def refused(path, message):
 
 
 def test_file_that_does_not_exist(tmp_path):
-    refused(tmp_path / "vectors.npy", "does not exist; check knowledge_path")
+    refused(tmp_path / "vectors.npy", "does not exist; check the path")
 
 
 def test_folder_that_is_no_artifact(tmp_path):
