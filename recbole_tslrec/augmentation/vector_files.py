@@ -1,12 +1,13 @@
 """The files in which others leave item vectors, known by their content and never unpickled."""
 
 import json
+import zlib
 from collections.abc import Callable
 from logging import getLogger
 from pathlib import Path
 from tokenize import TokenError
 from typing import Any
-from zipfile import ZipFile
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -33,8 +34,8 @@ _BY_HAND = {
     "HDF5": "import pandas, h5py; v = h5py.File({path!r})['NAME'][:]",
 }
 _SAFETENSORS = "safetensors"
-# what numpy raises of a header that does not fit its file
-_NO_ARRAY = (ValueError, EOFError, MemoryError, OverflowError, SyntaxError, TokenError)
+# what numpy raises of a header that does not fit its file, or of an archive that is damaged inside
+_NO_ARRAY = (ValueError, EOFError, MemoryError, OverflowError, SyntaxError, TokenError, BadZipFile, zlib.error)
 
 
 def read_file(path: Path) -> TokensAndRows:
@@ -141,7 +142,8 @@ def _read_npz(path: Path) -> TokensAndRows:
             arrays = {name: file[name] for name in file.files}
     except _NO_ARRAY as error:
         raise VectorsError(
-            f"{path} holds other things than plain arrays ({error}); save text as numpy.array(..., str)"
+            f"{path} holds other things than plain arrays or is damaged ({error}); save text as numpy.array(..., str), "
+            "or write it again"
         ) from error
     tables = [name for name, array in arrays.items() if array.ndim == 2]
     if len(tables) != 1:

@@ -111,7 +111,7 @@ def _parquet_size(path: Path, names: Sequence[str] | None) -> int:
     for group, place in product(range(metadata.num_row_groups), range(metadata.num_columns)):
         column = metadata.row_group(group).column(place)
         path_in_file = column.path_in_schema
-        name = next(name for name in columns if path_in_file == name or path_in_file.startswith(f"{name}."))
+        name = max((name for name in columns if f"{path_in_file}.".startswith(f"{name}.")), key=len)
         if names is not None and name not in names:
             continue
         if column.physical_type == "BYTE_ARRAY":

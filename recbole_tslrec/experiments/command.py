@@ -11,6 +11,7 @@ import yaml
 
 from recbole_tslrec.configuration.config import Config, find_config_file
 from recbole_tslrec.experiments.trials import PAPER_ROWS, ROWS, row_of
+from recbole_tslrec.models.backbones import BACKBONES
 from recbole_tslrec.models.names import parse_model_name
 from recbole_tslrec.settings import ConfigError
 
@@ -141,7 +142,7 @@ def _parser(name: str) -> argparse.ArgumentParser:
         help="folders of data_path, separated by commas (default: %(default)s)",
     )
     parser.add_argument(
-        "--models", default=",".join(MODELS), help="backbones, separated by commas (default: %(default)s)"
+        "--models", default=",".join(_models_of(name)), help="backbones, separated by commas (default: %(default)s)"
     )
     parser.add_argument("--seeds", default="2020", help="separated by commas (default: %(default)s)")
     rows = f"all (without {', '.join(_WITH_WORDS)}) or some of {', '.join(ROWS)}, or sources with + between"
@@ -163,6 +164,10 @@ def _parser(name: str) -> argparse.ArgumentParser:
         parser.add_argument("--axes", default="", help="what is varied, separated by commas (default: all of it)")
         parser.add_argument("--values", default="", help='other values, e.g. "group_count: [8, 32], lora_rank: [4]"')
     return parser
+
+
+def _models_of(name: str) -> tuple[str, ...]:
+    return tuple(model for model in MODELS if name != "cold" or not BACKBONES[model].knows_users)
 
 
 def _share(text: str) -> float:

@@ -1,22 +1,23 @@
 """Items that training never sees: which they are, a run without their interactions, and their ranks after it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from numpy.typing import NDArray
 from torch import Tensor
 
+from recbole_tslrec.augmentation.vectors import listed_paths
 from recbole_tslrec.data.dataset import Data
 from recbole_tslrec.data.histories import Histories
 from recbole_tslrec.experiments.command import Command
+from recbole_tslrec.models.backbones import BACKBONES
 from recbole_tslrec.serving.recommend import leave_out, score_histories
 from recbole_tslrec.serving.saved_model import SavedModel
 from recbole_tslrec.settings import ConfigError
+from recbole_tslrec.store.files import write_json
 
 RANDOM, LATEST = "random", "latest"  # how new items are chosen
 LEAST = 3  # interactions of a user, without which nothing is left to train on
@@ -102,7 +103,7 @@ def without_new_items(command: Command, cases: dict[str, NewItemCases]) -> Comma
         filters: dict[str, Any] = {"val_interval": {config["ITEM_ID_FIELD"]: own.known}}
         if config["user_inter_num_interval"] in (None, "[0,inf)"):
             filters["user_inter_num_interval"] = f"[{LEAST},inf)"
-        Path(folder, f"{dataset}.yaml").write_text(yaml.safe_dump(filters, allow_unicode=True), encoding="utf-8")
+        write_json(folder / f"{dataset}.yaml", filters)  # JSON is yaml too
     return replace(command, output_dir=folder, config_files=(*command.config_files, str(folder / "{dataset}.yaml")))
 
 
@@ -138,16 +139,29 @@ def _ranks(score: Callable[[list[list[int]]], Tensor], saved: SavedModel, cases:
     return torch.cat(among_all).numpy(), torch.cat(among_new).numpy()
 
 
+def check_knows_items_only(backbones: Sequence[str]) -> None:
+    """Refuse backbones that rank for users that they were trained on, not for histories.
+
+    Raises:
+        ConfigError: names one.
+    """
+    for name in backbones:
+        if name in BACKBONES and BACKBONES[name].knows_users:
+            raise ConfigError(
+                f"report cold ranks for histories, and {name} has an embedding per user; leave it out of --models"
+            )
+
+
 def check_vectors_given(config: Any) -> str:
     """The path of the vectors.
 
     Raises:
         ConfigError: there is none, or it is several.
     """
-    path = config["knowledge_path"]
-    if not path or isinstance(path, list) or "," in str(path):
+    paths = listed_paths(config["knowledge_path"]) if config["knowledge_path"] else []
+    if len(paths) != 1:
         raise ConfigError(
             "report cold needs one file of item vectors, those of new items among them: --knowledge_path=FILE; an id "
             "says nothing of an item that training never sees"
         )
-    return str(path)
+    return str(paths[0])

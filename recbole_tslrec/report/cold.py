@@ -19,6 +19,7 @@ from recbole_tslrec.experiments.jobs import trials_of
 from recbole_tslrec.experiments.new_items import (
     NewItemCases,
     Ranks,
+    check_knows_items_only,
     check_vectors_given,
     hold_out,
     new_item_ranks,
@@ -53,10 +54,11 @@ def build(command: Command) -> Page:
     """Train on data without the new items, put these into the models, and rank them.
 
     Raises:
-        ConfigError: there are no vectors, or other rows are asked for.
+        ConfigError: there are no vectors, or other rows are asked for, or a backbone that knows its users.
         VectorsError: the vectors lack items, or cannot be read.
         ReportError: no seed was finished by both rows.
     """
+    check_knows_items_only(command.models)
     _path(command, command.models[0], command.datasets[0])
     if set(command.rows) - set(ROWS):
         raise ConfigError(f"report cold has the rows {', '.join(ROWS)}, not {', '.join(command.rows)}")

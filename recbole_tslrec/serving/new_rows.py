@@ -45,10 +45,10 @@ def found_or_built(
 
 
 def with_new_items(files: ModelFiles, new: NewItems, knowledge: Tensor) -> ModelFiles:
-    """A TSLRec model's files with new items; see :func:`extend_knowledge` for what is put in their rows.
+    """A model's files with new items; see :func:`recbole_tslrec.serving.extend.extend_knowledge` for their rows.
 
     Args:
-        files: files of the trained model, N items.
+        files: files of the trained model, N items; without a projection of knowledge it gets none of it.
         new: n items.
         knowledge: their knowledge embeddings, [n, H].
     """

@@ -31,7 +31,7 @@ def find_parent(artifact: Artifact, role: str) -> Artifact:
 
 
 def check_one_source(knowledge: Artifact) -> None:
-    """Refuse a table of several sources: of new items the LLM's vectors alone are known.
+    """Refuse a table of several sources: of new items the vectors of one are known.
 
     Raises:
         ValueError: it is one.
@@ -39,8 +39,8 @@ def check_one_source(knowledge: Artifact) -> None:
     parts = [name for name in knowledge.manifest["parents"] if name.startswith("knowledge of ")]
     if parts:
         raise ValueError(
-            f"{knowledge.folder} is {', '.join(parts)} side by side, and new items get the LLM's vectors alone; extend "
-            "a model whose only source is the LLM"
+            f"{knowledge.folder} is {', '.join(parts)} side by side, and new items get those of one source alone; "
+            "extend a model that has a single one"
         )
 
 

@@ -137,6 +137,17 @@ def test_arrays_that_unpack_to_anything_are_refused(tmp_path: Path, monkeypatch:
         read_file(tmp_path / "e.npz")
 
 
+def test_an_archive_that_is_damaged_inside_is_one_error(tmp_path: Path) -> None:
+    write_tokens(tmp_path)
+    path = tmp_path / "e.npz"
+    np.savez_compressed(path, vectors=ROWS)
+    written = bytearray(path.read_bytes())
+    written[100] ^= 255  # in what is packed
+    path.write_bytes(written)
+    with pytest.raises(VectorsError, match=r"e\.npz holds other things than plain arrays"):
+        read_file(path)
+
+
 @pytest.mark.parametrize("value", ["[" * 100_000, "5", "{}", "[[1], [2], [3]]", "no JSON"])
 def test_tokens_in_metadata_are_a_list(tmp_path: Path, value: str) -> None:
     save_file({"knowledge": torch.from_numpy(ROWS)}, str(tmp_path / "e.safetensors"), {"tokens": value})

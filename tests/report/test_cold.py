@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from recbole_tslrec.augmentation.vector_rows import VectorsError
-from recbole_tslrec.experiments.command import Command
+from recbole_tslrec.experiments.command import Command, parse
 from recbole_tslrec.experiments.new_items import NewItemCases
 from recbole_tslrec.report.cold import ABOUT, BASE, NEAREST, build, chance, section
 from recbole_tslrec.settings import ConfigError
@@ -75,6 +75,12 @@ def test_an_item_without_a_vector_is_named_before_anything_is_trained(tmp_path: 
     with pytest.raises(VectorsError, match="has vectors of 29 of 30 items; report cold needs one of each"):
         build(command_with(tmp_path, circle(29)))
     assert not (tmp_path / "artifacts").exists()
+
+
+def test_a_backbone_that_knows_its_users_is_refused_before_anything_is_trained(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="ranks for histories, and Caser has an embedding per user; leave it out"):
+        build(replace(command_with(tmp_path, circle()), models=("SASRec", "Caser")))
+    assert parse("cold", []).models == ("GRU4Rec", "SASRec", "FMLPRec")
 
 
 def test_other_rows_are_refused(tmp_path: Path) -> None:
