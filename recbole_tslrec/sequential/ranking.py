@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 
-class _Portions(NamedTuple):
+class Portions(NamedTuple):
     """How many scores are held at once, up to how many items a row is whole, and the items of a chunk beyond that."""
 
     scores: int
@@ -25,10 +25,15 @@ class _Portions(NamedTuple):
 
 # On a CPU what fits its cache: with d 64 on an AMD EPYC 2.7 times as fast as 2^24 scores with 12,101 items, 3.3 times
 # with 300,000. Rows are whole as far as possible, since their rounding is then that of RecBole's product.
-_PORTIONS = {"cpu": _Portions(2**20, 2**16, 2**12)}
-_ELSEWHERE = _Portions(2**24, 2**18, 2**18)
+_PORTIONS = {"cpu": Portions(2**20, 2**16, 2**12)}
+_ELSEWHERE = Portions(2**24, 2**18, 2**18)
 _MODEL_SCORES = 2**24  # where the model itself scores all items: a forward pass of few rows would be slow
 _ROWS_TOGETHER = 256  # histories of like length that a causal backbone reads together
+
+
+def portions_of(device: torch.device) -> Portions:
+    """What a device is given at once."""
+    return _PORTIONS.get(device.type, _ELSEWHERE)
 
 
 @dataclass(frozen=True)
@@ -163,7 +168,7 @@ def _slices(length: int, step: int) -> Iterator[slice]:
 
 
 def _blocks_by_table(query: Tensor, table: Tensor, target: Tensor) -> Iterator[ScoreBlock]:
-    portions, items = _PORTIONS.get(query.device.type, _ELSEWHERE), len(table) - 1
+    portions, items = portions_of(query.device), len(table) - 1
     items = items if items <= portions.whole else portions.chunk
     for rows in _slices(len(target), max(1, portions.scores // items)):
         yield from _blocks_of_rows(rows, query[rows], target[rows], table, items)

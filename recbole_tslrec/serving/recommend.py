@@ -44,7 +44,7 @@ def recommend(
         histories: for each user the tokens of the items, in time order.
         k: how many items.
         mask_history: whether to leave out the items of the history, those that the model does not see as well.
-        batch_size: users scored at once; their scores of all items are held.
+        batch_size: users scored at once.
         device: where to compute; ``None`` takes a GPU if there is one.
         skip_bad: whether to leave out users whose history cannot be answered, and to count them in a warning.
 
@@ -172,10 +172,8 @@ def rank_items(
     rows = iter(histories)
     while batch := list(islice(rows, batch_size)):
         known = [saved.item_ids(history.items) for history in batch]
-        scores = score_histories(saved, known)  # [B, N + 1]
-        leave_out(scores, known if mask_history else [])
-        best = scores.topk(k, dim=1)
-        for history, values, ids in zip(batch, best.values.tolist(), best.indices.tolist(), strict=True):
+        scores, items = saved.best(*item_sequences(saved, known), k, known if mask_history else None)
+        for history, values, ids in zip(batch, scores.tolist(), items.tolist(), strict=True):
             yield history.user, [(saved.item_tokens[item - 1], value) for item, value in zip(ids, values, strict=True)]
 
 
@@ -189,12 +187,17 @@ def leave_out(scores: Tensor, histories: Sequence[Sequence[int]]) -> None:
 
 def score_histories(saved: SavedModel, histories: Sequence[Sequence[int]]) -> Tensor:
     """The scores of all items for histories of item ids 1..N, of which the most recent are seen, [B, N + 1]."""
+    return saved.scores(*item_sequences(saved, histories))
+
+
+def item_sequences(saved: SavedModel, histories: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+    """What a model sees of histories of item ids 1..N: the most recent, int64 [B, L], and how many, int64 [B]."""
     length = saved.max_length or max(map(len, histories))
     recent = [torch.tensor(items[-length:]) for items in histories]
     item_seq = torch.zeros(len(recent), length, dtype=torch.int64)
     for row, items in zip(item_seq, recent, strict=True):
         row[: len(items)] = items
-    return saved.scores(item_seq, torch.tensor([len(items) for items in recent]))
+    return item_seq, torch.tensor([len(items) for items in recent])
 
 
 def recommend_file(

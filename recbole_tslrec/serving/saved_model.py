@@ -4,7 +4,7 @@ RecBole's models are built from a configuration and a dataset. The folder keeps 
 """
 
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from recbole_tslrec.models.backbones import BACKBONES
 from recbole_tslrec.models.factory import model_class
 from recbole_tslrec.models.names import parse_model_name
 from recbole_tslrec.serving.saved_dataset import SavedDataset, fused_items
+from recbole_tslrec.serving.top_items import LeftOut, best_items, scores_in_chunks
 from recbole_tslrec.settings import RecBoleConfig
 from recbole_tslrec.settings.recommender import SAMPLED_LOSSES, RecommenderSettings
 from recbole_tslrec.store.artifacts import ITEM_TOKENS, Artifact, ArtifactError, open_artifact
@@ -85,9 +86,33 @@ class SavedModel:
             [B, N + 1]; column 0 is the pad's and means nothing.
         """
         model: Any = self.model
-        batch = Interaction({model.ITEM_SEQ: item_seq, model.ITEM_SEQ_LEN: item_seq_len}).to(self.config["device"])
-        scores: Tensor = model.full_sort_predict(batch)
+        scores: Tensor = model.full_sort_predict(self._batch(item_seq, item_seq_len))
         return scores.view(len(item_seq), -1)
+
+    @torch.no_grad()
+    def best(
+        self, item_seq: Tensor, item_seq_len: Tensor, k: int, left_out: Sequence[Sequence[int]] | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """The k best items of each row; of equal scores the smaller id comes first.
+
+        Args:
+            item_seq: item ids 1..N, int64 [B, L]; pads (0) behind.
+            item_seq_len: how many items each row has, int64 [B].
+            k: how many.
+            left_out: ids of items that are not to be among them, for each row.
+
+        Returns:
+            Scores, best first, [B, k], and item ids, int64 [B, k].
+
+        Raises:
+            ValueError: fewer than k items of a row have a score that is a finite number.
+        """
+        chunks = scores_in_chunks(self.model, self._batch(item_seq, item_seq_len))
+        return best_items(chunks, k, None if left_out is None else LeftOut(left_out, self.config["device"]))
+
+    def _batch(self, item_seq: Tensor, item_seq_len: Tensor) -> Any:
+        model: Any = self.model
+        return Interaction({model.ITEM_SEQ: item_seq, model.ITEM_SEQ_LEN: item_seq_len}).to(self.config["device"])
 
 
 @dataclass(frozen=True)

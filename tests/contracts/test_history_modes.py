@@ -79,7 +79,7 @@ def test_chunks_of_users_and_items_give_the_same(trainer_and_data, monkeypatch):
     trainer, data = trainer_and_data
     rows = held_out(data, "test")
     whole = rank_held_out(trainer.model, rows)
-    monkeypatch.setattr(ranking, "_PORTIONS", {"cpu": ranking._Portions(scores=700, whole=0, chunk=100)})
+    monkeypatch.setattr(ranking, "_PORTIONS", {"cpu": ranking.Portions(scores=700, whole=0, chunk=100)})
     monkeypatch.setattr(ranking, "_MODEL_SCORES", 700)
     rows.loader.step, rows.loader._batch_size = 7, 7
     in_chunks = rank_held_out(trainer.model, rows)

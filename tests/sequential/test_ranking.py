@@ -21,7 +21,7 @@ def test_chunks_give_the_ranks_of_the_whole(monkeypatch, chunk):
     torch.manual_seed(0)
     query, table, target = torch.randn(9, 4), torch.randn(31, 4), torch.randint(1, 31, (9,))
     by_sorting = (query @ table[1:].T).argsort(dim=1, descending=True).argsort(dim=1).gather(1, target[:, None] - 1)
-    monkeypatch.setattr(ranking, "_PORTIONS", {"cpu": ranking._Portions(scores=2 * chunk, whole=0, chunk=chunk)})
+    monkeypatch.setattr(ranking, "_PORTIONS", {"cpu": ranking.Portions(scores=2 * chunk, whole=0, chunk=chunk)})
     assert ranks_by_table(query, table, target).tolist() == (by_sorting.squeeze(1) + 1).tolist()
 
 
@@ -34,7 +34,7 @@ def test_rows_are_whole_as_far_as_they_may_be_and_few_at_a_time(monkeypatch):
     )
     query, table, target = torch.randn(9, 4), torch.randn(32, 4), torch.randint(1, 32, (9,))
     for whole, shapes in ((31, {(2, 31), (1, 31)}), (30, {(7, 10), (7, 1), (2, 10), (2, 1)})):
-        monkeypatch.setattr(ranking, "_PORTIONS", {"cpu": ranking._Portions(scores=70, whole=whole, chunk=10)})
+        monkeypatch.setattr(ranking, "_PORTIONS", {"cpu": ranking.Portions(scores=70, whole=whole, chunk=10)})
         held.clear()
         ranks_by_table(query, table, target)
         assert set(held) == shapes
@@ -42,7 +42,7 @@ def test_rows_are_whole_as_far_as_they_may_be_and_few_at_a_time(monkeypatch):
 
 @pytest.mark.parametrize("chunk", [1, 2, 100])
 def test_of_equal_scores_the_smaller_id_comes_first(monkeypatch, chunk):
-    monkeypatch.setattr(ranking, "_PORTIONS", {"cpu": ranking._Portions(scores=100, whole=0, chunk=chunk)})
+    monkeypatch.setattr(ranking, "_PORTIONS", {"cpu": ranking.Portions(scores=100, whole=0, chunk=chunk)})
     table = torch.tensor([[0.0], [1.0], [2.0], [1.0], [1.0]])
     ranks = ranks_by_table(torch.ones(3, 1), table, torch.tensor([1, 3, 4]))
     assert ranks.tolist() == [2, 3, 4]

@@ -13,6 +13,7 @@ import torch
 
 import recbole_tslrec
 from recbole_tslrec.pipeline.run import Run
+from recbole_tslrec.sequential import ranking
 from recbole_tslrec.serving import recommend as module
 from recbole_tslrec.serving.recommend import main, recommend
 from recbole_tslrec.serving.saved_model import SavedModel, load_model
@@ -93,6 +94,16 @@ def test_batches_do_not_matter(folder: Path, batch_size: int, monkeypatch: pytes
         assert [score for _, score in apart[user]] == pytest.approx(expected, rel=1e-12, abs=1e-12)
 
 
+def test_chunks_of_items_do_not_matter(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with a catalogue that is too large to be scored at once."""
+    whole = recommend(folder, HISTORIES, k=12)
+    monkeypatch.setitem(ranking._PORTIONS, "cpu", ranking.Portions(scores=64, whole=8, chunk=7))
+    in_chunks = recommend(folder, HISTORIES, k=12)
+    for user in HISTORIES:
+        assert [token for token, _ in in_chunks[user]] == [token for token, _ in whole[user]]
+        assert [score for _, score in in_chunks[user]] == pytest.approx([score for _, score in whole[user]])
+
+
 def test_the_package_offers_it(folder: Path) -> None:
     assert recbole_tslrec.recommend(folder, HISTORIES) == recommend(folder, HISTORIES)
 
@@ -130,7 +141,7 @@ def test_unknown_items_are_skipped_and_counted_once(folder: Path, caplog: pytest
 def test_what_cannot_be_answered_is_refused_before_anything_is_computed(
     folder: Path, monkeypatch: pytest.MonkeyPatch, histories: Any, settings: dict[str, Any], message: str
 ) -> None:
-    monkeypatch.setattr(SavedModel, "scores", None)
+    monkeypatch.setattr(SavedModel, "best", None)
     with pytest.raises(ValueError, match=message):
         recommend(folder, histories, **settings)
 
@@ -176,19 +187,19 @@ def test_the_command_gives_what_the_function_gives(
 
 def test_the_command_holds_a_batch_at_a_time(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read, held = module.read_histories, []
-    score = module.score_histories
+    best = module.SavedModel.best
 
     def counted(source: Path) -> Any:
         for number, history in enumerate(read(source), start=1):
             held.append(number)
             yield history
 
-    def scored(saved: SavedModel, histories: Any) -> torch.Tensor:
-        held.append(-len(histories))
-        return score(saved, histories)
+    def ranked(saved: SavedModel, item_seq: torch.Tensor, *others: Any) -> Any:
+        held.append(-len(item_seq))
+        return best(saved, item_seq, *others)
 
     monkeypatch.setattr(module, "read_histories", counted)
-    monkeypatch.setattr(module, "score_histories", scored)
+    monkeypatch.setattr(module.SavedModel, "best", ranked)
     write_lines(*(json.dumps({"user": user, "items": items}) for user, items in HISTORIES.items()))
     run_command(folder, "--batch_size=2")
     assert held == [1, 2, 3, 4, 5, 1, 2, -2, 3, 4, -2, 5, -1]  # looked through, then batch by batch
