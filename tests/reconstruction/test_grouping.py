@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from recbole_tslrec.reconstruction import grouping
-from recbole_tslrec.reconstruction.grouping import check_group_counts, group_items
+from recbole_tslrec.reconstruction.grouping import check_group_counts, group_items, starts_of
 from tests.planted import separated_rows
 
 CATEGORY = np.arange(60) % 5
@@ -27,6 +27,13 @@ def test_same_seed_same_groups() -> None:
     first, second = group_items(rows, 9, seed=4), group_items(rows, 9, seed=4)
     assert torch.equal(first[0], second[0])
     assert torch.equal(first[1], second[1])
+
+
+@pytest.mark.parametrize(
+    ("items", "starts"), [(60, 10), (12_101, 10), (20_000, 10), (20_001, 9), (100_000, 2), (100_001, 1), (200_000, 1)]
+)
+def test_large_catalogues_have_fewer_starts(items: int, starts: int) -> None:
+    assert starts_of(items) == starts
 
 
 @pytest.mark.parametrize("group_count", [1, 61])
