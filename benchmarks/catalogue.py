@@ -56,7 +56,7 @@ def ranking_vs_fixed_chunks(items: int = ITEMS, users: int = 256, rounds: int = 
 
 
 def sft_split_growth(few: int = 100_000, many: int = 10_000_000, batch_size: int = 64, rounds: int = 20) -> float:
-    """Seconds of splitting the first steps of an epoch of many users over those of few; of a step's work, 1 is no growth.
+    """Seconds of splitting steps of an epoch with many users over those with few; 1 is no growth.
 
     Args:
         few: users.

@@ -69,7 +69,7 @@ class TopItems:
         """Take in a chunk of items with larger ids than those before."""
         missing = -chunk.scores.shape[1] % _GROUP
         scores = pad(chunk.scores, (0, missing), value=-torch.inf) if missing else chunk.scores
-        grouped = scores.unflatten(1, (-1, _GROUP))
+        grouped = scores.view(len(scores), -1, _GROUP)
         largest = grouped.amax(dim=2)  # [B, groups]
         least = self.scores[:, -1:]  # [B, 1]; an equal one with a larger id comes behind it
         row, group = (~(largest <= least)).nonzero(as_tuple=True)  # with groups in which one is no number

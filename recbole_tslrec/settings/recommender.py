@@ -189,6 +189,9 @@ class TrainingSettings(Settings):
     """(int) Epochs between two validations."""
     stopping_step: Any = setting()
     """(int) Validations without a better one before training stops."""
+    valid_users: int | None = setting(check=optional_positive_integer)
+    """(int) Users that a validation of an epoch ranks for, drawn once; the best epoch is validated on all in the end.
+    ``None``, or as many as there are: always all."""
     clip_grad_norm: Any = setting()
     """(dict) Bound of the gradient."""
     require_pow: Any = setting()
@@ -232,8 +235,9 @@ class TrainingSettings(Settings):
     """(int) Rows that are ranked at once."""
 
     def recipe(self) -> dict[str, Any]:
-        """Without the keys of sampled losses where the loss is another one: nothing reads them then."""
-        unread = () if self.loss_type in SAMPLED_LOSSES else ("loss_negatives", "loss_calibration")
+        """Without what nothing reads: keys of sampled losses where the loss is another one, a sample of no users."""
+        unread = [] if self.loss_type in SAMPLED_LOSSES else ["loss_negatives", "loss_calibration"]
+        unread += ["valid_users"] if self.valid_users is None else []
         return {key: value for key, value in super().recipe().items() if key not in unread}
 
 

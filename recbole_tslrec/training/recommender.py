@@ -18,6 +18,7 @@ from recbole_tslrec.sequential.sparse_rows import SPARSE_FROM, AdamWithSparseRow
 from recbole_tslrec.settings import derive
 from recbole_tslrec.store.files import link_file, write_tensors
 from recbole_tslrec.training.resume import StepCheckpoints
+from recbole_tslrec.training.validation_sample import loader_of_users
 
 MODEL = "model.safetensors"
 
@@ -116,14 +117,16 @@ def train_recommender(
     Args:
         config: with the model's name.
         train_data: RecBole's loader.
-        valid_data: RecBole's loader; chooses the best epoch.
+        valid_data: RecBole's loader; chooses the best epoch. With ``valid_users`` a sample of its users does, and the
+            best epoch is validated on all of them in the end.
         folder: an existing folder.
         fused: what is fused into the item embeddings, as in :func:`build_model`.
         work: where step checkpoints go, and what an interrupted training has left there is gone on with; ``None``
             writes none.
 
     Returns:
-        The best validation result, its history mode (RecBole's only one), and the number of epochs trained.
+        The best epoch's result on all validation users, its history mode (RecBole's only one), and the number of epochs
+        trained; with a sample also how many users it has, and the result on them.
 
     Raises:
         TrainingDiverged: the loss is not finite.
@@ -134,12 +137,28 @@ def train_recommender(
     if work is not None:
         trainer.checkpoints = StepCheckpoints(trainer, work)
         trainer.checkpoints.load_latest()
-    _, best_valid_result = trainer.fit(train_data, valid_data, show_progress=config["show_progress"])
+    sample = loader_of_users(valid_data, config["valid_users"], config["seed"])
+    if sample is not valid_data:
+        trainer.logger.info(
+            f"each epoch is validated on {config['valid_users']:,} users drawn once (valid_users): early stopping and "
+            "the choice of the best epoch see these alone"
+        )
+    _, chosen_by = trainer.fit(train_data, sample, show_progress=config["show_progress"])
     trainer.tensorboard.close()
+    report: dict[str, Any] = {"valid": dict(chosen_by or {})}
+    if sample is not valid_data and chosen_by:
+        report = _on_all_users(trainer, valid_data, dict(chosen_by))
     if work is not None:
         link_file(work / MODEL, folder / MODEL)
-    valid = dict(best_valid_result or {})
-    return {"valid": valid, "eval_history": "unmasked", "epochs": len(trainer.train_loss_dict)}
+    return {**report, "eval_history": "unmasked", "epochs": len(trainer.train_loss_dict)}
+
+
+def _on_all_users(trainer: RecommenderTrainer, valid_data: Any, on_sample: dict[str, Any]) -> dict[str, Any]:
+    """What is reported of the best epoch where a sample of users has chosen it."""
+    load_weights(trainer.model, Path(trainer.saved_model_file))
+    on_all = evaluate_recommender(trainer, valid_data)
+    trainer.logger.info(f"the best epoch on all validation users: {on_all}; on the sample that chose it: {on_sample}")
+    return {"valid": on_all, "valid_users": trainer.config["valid_users"], "valid_of_sample": on_sample}
 
 
 def load_trainer(config: Any, train_data: Any, folder: Path, fused: Any = None) -> RecommenderTrainer:

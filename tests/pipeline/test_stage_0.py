@@ -62,6 +62,7 @@ def test_training_does_not_depend_on(change: dict[str, Any]) -> None:
         {"MAX_ITEM_LIST_LENGTH": 7},
         {"epochs": 2},
         {"minimum_epochs": 2},
+        {"valid_users": 2},
         {"n_layers": 1},
         {"valid_metric": "NDCG@5"},
         {"train_neg_sample_args": UNIFORM},
