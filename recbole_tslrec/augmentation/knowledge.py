@@ -1,7 +1,7 @@
 """What is fused into the items of a dataset: a vector for each, from an export or from any other source."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from logging import getLogger
 from pathlib import Path
 from typing import Any
@@ -27,11 +27,34 @@ class Knowledge:
         rows: float32 [N + 1, H]; the pad row 0 and those of items without a vector are zero.
         present: bool [N + 1], whether an item has a vector; the pad has none.
         components: what the rows were before they became their principal components, if they did.
+        center: what was subtracted where the rows are standardised, float64 [H]; ``None`` where they are not.
+        norm: what they were divided by, float64 [].
     """
 
     rows: Tensor
     present: Tensor
     components: PrincipalComponents | None = None
+    center: Tensor | None = None
+    norm: Tensor | None = None
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every item has a vector."""
+        return bool(self.present[1:].all())
+
+    def standardised(self, in_place: bool = False) -> "Knowledge":
+        """With rows that are centred and of root-mean-square norm 1, over the items that have one; zero for the others.
+
+        Args:
+            in_place: whether the rows may be overwritten, so that they are not held twice.
+        """
+        if self.center is not None:
+            return self
+        rows = self.rows
+        center, norm = center_and_norm(rows[1:] if self.is_complete else rows[self.present])  # the former is no copy
+        found = standardise(rows, center, norm, rows if in_place else None)
+        found[~self.present] = 0
+        return replace(self, rows=found, center=center, norm=norm)
 
 
 def load_knowledge(path: str | Path, dataset: Any, with_categories: bool = False) -> Knowledge:
@@ -88,7 +111,7 @@ def _report(path: str | Path, tokens: Sequence[str], items: Sequence[str], count
 def fusion_knowledge(
     path: str | Path | Sequence[str], dataset: Any, settings: KnowledgeFusionSettings, seed: int, with_categories: bool
 ) -> Knowledge:
-    """The item vectors of a dataset, as they are fused.
+    """The item vectors of a dataset, as they are fused: standardised once, for all models of a run.
 
     Args:
         path: as of :func:`load_knowledge`; several, as :func:`~recbole_tslrec.augmentation.vectors.listed_paths` takes
@@ -104,9 +127,9 @@ def fusion_knowledge(
     """
     parts = [load_knowledge(each, dataset, with_categories) for each in listed_paths(path)]
     knowledge = join_sources(parts) if len(parts) > 1 else parts[0]
-    if settings.fusion_input == "knowledge":
-        return knowledge
-    return reduce_to_components(knowledge, settings.fusion_pca_dimension, settings.fusion_pca_whiten, seed)
+    if settings.fusion_input != "knowledge":
+        knowledge = reduce_to_components(knowledge, settings.fusion_pca_dimension, settings.fusion_pca_whiten, seed)
+    return knowledge.standardised(in_place=True)
 
 
 def join_sources(parts: Sequence[Knowledge]) -> Knowledge:

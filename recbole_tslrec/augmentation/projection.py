@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from recbole_tslrec.augmentation.knowledge import Knowledge
-from recbole_tslrec.augmentation.standardisation import center_and_norm, standardise
+from recbole_tslrec.augmentation.standardisation import standardise
 from recbole_tslrec.compute.autocast import computing_dtype
 
 
@@ -43,14 +43,12 @@ class KnowledgeProjection(nn.Module):
 
     def __init__(self, knowledge: Knowledge, dimension: int, trained: bool = True) -> None:
         super().__init__()
+        knowledge = knowledge.standardised()
         rows, present, components = knowledge.rows, knowledge.present, knowledge.components
-        complete = bool(present[1:].all())
-        center, norm = center_and_norm(rows[1:] if complete else rows[present])  # the former is no copy
-        standardised = standardise(rows, center, norm)
-        standardised[~present] = 0
-        self.register_buffer("knowledge", standardised)
-        self.register_buffer("center", center)
-        self.register_buffer("norm", norm)
+        complete = knowledge.is_complete
+        self.register_buffer("knowledge", rows)  # shared by all models and tables that fuse it, which change nothing
+        self.register_buffer("center", knowledge.center)
+        self.register_buffer("norm", knowledge.norm)
         # copies: two tables fuse the same knowledge in some backbones, and safetensors refuses shared tensors
         self.register_buffer("pca_center", None if components is None else components.center.clone())
         self.register_buffer("pca_axes", None if components is None else components.axes.clone())
@@ -110,6 +108,12 @@ class KnowledgeProjection(nn.Module):
         if self._cast is None or self._cast[0].dtype != dtype or self._cast[1] != made_of:
             self._cast = self.knowledge.to(dtype), made_of
         return self._cast[0]
+
+
+def frozen_rows(model: nn.Module) -> dict[str, Tensor]:
+    """The knowledge in a model, by its names in the state: not trained, and as large as its artifact."""
+    modules = model.named_modules(remove_duplicate=False)  # some backbones have a table under two names
+    return {f"{name}.knowledge": it.knowledge for name, it in modules if isinstance(it, KnowledgeProjection)}
 
 
 def _check_saved(module: nn.Module, saved: Mapping[str, Tensor], prefix: str, *_: object) -> None:

@@ -19,9 +19,12 @@ def center_and_norm(rows: Tensor) -> tuple[Tensor, Tensor]:
     return center, norm.masked_fill(is_rounding, torch.inf)
 
 
-def standardise(rows: Tensor, center: Tensor, norm: Tensor) -> Tensor:
-    """(rows - center) / norm for [n, H], computed in float64 -> float32."""
-    return torch.cat([((block - center) / norm).float() for block in torch.split(rows, _BLOCK)])
+def standardise(rows: Tensor, center: Tensor, norm: Tensor, into: Tensor | None = None) -> Tensor:
+    """(rows - center) / norm for [n, H], computed in float64 -> float32, in ``into`` (it may be ``rows``) if given."""
+    found = torch.empty(rows.shape, dtype=torch.float32, device=rows.device) if into is None else into
+    for block, place in zip(torch.split(rows, _BLOCK), torch.split(found, _BLOCK), strict=True):
+        place.copy_((block - center) / norm)
+    return found
 
 
 def side_by_side(hidden: Tensor, categories: Tensor, count: int | None = None) -> Tensor:

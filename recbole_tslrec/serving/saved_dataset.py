@@ -52,7 +52,7 @@ class SavedDataset:
 def fused_items(table: str, weights: Mapping[str, Tensor]) -> Knowledge | Grouping | None:
     """What was frozen into a model's fused tables, from its weights; where several tables are fused, it is the same.
 
-    The rows of knowledge are those that the model standardised. It does so once more, before its weights are loaded.
+    The rows of knowledge are those that the model standardised, in the file that the weights were read from: no copy.
 
     Args:
         table: the kind of artifact that the model's family fuses; empty for none.
@@ -72,5 +72,6 @@ def fused_items(table: str, weights: Mapping[str, Tensor]) -> Knowledge | Groupi
         center, axes = source("pca_center"), source("pca_axes")
         assert rows is not None
         components = None if center is None or axes is None else PrincipalComponents(center, axes)
-        return Knowledge(rows, torch.arange(len(rows)) > 0 if present is None else present, components)
+        known = torch.arange(len(rows)) > 0 if present is None else present
+        return Knowledge(rows, known, components, source("center"), source("norm"))
     return None

@@ -16,15 +16,19 @@ from recbole_tslrec.models.factory import model_class
 from recbole_tslrec.sequential.ranking import hits, target_ranks
 from recbole_tslrec.sequential.sparse_rows import SPARSE_FROM, AdamWithSparseRows, use_sparse_rows
 from recbole_tslrec.settings import derive
-from recbole_tslrec.store.files import link_file, write_tensors
+from recbole_tslrec.store.files import write_tensors
 from recbole_tslrec.training.resume import StepCheckpoints
 from recbole_tslrec.training.validation_sample import loader_of_users
+from recbole_tslrec.training.weights import load_weights, write_trained_weights
 
 MODEL = "model.safetensors"
 
 
 class RecommenderTrainer(StepwiseNanCheck, Trainer):  # type: ignore[misc]  # RecBole is untyped
-    """RecBole's ``Trainer`` with safetensors checkpoints: the best weights, renamed into place when whole."""
+    """RecBole's ``Trainer`` with safetensors checkpoints: the best weights, renamed into place when whole.
+
+    They are without the rows of knowledge.
+    """
 
     def __init__(self, config: Any, model: torch.nn.Module) -> None:
         super().__init__(config, model)
@@ -64,7 +68,7 @@ class RecommenderTrainer(StepwiseNanCheck, Trainer):  # type: ignore[misc]  # Re
         return super()._valid_epoch(valid_data, show_progress=show_progress)
 
     def _save_checkpoint(self, epoch: int, verbose: bool = True, **kwargs: Any) -> None:
-        write_tensors(Path(self.saved_model_file), self.model.state_dict())
+        write_trained_weights(self.model, Path(self.saved_model_file))
 
     def resume_checkpoint(self, resume_file: str) -> None:
         """Load the weights of a checkpoint; training starts at epoch 0 with a fresh optimizer."""
@@ -145,17 +149,16 @@ def train_recommender(
         )
     _, chosen_by = trainer.fit(train_data, sample, show_progress=config["show_progress"])
     trainer.tensorboard.close()
+    load_weights(model, Path(trainer.saved_model_file))
     report: dict[str, Any] = {"valid": dict(chosen_by or {})}
     if sample is not valid_data and chosen_by:
         report = _on_all_users(trainer, valid_data, dict(chosen_by))
-    if work is not None:
-        link_file(work / MODEL, folder / MODEL)
+    write_tensors(folder / MODEL, model.state_dict())
     return {**report, "eval_history": "unmasked", "epochs": len(trainer.train_loss_dict)}
 
 
 def _on_all_users(trainer: RecommenderTrainer, valid_data: Any, on_sample: dict[str, Any]) -> dict[str, Any]:
     """What is reported of the best epoch where a sample of users has chosen it."""
-    load_weights(trainer.model, Path(trainer.saved_model_file))
     on_all = evaluate_recommender(trainer, valid_data)
     trainer.logger.info(f"the best epoch on all validation users: {on_all}; on the sample that chose it: {on_sample}")
     return {"valid": on_all, "valid_users": trainer.config["valid_users"], "valid_of_sample": on_sample}
@@ -181,11 +184,6 @@ def evaluate_recommender(trainer: RecommenderTrainer, eval_data: Any) -> dict[st
     """RecBole's metrics of a loaded model on ``eval_data``, history unmasked; none where the split left no rows."""
     result = trainer.evaluate(eval_data, load_best_model=False, show_progress=trainer.config["show_progress"])
     return {name: float(value) for name, value in (result or {}).items()}
-
-
-def load_weights(model: torch.nn.Module, path: Path) -> None:
-    """Put the weights of a safetensors file into a model."""
-    model.load_state_dict(load_file(str(path)))
 
 
 def item_embeddings(folder: Path, table: str, items: int) -> torch.Tensor:

@@ -1,5 +1,6 @@
 """Step checkpoints of a recommender: an interrupted training goes on, to equal weights bit by bit on a CPU."""
 
+import functools
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from logging import getLogger
@@ -7,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
 from recbole_tslrec.compute.random_state import random_state, set_random_state
-from recbole_tslrec.store.files import read_json, write_tensors
+from recbole_tslrec.store.files import read_json
 from recbole_tslrec.store.provenance import versions
 from recbole_tslrec.store.step_checkpoints import (
     PROGRESS,
@@ -21,6 +21,7 @@ from recbole_tslrec.store.step_checkpoints import (
     latest_step_checkpoint,
     restore_best,
 )
+from recbole_tslrec.training.weights import hash_of_frozen, load_weights, write_trained_weights
 
 _WEIGHTS, _STATE = "weights.safetensors", "state.pt"
 
@@ -41,8 +42,8 @@ class Position:
 
 
 class StepCheckpoints:
-    """Writes and reads the step checkpoints of a trainer: weights, optimizer, random numbers, the order of the epoch
-    under way and the place in it, early stopping, and the best weights.
+    """Writes and reads the step checkpoints of a trainer: trained weights, optimizer, random numbers, the order of the
+    epoch under way and the place in it, early stopping, and the best weights.
 
     Args:
         trainer: a ``RecommenderTrainer``.
@@ -80,7 +81,7 @@ class StepCheckpoints:
             return
         trainer, steps = self.trainer, self.trainer.steps_done
         folder = begin_step_checkpoint(self.folder, steps)
-        write_tensors(folder / _WEIGHTS, trainer.model.state_dict())
+        write_trained_weights(trainer.model, folder / _WEIGHTS)
         state = {"optimizer": trainer.optimizer.state_dict(), "order": self._order, "random": random_state()}
         torch.save(state, folder / _STATE)
         finish_step_checkpoint(self.folder, steps, self._progress(), Path(trainer.saved_model_file))
@@ -95,9 +96,12 @@ class StepCheckpoints:
         if progress["versions"] != versions():
             getLogger().warning(f"{checkpoint} is of other versions of the libraries; training starts anew")
             return
+        if progress.get("knowledge") != self._knowledge:
+            getLogger().warning(f"{checkpoint} was trained with other rows of knowledge; training starts anew")
+            return
         trainer = self.trainer
         restore_best(checkpoint, Path(trainer.saved_model_file))
-        trainer.model.load_state_dict(load_file(str(checkpoint / _WEIGHTS)))
+        load_weights(trainer.model, checkpoint / _WEIGHTS)
         state = torch.load(checkpoint / _STATE, map_location="cpu", weights_only=True)
         trainer.optimizer.load_state_dict(state["optimizer"])
         self._order, self._drawn = state["order"], state["random"]
@@ -111,11 +115,17 @@ class StepCheckpoints:
         place = f"epoch {self.position.epoch}, step {self.position.step}"
         getLogger().info(f"{type(trainer.model).__name__} goes on from {checkpoint}: {place}")
 
+    @functools.cached_property
+    def _knowledge(self) -> str:
+        """Which rows the weights go with: these are in no checkpoint."""
+        return hash_of_frozen(self.trainer.model)
+
     def _progress(self) -> dict[str, Any]:
         trainer = self.trainer
         validated = trainer.best_valid_result is not None
         return {
             "versions": versions(),
+            "knowledge": self._knowledge,
             "position": asdict(self.position),
             "steps_done": trainer.steps_done,
             "epochs_without_improvement": trainer.cur_step,

@@ -70,6 +70,20 @@ def test_standardise_makes_equal_rows_zero(value):
     assert torch.equal(standardised(torch.full((8, 3), value)), torch.zeros(8, 3))
 
 
+@pytest.mark.parametrize("absent", [[], [2, 4]])
+def test_rows_that_may_be_overwritten_are_not_held_twice(absent):
+    knowledge = knowledge_of(torch.randn(6, 3) + 5, absent)
+    expected, given = standardised(knowledge.rows.clone(), absent), knowledge.rows
+    found = knowledge.standardised(in_place=True)
+    assert found.rows is given
+    assert torch.equal(given, expected)
+
+
+def test_tables_share_the_rows_that_are_standardised_already():
+    knowledge = knowledge_of(torch.randn(6, 3) + 5).standardised()
+    assert KnowledgeProjection(knowledge, 2).knowledge is KnowledgeProjection(knowledge, 4).knowledge is knowledge.rows
+
+
 def test_new_items_are_standardised_as_the_old_ones():
     rows = torch.randn(6, 3) + 5
     source = KnowledgeProjection(knowledge_of(rows), 2)

@@ -22,9 +22,9 @@ from recbole_tslrec.training.recommender import (
     MODEL,
     RecommenderTrainer,
     build_model,
-    load_weights,
     train_recommender,
 )
+from recbole_tslrec.training.weights import load_weights
 from tests.contracts.ml_100k_head import NAME, SETTINGS, SMALL, write_head
 
 families = pytest.mark.parametrize("family", ["TSLRec", "CI"])

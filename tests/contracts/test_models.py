@@ -15,7 +15,8 @@ from recbole_tslrec.models.names import parse_model_name
 from recbole_tslrec.settings import derive
 from recbole_tslrec.store.artifacts import ArtifactError, open_artifact
 from recbole_tslrec.store.files import write_tensors
-from recbole_tslrec.training.recommender import RecommenderTrainer, build_model, load_weights
+from recbole_tslrec.training.recommender import RecommenderTrainer, build_model
+from recbole_tslrec.training.weights import load_weights
 
 ID_PART = "item_embedding.parametrizations.weight.original"
 SOURCE = "item_embedding.parametrizations.weight.0.source."

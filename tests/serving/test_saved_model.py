@@ -1,5 +1,6 @@
 """A model's folder gives back the very model that was trained."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,14 @@ from safetensors.torch import load_file
 
 from recbole_tslrec.models.names import parse_model_name
 from recbole_tslrec.pipeline.run import Run
+from recbole_tslrec.serving.model_export import export
+from recbole_tslrec.serving.recommend import recommend
 from recbole_tslrec.serving.saved_model import DESCRIPTION, ModelFiles, load_model
 from recbole_tslrec.settings import derive
 from recbole_tslrec.store import artifacts
 from recbole_tslrec.store.artifacts import ArtifactError, Recipe, Store
-from recbole_tslrec.training.recommender import MODEL, build_model, load_weights
+from recbole_tslrec.training.recommender import MODEL, build_model
+from recbole_tslrec.training.weights import load_weights
 from recbole_tslrec.version import __version__
 from tests.serving.conftest import Fresh
 
@@ -73,6 +77,20 @@ def test_the_description_does_not_say_where_it_was_made(trained: Trained) -> Non
     run = trained("TSLRecSASRec")
     assert run.config["data_path"] not in (model_folder(run) / DESCRIPTION).read_text()
     assert run.config["artifacts_dir"] not in (model_folder(run) / DESCRIPTION).read_text()
+
+
+def test_the_rows_of_knowledge_are_not_copied(trained: Trained) -> None:
+    """The model has them where the file was mapped into memory."""
+    files = ModelFiles.read(trained("TSLRecSASRec").artifacts["recommender"])
+    (name,) = [name for name in files.weights if name.endswith(".source.knowledge")]
+    assert files.build().model.state_dict()[name].data_ptr() == files.weights[name].data_ptr()
+
+
+def test_a_model_needs_no_knowledge_artifact(trained: Trained, tmp_path: Path) -> None:
+    """Its folder may be copied elsewhere, and the knowledge be removed."""
+    folder = shutil.copytree(model_folder(trained("TSLRecSASRec")), tmp_path / "elsewhere" / "recommender-copy")
+    assert recommend(folder, {"a": ["i3"]}) == recommend(model_folder(trained("TSLRecSASRec")), {"a": ["i3"]})
+    assert export(folder, "safetensors", tmp_path / "table.safetensors").is_file()
 
 
 def test_loading_leaves_the_random_stream_alone(trained: Trained) -> None:
