@@ -29,7 +29,9 @@ COMMANDS = {
     "data": Command("recbole_tslrec.data_command", "download or import a dataset, or describe one"),
     "recommend": Command("recbole_tslrec.serving.recommend", "the best next items for new users of a trained model"),
     "extend": Command("recbole_tslrec.serving.extend", "put new items into a trained model; nothing is trained"),
-    "export": Command("recbole_tslrec.serving.model_export", "write a trained model's item table, or an ONNX graph"),
+    "export": Command(
+        "recbole_tslrec.serving.export_command", "write a trained model's item table, or an ONNX graph; push to a hub"
+    ),
     "report": Command("recbole_tslrec.report", "the paper's tables and figures: run what is missing, write pages"),
     "tune": Command("recbole_tslrec.experiments.tuning", "search for the best values of configuration keys"),
 }

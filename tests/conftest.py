@@ -2,7 +2,7 @@
 
 import functools
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 from recbole_tslrec.configuration.config import Config
 from recbole_tslrec.store.artifacts import Artifact, Recipe, Store, write_item_table
+from tests.hub import Hub
 
 Interactions = Iterable[tuple[str, str, float]]
 
@@ -159,3 +160,22 @@ def exact_norm(monkeypatch: pytest.MonkeyPatch) -> None:
 
     for norm in (LlamaRMSNorm, MistralRMSNorm, Qwen2RMSNorm, Qwen3RMSNorm):
         monkeypatch.setattr(norm, "forward", forward)
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
+    """A hub on this machine that huggingface_hub asks, with an empty cache and no token."""
+    from huggingface_hub import constants
+
+    stand_in = Hub()
+    cache = tmp_path / "hub_cache"
+    monkeypatch.setattr(constants, "ENDPOINT", stand_in.address)
+    url = f"{stand_in.address}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", url)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
+    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no_token"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    yield stand_in
+    stand_in.close()

@@ -9,12 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from recbole_tslrec.augmentation.hub_vectors import fetch_vectors
 from recbole_tslrec.augmentation.standardisation import side_by_side
 from recbole_tslrec.augmentation.vector_files import check_kind, has_own_tokens, read_file
 from recbole_tslrec.augmentation.vector_rows import TOKENS, VectorsError, tokens_beside
 from recbole_tslrec.settings.base import listed
 from recbole_tslrec.store.artifacts import TENSORS, Artifact, open_artifact, write_item_table
 from recbole_tslrec.store.contents import ContentHashes
+from recbole_tslrec.store.hub import is_hub_address
 from recbole_tslrec.store.tensor_file import TensorFile
 
 KNOWLEDGE, CATEGORIES = "knowledge", "category_distribution"  # h^v and g-hat^v in an artifact
@@ -45,7 +47,8 @@ def read_vectors(path: str | Path, with_categories: bool = False) -> ItemVectors
             line); ``.npy`` [N, H] with ``tokens.txt``; ``.npz`` (a 2-d array, and a 1-d array of tokens or
             ``tokens.txt``); parquet, feather, CSV, TSV and JSON lines, as
             :func:`~recbole_tslrec.augmentation.vector_tables.tokens_and_rows` takes them; or RecBole's atomic file
-            ``.itememb`` (a ``token`` field and a ``float_seq`` field, or ``float`` fields). Text may be packed.
+            ``.itememb`` (a ``token`` field and a ``float_seq`` field, or ``float`` fields). Text may be packed. Or the
+            address of one on the hub, see :mod:`recbole_tslrec.augmentation.hub_vectors`.
         with_categories: whether the category distributions of a ``knowledge`` artifact stand beside its vectors, see
             :func:`recbole_tslrec.augmentation.standardisation.side_by_side`.
 
@@ -53,6 +56,7 @@ def read_vectors(path: str | Path, with_categories: bool = False) -> ItemVectors
         VectorsError: no such file, or one of a kind that is not read; tokens are missing, too few or given twice, or
             the vectors are ragged, not 2-d or not finite; says which file and what to do.
         ArtifactError: the artifact is damaged or of another kind.
+        HubError: the hub cannot give them.
     """
     path = check_vectors_path(path)
     if with_categories:
@@ -73,10 +77,14 @@ def listed_paths(value: Any) -> list[Any]:
 def check_vectors_path(path: str | Path) -> Path:
     """Refuse what :func:`read_vectors` could not even open.
 
+    Returns:
+        The path; of an address on the hub, where its files lie now.
+
     Raises:
         VectorsError: there is no such file, it is of a kind that is not read, or ``tokens.txt`` is missing.
+        HubError: see :func:`recbole_tslrec.augmentation.hub_vectors.fetch_vectors`.
     """
-    path = Path(path)
+    path = fetch_vectors(path) if is_hub_address(path) else Path(path)
     if is_artifact(path):
         return path
     if not path.is_file():

@@ -29,8 +29,7 @@ from recbole_tslrec.experiments.new_items import (
 from recbole_tslrec.experiments.protocol import quoted_protocol
 from recbole_tslrec.experiments.runner import outcomes
 from recbole_tslrec.experiments.trials import Outcome
-from recbole_tslrec.report.page import Page, ReportError, Section
-from recbole_tslrec.report.table2 import best_and_second
+from recbole_tslrec.report.page import Page, ReportError, Section, best_and_second
 from recbole_tslrec.serving.new_items import NewItems
 from recbole_tslrec.serving.new_rows import with_new_items
 from recbole_tslrec.serving.new_vectors import place_new_vectors

@@ -162,6 +162,10 @@ def interactive(maps: list[Map], items: Items, name: str) -> str:
         )
         drawing.add_trace(points, row=1, col=column)
     drawing.update_layout(showlegend=False, height=520, margin={"l": 20, "r": 20, "t": 40, "b": 20})
+    clear = "rgba(0,0,0,0)"  # the page may be light or dark
+    drawing.update_layout(template="none", paper_bgcolor=clear, plot_bgcolor=clear, font_color="#808890")
+    drawing.update_xaxes(gridcolor="rgba(128,136,144,.3)", zeroline=False)
+    drawing.update_yaxes(gridcolor="rgba(128,136,144,.3)", zeroline=False)
     return str(drawing.to_html(full_html=False, include_plotlyjs=False, div_id=f"map-{name.replace(' ', '-')}"))
 
 

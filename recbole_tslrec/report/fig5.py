@@ -17,9 +17,8 @@ from recbole_tslrec.experiments.jobs import trials_of
 from recbole_tslrec.experiments.protocol import quoted_protocol
 from recbole_tslrec.experiments.runner import outcomes
 from recbole_tslrec.experiments.trials import Outcome, row_of
-from recbole_tslrec.report.page import Page, ReportError, Section
+from recbole_tslrec.report.page import Page, ReportError, Section, best_and_second
 from recbole_tslrec.report.plots import new_figure, points_with_intervals
-from recbole_tslrec.report.table2 import best_and_second
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

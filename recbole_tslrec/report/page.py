@@ -1,7 +1,7 @@
 """A report as data: sections of text, tables and figures."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -32,6 +32,7 @@ class Section:
         interactive: trusted html instead of the figure, made with plotly and without plotly's script.
         emphasis: cells of the table that are best (bold) or second (underlined), by row from 0 and column name.
         note: below the table, e.g. what a star means.
+        empty_rows: rows of the table, from 0, that hold no value; the html leaves them out, all other files have them.
     """
 
     title: str
@@ -41,11 +42,25 @@ class Section:
     interactive: str | None = None
     emphasis: Emphasis = field(default_factory=dict)
     note: str = ""
+    empty_rows: Collection[int] = ()
 
     @property
     def slug(self) -> str:
         """The title as a file name."""
         return re.sub(r"[^a-z0-9]+", "-", self.title.lower()).strip("-")
+
+
+@dataclass(frozen=True)
+class Opening:
+    """What an html page shows before all tables.
+
+    Attributes:
+        title: its heading.
+        pictures: trusted html, drawn from the tables of the page.
+    """
+
+    title: str
+    pictures: str
 
 
 @dataclass(frozen=True)
@@ -57,9 +72,19 @@ class Page:
         title: its heading.
         protocol: quoted as it is: how the figures came about, e.g. the command and ``properties/protocol.yaml``.
         sections: in order.
+        openings: before the sections, in html alone; those behind the first are folded.
     """
 
     name: str
     title: str
     protocol: str
     sections: Sequence[Section]
+    openings: Sequence[Opening] = ()
+
+
+def best_and_second(means: Sequence[float]) -> dict[int, str]:
+    """Which of the means are ``best`` and ``second``, as they are shown: equal ones share a mark."""
+    shown = [round(mean, 4) for mean in means]
+    ranks = sorted({mean for mean in shown if mean == mean}, reverse=True)
+    marks = dict(zip(ranks, ("best", "second"), strict=False))
+    return {row: marks[mean] for row, mean in enumerate(shown) if mean in marks}

@@ -16,26 +16,9 @@ _MARKDOWN_MARKS = {"best": "**{}**", "second": "<u>{}</u>"}
 _HTML_MARKS = {"best": "<b>{}</b>", "second": "<u>{}</u>"}
 _TAG = re.compile("<(?=[A-Za-z/!?])")  # what may begin one
 _PLOTLY = "plotly-graph-div"  # the class of what plotly draws
-_STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; color: #222; background: #fff; max-width: 76rem; margin: 0 auto;
-  padding: 0 1rem 4rem; }
-nav { position: sticky; top: 0; background: #fff; padding: .6rem 0; border-bottom: 1px solid #ccc; z-index: 1; }
-nav a { margin-right: 1.2rem; }
-h1 { margin: 2.5rem 0 .5rem; scroll-margin-top: 3rem; }
-h2 { margin: 2rem 0 .3rem; font-size: 1.15rem; }
-p { max-width: 50rem; margin: .5rem 0; }
-.scroll { overflow-x: auto; }
-table { border-collapse: collapse; font-size: .9rem; margin: .8rem 0; font-variant-numeric: tabular-nums; }
-th, td { padding: .2rem .7rem; text-align: left; border-bottom: 1px solid #e4e4e4; white-space: nowrap; }
-thead th { border-bottom: 2px solid #888; }
-.number { text-align: right; }
-u { text-underline-offset: .2em; }
-.note { color: #555; font-size: .9rem; }
-figure { margin: 1rem 0; }
-figure svg { max-width: 100%; height: auto; }
-details { margin: 1rem 0; color: #555; }
-details pre { white-space: pre-wrap; background: #f5f5f5; padding: .8rem; font-size: .85rem; }
-"""
+_MEASURED = re.compile(r"[+-]?\d+\.\d+( ± \d+\.\d+)?\*?")  # a mean as text, with its deviation and its star
+_PROSE = 40  # characters of a cell that is text to read, in more than one line
+_STYLE, _SORTING = (Path(__file__).with_name(name) for name in ("style.css", "sorting.js"))
 
 
 def shown(value: Any) -> str:
@@ -99,6 +82,13 @@ def fragment_html(page: Page, drawings: Mapping[str, str]) -> str:
         drawings: SVG by the slug of its section.
     """
     parts = [f'<section id="{escape(page.name)}">', f"<h1>{escape(page.title)}</h1>"]
+    for number, opening in enumerate(page.openings):
+        heading = f"<h2>{escape(opening.title)}</h2>"
+        parts.append(
+            f"<details><summary>{heading}</summary>\n{opening.pictures}\n</details>"
+            if number
+            else f"{heading}\n{opening.pictures}"
+        )
     for section in page.sections:
         parts += _section_html(section, drawings.get(section.slug))
     if page.protocol:
@@ -111,24 +101,65 @@ def _section_html(section: Section, drawing: str | None) -> Iterator[str]:
     yield from (f"<p>{escape(text)}</p>" for text in section.text.split("\n\n") if text.strip())
     if section.table is not None:
         yield _table_html(section)
+    if section.empty_rows:
+        yield f'<p class="note">Rows without any value that are left out here: {len(section.empty_rows)}.</p>'
     if section.interactive is not None:
         yield f"<figure>{section.interactive}</figure>"
     elif drawing is not None:
         label = escape(section.title, quote=True)
-        yield f'<figure role="img" aria-label="{label}">{drawing[drawing.index("<svg") :]}</figure>'
+        yield f'<figure role="img" aria-label="{label}">{_in_colours_of_the_page(drawing)}</figure>'
     if section.note:
         yield f'<p class="note">{escape(section.note)}</p>'
 
 
+def _in_colours_of_the_page(drawing: str) -> str:
+    """An SVG of matplotlib whose white is the page's paper and whose black is its ink, also by night."""
+    svg = drawing[drawing.index("<svg") :]
+    return svg.replace("#ffffff", "var(--paper)").replace("#000000", "currentColor")
+
+
 def _table_html(section: Section) -> str:
-    assert section.table is not None
-    kinds = [' class="number"' if number else "" for number in _is_number(section.table)]
-    head = "".join(f"<th{kind}>{escape(str(name))}</th>" for kind, name in zip(kinds, section.table, strict=True))
-    rows = "\n".join(
-        f"<tr>{''.join(f'<td{kind}>{cell}</td>' for kind, cell in zip(kinds, cells, strict=True))}</tr>"
-        for cells in _cells(section, escape, _HTML_MARKS)
+    table = section.table
+    assert table is not None
+    kinds = _kinds(table)
+    head = "".join(
+        f'<th{_class(kind)} scope="col" data-kind="{"number" if kind in ("number", "measured") else "text"}">'
+        f'<button type="button">{escape(str(name))}</button></th>'
+        for kind, name in zip(kinds, table, strict=True)
     )
-    return f'<div class="scroll"><table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}\n</tbody></table></div>'
+    rows = []
+    for row, cells in enumerate(_cells(section, escape, _HTML_MARKS)):
+        if row not in section.empty_rows:
+            columns = zip(kinds, cells, table.iloc[row], strict=True)
+            rows.append(f"<tr>{''.join(_cell_html(kind, cell, value) for kind, cell, value in columns)}</tr>")
+    return (
+        f'<div class="scroll" tabindex="0"><table>\n<thead><tr>{head}</tr></thead>\n'
+        f"<tbody>\n{chr(10).join(rows)}\n</tbody></table></div>"
+    )
+
+
+def _kinds(table: pd.DataFrame) -> list[str]:
+    """Of each column: ``number``, ``measured`` (text: a number, its spread), ``prose``, or nothing of words."""
+    kinds = []
+    for place, number in enumerate(_is_number(table)):
+        cells = [str(cell) for cell in table.iloc[:, place].dropna()]
+        if number:
+            kinds.append("number")
+        elif cells and all(map(_MEASURED.fullmatch, cells)):
+            kinds.append("measured")
+        else:
+            kinds.append("prose" if any(len(cell) > _PROSE for cell in cells) else "")
+    return kinds
+
+
+def _cell_html(kind: str, cell: str, value: Any) -> str:
+    """A cell; of a number also its whole value, since it is sorted by that."""
+    whole = f' data-value="{value}"' if kind == "number" and not pd.isna(value) else ""
+    return f"<td{_class(kind)}{whole}>{cell}</td>"
+
+
+def _class(kind: str) -> str:
+    return f' class="{kind}"' if kind else ""
 
 
 def index_html(output_dir: Path) -> str:
@@ -146,7 +177,8 @@ def index_html(output_dir: Path) -> str:
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>TSLRec: reports</title>
-<style>{_STYLE}</style>
+<style>
+{_STYLE.read_text(encoding="utf-8")}</style>
 {_plotly_script(reports)}
 </head>
 <body>
@@ -154,6 +186,8 @@ def index_html(output_dir: Path) -> str:
 {links}
 </nav>
 {reports}
+<script>
+{_SORTING.read_text(encoding="utf-8")}</script>
 </body>
 </html>
 """

@@ -17,9 +17,10 @@ from recbole_tslrec.experiments.trials import Outcome, row_of
 from recbole_tslrec.llm.settings import SCRATCH, ItemTextSettings
 from recbole_tslrec.models.families import LLM_BASELINES
 from recbole_tslrec.report.comparisons import LEVEL, OURS, UNTUNED, comparisons, credit, stars
-from recbole_tslrec.report.page import Page, ReportError, Section
+from recbole_tslrec.report.page import Opening, Page, ReportError, Section, best_and_second
 from recbole_tslrec.report.paper import in_paper, paper_figure
 from recbole_tslrec.report.scores import Line, Scores
+from recbole_tslrec.report.table2_pictures import opening
 
 _WITHOUT_BACKBONE = (*LLM_BASELINES, *MODEL_FREE)
 
@@ -58,18 +59,21 @@ def page_of(found: Sequence[Outcome], command: Command, failed: Sequence[str] = 
     subjects = [OURS, *(row for row in command.rows if row == UNTUNED)]
     words = bool(ItemTextSettings.of(config).columns)
     sections: list[Section] = []
+    openings: list[Opening] = []
     for mode in shown_modes(config["eval_history"]):
         scores = Scores.of(found, mode)
         if not sections:
             scores.check_comparable()
         tests = {subject: comparisons(scores, metric, subject) for subject in subjects}
         verdicts = [sentence for subject, table in tests.items() for sentence in credit(table, subject, words)]
+        numbers = figures(command, scores)
+        openings.append(opening(numbers, tests, label(metric), mode))
         sections += [
             table_section(command, scores, [*verdicts, *_failures(failed)]),
             *(tests_section(table, metric, mode, subject) for subject, table in tests.items()),
-            Section(f"Table 2, {mode}: every figure", "", figures(command, scores)),
+            figures_section(numbers, mode),
         ]
-    return Page("table2", "Table 2: recommendation", quoted_protocol(command), sections)
+    return Page("table2", "Table 2: recommendation", quoted_protocol(command), sections, openings)
 
 
 def table_section(command: Command, scores: Scores, remarks: Sequence[str]) -> Section:
@@ -121,6 +125,12 @@ def tests_section(tests: pd.DataFrame, metric: str, mode: str, subject: str) -> 
     )
 
 
+def figures_section(figures: pd.DataFrame, mode: str) -> Section:
+    """The table of :func:`figures`; the page leaves out what no run has finished of."""
+    unfinished = np.flatnonzero(figures["seeds"] == 0).tolist()
+    return Section(f"Table 2, {mode}: every figure", "", figures, empty_rows=unfinished)
+
+
 def figures(command: Command, scores: Scores) -> pd.DataFrame:
     """A row for each line, dataset and metric.
 
@@ -146,14 +156,6 @@ def lines_of(command: Command) -> list[Line]:
     alone = [Line("", row) for row in command.rows if row in _WITHOUT_BACKBONE]
     rows = [row for row in command.rows if row not in _WITHOUT_BACKBONE]
     return [*alone, *(Line(backbone, row) for backbone in command.models for row in rows)]
-
-
-def best_and_second(means: Sequence[float]) -> dict[int, str]:
-    """Which of the means are ``best`` and ``second``, as they are shown: equal ones share a mark."""
-    shown = [round(mean, 4) for mean in means]
-    ranks = sorted({mean for mean in shown if mean == mean}, reverse=True)
-    marks = dict(zip(ranks, ("best", "second"), strict=False))
-    return {row: marks[mean] for row, mean in enumerate(shown) if mean in marks}
 
 
 def _cell(values: Sequence[float], star: bool) -> str | None:

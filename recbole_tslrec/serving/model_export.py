@@ -3,13 +3,9 @@
 Everything is written into a folder of its own, read back and compared with the model, and only then renamed into place.
 """
 
-import argparse
 import importlib
-import logging
 import os
-import sys
 import tempfile
-from collections.abc import Sequence
 from logging import getLogger
 from pathlib import Path
 from typing import Any
@@ -174,17 +170,3 @@ def difference_of_scores(model: Any, table: ItemTable, max_length: int) -> float
     expected = model.full_sort_predict(batch).view(16, -1)[:, 1:]  # [B, N]
     vectors = scoring_of(model).vectors(model, batch)  # [B, d]
     return relative_difference(linear(vectors, table.rows, table.bias), expected)
-
-
-def main(argv: Sequence[str] = ()) -> None:
-    """The command ``export``: ``--model_folder=... --format=... [--output=...]``."""
-    parser = argparse.ArgumentParser(
-        prog="python -m recbole_tslrec export",
-        description="Write a trained model's item table as it scores it, or the model as an ONNX graph, and check it.",
-    )
-    parser.add_argument("--model_folder", required=True, help="a recommender or backbone folder of artifacts_dir")
-    parser.add_argument("--format", required=True, help=f"{', '.join(FORMATS)}; onnx is the sequence encoder as well")
-    parser.add_argument("--output", help="the file (default: <name of the folder>.<format> in the working directory)")
-    given = parser.parse_args(list(argv))
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    sys.stdout.write(f"{export(given.model_folder, given.format, given.output)}\n")

@@ -227,10 +227,15 @@ class Store:
             **facts,
             "files": hash_files(partial, without=UNFINISHED),
         }
-        manifest = json.loads(json.dumps(manifest, default=str))  # as it will be read
-        write_json(partial / MANIFEST, {**manifest, "hash": _hash_json(manifest)})
+        write_manifest(partial, manifest)
         replace_folder(partial, folder)
         shutil.rmtree(folder / UNFINISHED, ignore_errors=True)
+
+
+def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
+    """Write what an artifact's manifest says, with its hash."""
+    manifest = json.loads(json.dumps(manifest, default=str))  # as it will be read
+    write_json(folder / MANIFEST, {**manifest, "hash": _hash_json(manifest)})
 
 
 def _empty(partial: Path) -> None:

@@ -2,13 +2,15 @@
 
 import json
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from recbole_tslrec.report.page import Page, ReportError, Section
+from recbole_tslrec.report.page import Opening, Page, ReportError, Section
 from recbole_tslrec.report.plots import new_figure
 from recbole_tslrec.report.rendering import shown
 from recbole_tslrec.report.writing import write_page
@@ -74,8 +76,71 @@ def test_html_escapes_text_and_marks_cells(tmp_path: Path):
     assert "CI | &lt;sum&gt;" in text
     assert "--seeds=1,2 &lt;all&gt;" in text
     assert "a &lt; b" in text
-    assert '<td class="number"><b>0.0315</b></td>' in text
-    assert '<td class="number"><u>5</u></td>' in text
+    assert "<b>0.0315</b></td>" in text
+    assert "<u>5</u></td>" in text
+
+
+def test_columns_are_sorted_by_buttons_and_numbers_by_their_whole_value(tmp_path: Path):
+    text = write_page(a_page(), tmp_path).read_text()
+    heads = re.findall(r'<th.*? data-kind="(.*?)"><button type="button">(.*?)</button></th>', text)
+    assert heads == [("text", "row"), ("number", "users"), ("number", "NDCG@10")]
+    assert '<td class="number" data-value="0.03149"><b>0.0315</b></td>' in text
+    assert '<td class="number"></td>' in text
+
+
+def test_a_mean_with_its_deviation_is_sorted_as_a_number(tmp_path: Path):
+    table = pd.DataFrame({"HR@10": ["0.0409 ± 0.0012*", None, "0.1000"], "remark": ["0.1 of users", None, "x" * 41]})
+    text = write_page(Page("table2", "", "", [Section("A", table=table)]), tmp_path).read_text()
+    assert re.findall(r'<th( class="\w+")? scope="col" data-kind="(.*?)">', text) == [
+        (' class="measured"', "number"),
+        (' class="prose"', "text"),
+    ]
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="there is no chromium")
+def test_a_click_sorts_numbers_from_the_largest_and_words_from_the_first(tmp_path: Path):
+    table = pd.DataFrame({"row": ["b", "c", "a10", "a9"], "n": [9, None, 10, 1_000]})
+    index = write_page(Page("table2", "", "", [Section("A", table=table)]), tmp_path)
+
+    def rows(*clicks: int) -> list[str]:
+        script = "".join(f"document.querySelectorAll('th button')[{column}].click();" for column in clicks)
+        page = tmp_path / "clicked.html"
+        page.write_text(index.read_text().replace("</body>", f"<script>{script}</script></body>"))
+        command = ["chromium", "--headless", "--no-sandbox", "--dump-dom", page.as_uri()]
+        shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        return re.findall("<tr><td>(.*?)</td>", shown)
+
+    assert rows(1) == ["a9", "a10", "b", "c"]
+    assert rows(1, 1) == ["b", "a10", "a9", "c"]  # what is missing stays behind
+    assert rows(1, 1, 1) == ["b", "c", "a10", "a9"]
+    assert rows(1, 0) == ["a9", "a10", "b", "c"]
+
+
+def test_empty_rows_are_left_out_of_the_html_alone(tmp_path: Path):
+    table = pd.DataFrame({"row": ["Base", "CI"], "mean": [0.5, None]})
+    index = write_page(Page("table2", "", "", [Section("A", table=table, empty_rows=[1])]), tmp_path)
+    assert re.findall("<tr><td>(.*?)</td>", index.read_text()) == ["Base"]
+    assert "Rows without any value that are left out here: 1." in index.read_text()
+    assert list(pd.read_csv(tmp_path / "table2" / "a.csv")["row"]) == ["Base", "CI"]
+    assert "| CI |  |" in (tmp_path / "table2" / "table2.md").read_text()
+
+
+def test_a_page_opens_with_its_pictures_and_folds_all_but_the_first(tmp_path: Path):
+    openings = [Opening("Mode <a>", "<svg>1</svg>"), Opening("Mode b", "<svg>2</svg>")]
+    index = write_page(Page("table2", "Results", "", [Section("Words")], openings), tmp_path)
+    found = re.findall(r"<h\d>.*?</h\d>|<svg>\d|<details>|</details>", index.read_text())
+    first = ["<h1>Results</h1>", "<h2>Mode &lt;a&gt;</h2>", "<svg>1"]
+    assert found == [*first, "<details>", "<h2>Mode b</h2>", "<svg>2", "</details>", "<h2>Words</h2>"]
+    assert "Mode b" not in (tmp_path / "table2" / "table2.md").read_text()
+
+
+def test_drawings_take_the_colours_of_the_page(tmp_path: Path):
+    text = write_page(a_page(), tmp_path).read_text()
+    drawing = text[text.index("<figure") : text.index("</figure>")]
+    assert "currentColor" in drawing
+    assert "var(--paper)" in drawing
+    assert not re.search("#(f{6}|0{6})", drawing)
+    assert "#ffffff" in (tmp_path / "table2" / "beauty-unmasked.svg").read_text()
 
 
 def test_index_shows_all_pages_of_the_folder_in_the_papers_order(tmp_path: Path):

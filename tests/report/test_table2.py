@@ -6,9 +6,9 @@ import pytest
 
 from recbole_tslrec.experiments.trials import Trial
 from recbole_tslrec.report.comparisons import comparisons, credit, stars
-from recbole_tslrec.report.page import ReportError
+from recbole_tslrec.report.page import ReportError, best_and_second
 from recbole_tslrec.report.scores import Line, Scores
-from recbole_tslrec.report.table2 import best_and_second, figures, lines_of, page_of, table_section
+from recbole_tslrec.report.table2 import figures, figures_section, lines_of, page_of, table_section
 from tests.conftest import write_dataset
 
 SEEDS = (1, 2, 3)
@@ -117,6 +117,12 @@ def test_every_figure_has_a_row_of_numbers(command, outcomes):
     assert table.loc[("CI", "HR@10"), "seeds"] == 0
 
 
+def test_the_page_leaves_out_the_figures_of_what_has_not_run(command, outcomes):
+    table = figures(command, Scores.of(outcomes({"Base": [0.1]}), "unmasked"))
+    section = figures_section(table, "unmasked")
+    assert [table["row"][row] for row in section.empty_rows] == ["CI", "CI", "TSLRec", "TSLRec"]
+
+
 def test_users_are_compared_by_their_means_over_the_common_seeds(outcomes):
     # the seeds 1 and 2 are common: every user gains .2 and .4, so .3 in the mean, without any spread
     found = outcomes({"Base": [0.1, 0.1], "TSLRec": [0.3, 0.5, 0.9]})
@@ -201,6 +207,8 @@ def test_all_modes_give_a_table_each_and_failures_are_named(command, outcomes, t
         "Table 2, strict",
     ]
     assert all("toy SASRec-CI-seed2" in section.text for section in page.sections[::3])
+    modes = [opening.title.rpartition(" ")[2] for opening in page.openings]
+    assert modes == ["unmasked", "keep_target", "strict"]
 
 
 def test_without_any_finished_run_there_is_no_table(command):

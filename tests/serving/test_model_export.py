@@ -16,7 +16,8 @@ from recbole_tslrec.augmentation.vectors import read_vectors
 from recbole_tslrec.cli import COMMANDS
 from recbole_tslrec.models.backbones import BACKBONES
 from recbole_tslrec.models.scoring import Scoring
-from recbole_tslrec.serving.model_export import ExportError, export, main
+from recbole_tslrec.serving.export_command import main
+from recbole_tslrec.serving.model_export import ExportError, export
 from recbole_tslrec.serving.saved_model import load_model
 from recbole_tslrec.serving.score_comparison import scoring_of
 from recbole_tslrec.serving.table_files import WRITERS, ItemTable, read_table
@@ -164,7 +165,7 @@ def test_file_can_be_read_by_whom_a_new_file_can(sasrec, tmp_path, format):
 
 def test_command_writes_beside_nothing_but_where_it_runs(sasrec, capsys, tmp_path):
     """The name is that of the folder; nothing goes into the folder itself, whose files are verified."""
-    assert COMMANDS["export"].module == "recbole_tslrec.serving.model_export"
+    assert COMMANDS["export"].module == "recbole_tslrec.serving.export_command"
     main([f"--model_folder={sasrec}", "--format=itememb"])
     assert capsys.readouterr().out == f"{sasrec.name}.itememb\n"
     assert (tmp_path / f"{sasrec.name}.itememb").is_file()  # the working directory of every test

@@ -1,0 +1,40 @@
+"""``python -m recbole_tslrec export``: a trained model's items into a file, or onto the Hugging Face hub."""
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+
+from recbole_tslrec.serving.model_export import FORMATS, export
+from recbole_tslrec.serving.publishing import publish
+
+
+def main(argv: Sequence[str] = ()) -> None:
+    """The command ``export``: ``--model_folder=...`` and ``--format=... [--output=...]`` or ``--push_to_hub=...``."""
+    parser = argparse.ArgumentParser(
+        prog="python -m recbole_tslrec export",
+        description="Write a trained model's item table as it scores it, or the model as an ONNX graph, and check it.",
+    )
+    parser.add_argument(
+        "--model_folder",
+        required=True,
+        help="a recommender or backbone folder of artifacts_dir; for --push_to_hub a knowledge folder, too",
+    )
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--format", help=f"{', '.join(FORMATS)}; onnx is the sequence encoder as well")
+    what.add_argument(
+        "--push_to_hub",
+        metavar="OWNER/NAME",
+        help="push knowledge vectors or the item table to this repository of the Hugging Face hub, which is made for "
+        "everybody to see where it does not exist, with a card; --knowledge_path=hf://OWNER/NAME reads it",
+    )
+    parser.add_argument("--output", help="the file (default: <name of the folder>.<format> in the working directory)")
+    parser.add_argument(
+        "--hub_license", default="", help="for --push_to_hub: mit, cc-by-4.0, ... or other, as the hub names them"
+    )
+    given = parser.parse_args(list(argv))
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    if given.push_to_hub:
+        sys.stdout.write(f"{publish(given.model_folder, given.push_to_hub, given.hub_license)}\n")
+    else:
+        sys.stdout.write(f"{export(given.model_folder, given.format, given.output)}\n")
