@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 from recbole.utils.enum_type import FeatureType
 
-from recbole_tslrec.compatibility.atomic_files import encoding_of, read_columns
+from recbole_tslrec.compatibility.atomic_files import encoding_of
+from recbole_tslrec.compatibility.reading import read_columns
 from recbole_tslrec.data.delimited import is_number
 from recbole_tslrec.data.identifiers import MISSING
 from recbole_tslrec.data.public_datasets import download_hint
