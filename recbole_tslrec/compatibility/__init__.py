@@ -11,6 +11,7 @@ from recbole_tslrec.compatibility import (
     checkpoints,
     counting,
     id_tokens,
+    loaders,
     metric_collection,
     processes,
     recbole_import,
@@ -33,6 +34,7 @@ def apply() -> None:
     recbole_import.apply()  # first: the others import RecBole
     counting.apply()  # before what counts the dropped interactions wraps it
     id_tokens.apply()
+    loaders.apply()
     atomic_files.apply()
     time_order.apply()
     split_files.apply()

@@ -18,8 +18,8 @@ from recbole.data.interaction import Interaction
 from recbole.utils.enum_type import FeatureType
 from torch import Tensor
 
+from recbole_tslrec.compatibility.row_groups import Groups
 from recbole_tslrec.compatibility.time_order import in_order
-from recbole_tslrec.sequential.splits import Groups
 
 _ROWS_AT_ONCE = 2**14  # of a list column that is made: what is needed beside the column stays small
 
@@ -31,7 +31,8 @@ class PrefixDataset(SequentialDataset):  # type: ignore[misc]  # RecBole is unty
         interactions: every interaction once, by (user, time); shared by the parts of a split, never changed.
         inter_feat: a row for each interaction but a user's first (:class:`PrefixRows`); what ``benchmark_filename``
             gives has its list columns already and is RecBole's own ``Interaction``.
-        known_order: the rows by time, and their groups by user then, where they are known from an earlier run.
+        known_order: where an earlier run has left them, the targets of all rows by time, and the rows' groups by user
+            then.
     """
 
     interactions: Any
@@ -44,7 +45,7 @@ class PrefixDataset(SequentialDataset):  # type: ignore[misc]  # RecBole is unty
         """Give every interaction but a user's first a row; replaces the copies that RecBole makes."""
         self._aug_presets()
         self._check_field("uid_field", "time_field")
-        if not self._is_in_order():
+        if self.known_order is None and not self._is_in_order():
             self.sort(by=[self.uid_field, self.time_field], ascending=True)
         self.interactions = self.inter_feat
         position = position_in_history(self.interactions[self.uid_field])
@@ -64,7 +65,10 @@ class PrefixDataset(SequentialDataset):  # type: ignore[misc]  # RecBole is unty
         if self.known_order is None or by != self.time_field or rows.interaction is not self._all_rows:
             super().sort(by, ascending)
             return
-        rows._reindex(torch.from_numpy(self.known_order[0]))
+        columns = rows.interaction
+        rows.interaction = PrefixColumns(
+            dict.fromkeys(columns), torch.from_numpy(self.known_order[0]), columns.histories
+        )
         self._in_known_order = rows.interaction
 
     def split_by_ratio(self, ratios: Sequence[float], group_by: str | None = None) -> list[Any]:
