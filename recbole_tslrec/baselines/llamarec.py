@@ -247,4 +247,4 @@ def item_titles(settings: ItemTextSettings, tokens: Sequence[str]) -> list[str]:
 
 def title_content(settings: ItemTextSettings, tokens: Sequence[str]) -> dict[str, str]:
     """What a recipe says of the titles: a hash of them."""
-    return {"titles": hash_arrays(np.array(item_titles(settings, tokens)))}
+    return {"titles": hash_arrays(np.array(item_titles(settings, tokens), dtype=object))}

@@ -9,6 +9,9 @@ from recbole_tslrec.compatibility import (
     activations,
     atomic_files,
     checkpoints,
+    counting,
+    id_tokens,
+    loaders,
     metric_collection,
     processes,
     recbole_import,
@@ -29,6 +32,9 @@ def apply() -> None:
         ImportError: pandas 3 or a RecBole other than 1.2.1 is installed; both would give wrong results silently.
     """
     recbole_import.apply()  # first: the others import RecBole
+    counting.apply()  # before what counts the dropped interactions wraps it
+    id_tokens.apply()
+    loaders.apply()
     atomic_files.apply()
     time_order.apply()
     split_files.apply()

@@ -1,7 +1,6 @@
 """Atomic files as they are written: no quoting, any mark of encoding, no blanks around ids; and what filters drop."""
 
 import codecs
-import csv
 import types
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,6 +8,7 @@ from logging import getLogger
 from pathlib import Path
 from typing import Any
 
+from recbole_tslrec.compatibility.reading import read_columns
 from recbole_tslrec.compatibility.wrapping import wrap_once
 
 _BYTE_ORDER_MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
@@ -36,27 +36,6 @@ def apply() -> None:
     wrap_once(Dataset, "_data_filtering", _say_what_was_dropped)
     for name, counted in _COUNTED_FILTERS.items():
         wrap_once(Dataset, name, counted)
-
-
-def read_columns(path: Any, delimiter: str, **options: Any) -> Any:
-    """RecBole's ``pd.read_csv`` of an atomic file.
-
-    Args:
-        path: the file.
-        delimiter: between two columns.
-        options: those of ``pandas.read_csv``.
-    """
-    # In recbole/data/dataset/dataset.py a lone double quote in a tab-separated file opens a field that ends at the next
-    # one, lines further down: 180 lines become 90 interactions in silence. Atomic files have no quoting. RecBole takes
-    # pandas' slow engine, which the fast one agrees with to the last bit where it converts numbers by round trip: a
-    # million lines take 0.6 s instead of 7.
-    import pandas
-
-    if delimiter == "\t":
-        options["quoting"] = csv.QUOTE_NONE
-    if len(delimiter) == 1:
-        options.update(engine="c", float_precision="round_trip")
-    return pandas.read_csv(path, delimiter=delimiter, **options)
 
 
 def encoding_of(path: str | Path, configured: str | None) -> str:

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from recbole_tslrec.compatibility.wrapping import wrap_once
 
 
@@ -27,5 +29,18 @@ def sort_by_time(dataset: Any) -> Any:
 
     Args:
         dataset: a RecBole dataset before ``data_preparation``, so that ``inter_feat`` is still a data frame.
+
+    Returns:
+        The frame itself where it is in this order already.
     """
-    return dataset.inter_feat.sort_values([dataset.uid_field, dataset.time_field], kind="stable", ignore_index=True)
+    rows = dataset.inter_feat
+    users, times = (rows[field].to_numpy() for field in (dataset.uid_field, dataset.time_field))
+    if in_order(users, times):
+        return rows
+    return rows.take(np.lexsort((times, users))).reset_index(drop=True)  # pandas sorts by two columns ten times slower
+
+
+def in_order(users: Any, times: Any) -> bool:
+    """Whether interactions, [n], stand by (user, time)."""
+    same, later = users[1:] == users[:-1], users[1:] > users[:-1]
+    return bool((later | (same & (times[1:] >= times[:-1]))).all())

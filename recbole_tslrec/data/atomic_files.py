@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 from recbole.utils.enum_type import FeatureType
 
-from recbole_tslrec.compatibility.atomic_files import encoding_of, read_columns
+from recbole_tslrec.compatibility.atomic_files import encoding_of
+from recbole_tslrec.compatibility.reading import read_columns
 from recbole_tslrec.data.delimited import is_number
 from recbole_tslrec.data.identifiers import MISSING
 from recbole_tslrec.data.public_datasets import download_hint
@@ -134,6 +135,13 @@ def wanted_columns(config: Any, suffix: str) -> set[str] | None:
     return set(load_col.get(suffix) or ())
 
 
+def loaded_columns(config: Any, file: AtomicFile) -> set[str]:
+    """The columns of a file of interactions that the configuration asks for."""
+    wanted = wanted_columns(config, "inter")
+    unwanted = set((config["unload_col"] or {}).get("inter") or ())
+    return (set(file.types) if wanted is None else wanted) - unwanted
+
+
 def _suffixes(config: Any) -> tuple[str, ...]:
     return ("user", "item", "kg", "link", *(config["additional_feat_suffix"] or ()))
 
@@ -177,8 +185,7 @@ def _check_columns(config: Any, file: AtomicFile, suffix: str) -> None:
 
 def _check_interactions(config: Any, file: AtomicFile) -> None:
     user, item, time = (str(config[f"{field}_FIELD"]) for field in ("USER_ID", "ITEM_ID", "TIME"))
-    wanted, unwanted = wanted_columns(config, "inter"), set((config["unload_col"] or {}).get("inter") or ())
-    loaded = (set(file.types) if wanted is None else wanted) - unwanted
+    wanted, loaded = wanted_columns(config, "inter"), loaded_columns(config, file)
     split = bool(config["benchmark_filename"])
     needed = [user, item] if split else [user, item, time]
     unloaded = [name for name in needed if name not in loaded]

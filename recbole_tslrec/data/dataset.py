@@ -1,17 +1,18 @@
 """A RecBole dataset, loaded once: its histories, its fingerprint and, when a stage asks, its loaders."""
 
 import functools
-import traceback
 from pathlib import Path
 from typing import Any
 
-from recbole.data import create_dataset, data_preparation
-from recbole.utils import init_seed
+import numpy as np
+from recbole.data import data_preparation
 
-from recbole_tslrec.data.atomic_files import DatasetError, check_atomic_files
-from recbole_tslrec.data.histories import Histories, fingerprint, full_histories, training_histories
+from recbole_tslrec.data.atomic_files import DatasetError
+from recbole_tslrec.data.histories import Histories, training_histories
 from recbole_tslrec.data.item_tokens import dataset_item_tokens
+from recbole_tslrec.data.loading import FAULTS, is_ours, load, not_loaded
 from recbole_tslrec.data.splits import check_split
+from recbole_tslrec.data.stage import load_mapped
 from recbole_tslrec.store.contents import ContentHashes
 
 __all__ = ["Data", "DatasetError"]
@@ -22,6 +23,9 @@ class Data:
 
     Args:
         config: RecBole's configuration.
+        artifacts_dir: the folder of artifacts, in which the data stage keeps what it has read, see
+            :func:`recbole_tslrec.data.stage.load_mapped`; ``None`` reads the files and keeps nothing.
+        rebuild: whether to read the files even if that is kept.
 
     Raises:
         DatasetError: its files or the columns for user, item and time are not there or cannot be read as they are, or
@@ -33,12 +37,13 @@ class Data:
         description: name, counts and fingerprint.
     """
 
-    def __init__(self, config: Any) -> None:
+    def __init__(self, config: Any, artifacts_dir: str | Path | None = None, rebuild: bool = False) -> None:
         self.config = config
-        check_atomic_files(config)
-        self.dataset: Any = _load(config)
-        self.full: Histories = full_histories(self.dataset)
-        self.description: dict[str, Any] = fingerprint(self.dataset, self.full)
+        loaded = load(config) if artifacts_dir is None else load_mapped(config, artifacts_dir, rebuild)
+        self.dataset: Any = loaded.dataset
+        self.full: Histories = loaded.full
+        self.description: dict[str, Any] = loaded.description
+        _check_selected_features(config, self.dataset)
         self.item_tokens: list[str] = dataset_item_tokens(self.dataset)
 
     @functools.cached_property
@@ -46,10 +51,10 @@ class Data:
         """RecBole's training, validation and test loaders; making them rewrites ``dataset`` in place."""
         try:
             train_data, valid_data, test_data = data_preparation(self.config, self.dataset)
-        except _FAULTS as error:
-            if _is_ours(error):
+        except FAULTS as error:
+            if is_ours(error):
                 raise
-            raise _not_loaded(self.config, error, "split") from error
+            raise not_loaded(self.config, error, "split") from error
         return train_data, valid_data, test_data
 
     @functools.cached_property
@@ -69,7 +74,7 @@ class Data:
     def trained_items(self) -> set[int]:
         """The item ids of the training part."""
         if self.dataset.benchmark_filename_list is None:
-            return set(self.histories.items.tolist())
+            return set(np.unique(self.histories.items).tolist())
         rows = self.loaders[0]._dataset
         seen = rows.inter_feat[rows.item_id_list_field].unique().tolist(), rows.inter_feat[rows.iid_field].tolist()
         return set().union(*seen) - {0}
@@ -94,41 +99,10 @@ class Data:
         check_split(self.config, self.full.lengths, [len(loader._dataset) for loader in self.loaders])
 
 
-_KEYS_OF_LOADING = ("load_col", "val_interval", "eval_args", "benchmark_filename", "normalize_field", "threshold")
-
-# what RecBole's loading raises for files and keys that do not go together
-_FAULTS = (ValueError, TypeError, LookupError, AttributeError, AssertionError, ArithmeticError, NotImplementedError)
-
-
-def _load(config: Any) -> Any:
-    init_seed(config["seed"], config["reproducibility"])
-    try:
-        dataset = create_dataset(config)
-    except _FAULTS as error:
-        if "feat is empty" in str(error):
-            raise DatasetError(
-                f"no interaction of [{config['dataset']}] passes the filters; widen user_inter_num_interval, "
-                "item_inter_num_interval and val_interval"
-            ) from error
-        raise _not_loaded(config, error, "load") from error
+def _check_selected_features(config: Any, dataset: Any) -> None:
     absent = sorted(set(config["selected_features"] or ()) - set(dataset.field2type))
     if absent:
         raise DatasetError(
             f"{config['model']} needs column {', '.join(absent)} (selected_features), and [{config['dataset']}] was "
             f"loaded with {', '.join(dataset.field2type)}; list it in load_col, or name others in selected_features"
         )
-    return dataset
-
-
-def _is_ours(error: Exception) -> bool:
-    """Whether a check of this package has raised it, which says what it has to say."""
-    raised = Path(traceback.extract_tb(error.__traceback__)[-1].filename)
-    return raised.is_relative_to(Path(__file__).parents[1])
-
-
-def _not_loaded(config: Any, error: Exception, what: str) -> DatasetError:
-    keys = {key: config[key] for key in _KEYS_OF_LOADING if config[key] is not None}
-    return DatasetError(
-        f"RecBole cannot {what} {Path(config['data_path'])}/{config['dataset']}.inter and the files beside it "
-        f"({type(error).__name__}: {' '.join(str(error).split())}); check {keys}"
-    )

@@ -57,10 +57,11 @@ def full_histories(dataset: Any) -> Histories:
         dataset: a RecBole dataset before ``data_preparation``, which rewrites the interactions in place.
     """
     interactions = _in_order(dataset)
-    users, lengths = np.unique(interactions[dataset.uid_field].to_numpy(), return_counts=True)
+    lengths = np.bincount(interactions[dataset.uid_field].to_numpy())
+    users = np.flatnonzero(lengths)
     tokens = [str(token) for token in dataset.field2id_token[dataset.uid_field][users]]
-    items = interactions[dataset.iid_field].to_numpy().astype(np.int64)
-    return Histories(tokens, items, np.concatenate([[0], np.cumsum(lengths)]))
+    items = interactions[dataset.iid_field].to_numpy().astype(np.int64, copy=False)
+    return Histories(tokens, items, np.concatenate([[0], np.cumsum(lengths[users])]))
 
 
 def _in_order(dataset: Any) -> Any:
@@ -73,7 +74,8 @@ def _in_order(dataset: Any) -> Any:
                 "interaction of their user; among these the order is that of the file"
             )
         return ordered
-    return dataset.inter_feat.sort_values(dataset.uid_field, kind="stable", ignore_index=True)
+    rows = dataset.inter_feat
+    return rows.take(np.argsort(rows[dataset.uid_field].to_numpy(), kind="stable"))
 
 
 def training_histories(full: Histories, train_dataset: Any) -> Histories:
@@ -111,8 +113,8 @@ def training_histories(full: Histories, train_dataset: Any) -> Histories:
 
 def fingerprint(dataset: Any, full: Histories) -> dict[str, Any]:
     """Name, counts and a hash of the interactions by external tokens, for manifests and recipes."""
-    item_tokens = np.array(dataset.field2id_token[dataset.iid_field], dtype=str)
-    arrays = [np.array(full.user_tokens, dtype=str), item_tokens, full.items, full.offsets]
+    item_tokens = np.array(dataset.field2id_token[dataset.iid_field], dtype=object)
+    arrays = [np.array(full.user_tokens, dtype=object), item_tokens, full.items, full.offsets]
     if dataset.benchmark_filename_list is not None:
         arrays += _split_arrays(dataset)
     return {

@@ -112,7 +112,9 @@ def item_text_content(settings: ItemTextSettings, tokens: Sequence[str]) -> dict
     """
     if not settings.columns:
         return {}
-    return {"item_text": hash_arrays(np.array(read_item_texts(settings, tokens)), np.array(MOST_TEXT_TOKENS))}
+    return {
+        "item_text": hash_arrays(np.array(read_item_texts(settings, tokens), dtype=object), np.array(MOST_TEXT_TOKENS))
+    }
 
 
 def read_titles(settings: ItemTextSettings, tokens: Sequence[str]) -> list[str]:

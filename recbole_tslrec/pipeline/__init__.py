@@ -14,6 +14,7 @@ from typing import Any
 from recbole_tslrec.augmentation.vectors import listed_paths, open_vectors
 from recbole_tslrec.compute import distributed
 from recbole_tslrec.data.dataset import Data
+from recbole_tslrec.data.stage import KIND as DATA
 from recbole_tslrec.evaluation.settings import EvaluationSettings
 from recbole_tslrec.models.names import parse_model_name
 from recbole_tslrec.pipeline import llm_baselines, stage_0, stage_1, stage_2
@@ -57,19 +58,20 @@ def run_stages(
         LLMError: the LLM cannot be loaded; raised before anything is built.
     """
     for kind in (*rebuild, *([stop_after] if stop_after else [])):
-        if kind not in KINDS:
-            raise ValueError(f"stage [{kind}] does not exist; the stages are {', '.join(KINDS)}")
+        if kind not in (DATA, *KINDS):
+            raise ValueError(f"stage [{kind}] does not exist; the stages are {', '.join((DATA, *KINDS))}")
     settings = ArtifactSettings.of(config)
     hashes = ContentHashes(settings.artifacts_dir)
     stages = plan(config)
     planned = (*(stage.name for stage in stages), KINDS[-1])
     # before the dataset is loaded: a wrong path is known at once
     given = given_artifacts(llm_baselines.upstream(config), hashes)
-    last = KINDS.index(stop_after or KINDS[-1])
+    last = -1 if stop_after == DATA else KINDS.index(stop_after or KINDS[-1])
     stages = [stage for stage in stages if KINDS.index(stage.kind) <= last]
     store = Store(Path(settings.artifacts_dir) / config["dataset"])
     distributed.join(config["device"])
-    run = Run(config, data or Data(stage_0.data_config(config)), store, hashes, rebuild, given, planned=planned)
+    data = data or Data(stage_0.data_config(config), settings.artifacts_dir, DATA in rebuild)
+    run = Run(config, data, store, hashes, rebuild, given, planned=planned)
     _run(run, stages)
     if last == len(KINDS) - 1:
         _evaluate(run)

@@ -96,9 +96,9 @@ def run_model_free(config: Any, row: str, rebuild: Collection[str] = (), data: D
         ValueError: there is no such row, or it cannot be evaluated so.
     """
     check_model_free(config, row)
-    data = data or Data(data_config(config))
-    config = derive(config, model=row)
     folder = ArtifactSettings.of(config).artifacts_dir
+    data = data or Data(data_config(config), folder)
+    config = derive(config, model=row)
     run = Run(config, data, Store(Path(folder) / config["dataset"]), ContentHashes(folder), rebuild)
 
     def build(inputs: Inputs, folder: Path) -> None:

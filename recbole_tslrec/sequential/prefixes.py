@@ -2,45 +2,99 @@
 
 RecBole copies every prefix into every list column before the first step: ml-1m at length 200 becomes a million rows of
 200, 4.9 GiB and 12 s (RecBole#1721). Here a row is the place of its target among the interactions; a batch gathers its
-prefixes when it is asked for, and whoever asks for a list column of a whole dataset gets it made then. Rows, their
-order, columns and values are RecBole's.
+columns when it is asked for, and whoever asks for a column of a whole dataset gets it made then. Rows, their order,
+columns and values are RecBole's.
 """
 
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from recbole.data.dataset import SequentialDataset
 from recbole.data.interaction import Interaction
+from recbole.utils.enum_type import FeatureType
 from torch import Tensor
+
+from recbole_tslrec.compatibility.row_groups import Groups
+from recbole_tslrec.compatibility.time_order import in_order
 
 _ROWS_AT_ONCE = 2**14  # of a list column that is made: what is needed beside the column stays small
 
 
 class PrefixDataset(SequentialDataset):  # type: ignore[misc]  # RecBole is untyped
-    """RecBole's ``SequentialDataset`` with list columns that are made when they are asked for.
+    """RecBole's ``SequentialDataset`` with columns that are made when they are asked for.
 
     Attributes:
         interactions: every interaction once, by (user, time); shared by the parts of a split, never changed.
         inter_feat: a row for each interaction but a user's first (:class:`PrefixRows`); what ``benchmark_filename``
             gives has its list columns already and is RecBole's own ``Interaction``.
+        known_order: where an earlier run has left them, the targets of all rows by time, and the rows' groups by user
+            then.
     """
 
     interactions: Any
     inter_feat: Any
+    known_order: tuple[NDArray[np.int64], Groups] | None = None
+    _all_rows: Any = None  # their columns, as they are made
+    _in_known_order: Any = None  # the columns that were brought into it
 
     def data_augmentation(self) -> None:
         """Give every interaction but a user's first a row; replaces the copies that RecBole makes."""
         self._aug_presets()
         self._check_field("uid_field", "time_field")
-        self.sort(by=[self.uid_field, self.time_field], ascending=True)
+        if self.known_order is None and not self._is_in_order():
+            self.sort(by=[self.uid_field, self.time_field], ascending=True)
         self.interactions = self.inter_feat
         position = position_in_history(self.interactions[self.uid_field])
         lists = {getattr(self, f"{name}_list_field"): name for name in self.interactions if name != self.uid_field}
         histories = Histories(self.interactions, position, self.max_item_list_len, lists)
         self.inter_feat = histories.rows(self.item_list_length_field)
+        self._all_rows = self.inter_feat.interaction
+
+    def _is_in_order(self) -> bool:
+        if self.time_field not in self.inter_feat or self.inter_feat[self.time_field].dim() > 1:
+            return False
+        return in_order(self.inter_feat[self.uid_field], self.inter_feat[self.time_field])
+
+    def sort(self, by: Any, ascending: Any = True) -> None:
+        """Sort the rows in place; what ``known_order`` knows is not sorted again."""
+        rows = self.inter_feat
+        if self.known_order is None or by != self.time_field or rows.interaction is not self._all_rows:
+            super().sort(by, ascending)
+            return
+        columns = rows.interaction
+        rows.interaction = PrefixColumns(
+            dict.fromkeys(columns), torch.from_numpy(self.known_order[0]), columns.histories
+        )
+        self._in_known_order = rows.interaction
+
+    def split_by_ratio(self, ratios: Sequence[float], group_by: str | None = None) -> list[Any]:
+        """RecBole's parts."""
+        if group_by is None:
+            parts: list[Any] = super().split_by_ratio(ratios)
+            return parts
+        groups = self._grouped_index(self.inter_feat[group_by].numpy())
+        indices = groups.by_ratio([ratio / sum(ratios) for ratio in ratios])
+        self._drop_unused_col()
+        return [self.copy(self.inter_feat[index]) for index in indices]
+
+    def _grouped_index(self, group_by_list: Any) -> Groups:
+        if self.known_order and self.inter_feat.interaction is self._in_known_order:
+            return self.known_order[1]
+        return Groups.of(group_by_list)
+
+    def _split_index_by_leave_one_out(self, grouped_index: Groups, leave_one_num: int) -> list[Any]:
+        return list(grouped_index.last_apart(leave_one_num))
+
+    def _dataframe_to_interaction(self, data: Any) -> Any:
+        """RecBole's ``Interaction``; ids are not copied."""
+        ids = [name for name in data if self.field2type[name] == FeatureType.TOKEN and data[name].dtype == np.int64]
+        columns = dict(super()._dataframe_to_interaction(data.drop(columns=ids)).interaction)
+        columns |= {name: torch.from_numpy(np.require(data[name].to_numpy(), requirements="W")) for name in ids}
+        return Interaction({name: columns[name] for name in data})
 
     def __getitem__(self, index: Any, join: bool = True) -> Any:
         """The rows ``index`` as RecBole's ``Interaction``, with all list columns [B, L], pads behind."""
@@ -69,9 +123,17 @@ class Histories:
     def rows(self, length_column: str) -> "PrefixRows":
         """A row for every interaction but a user's first."""
         targets = self.position.nonzero().squeeze(1)
-        columns = {name: column[targets] for name, column in self.interactions.interaction.items()}
-        columns[length_column] = self.position[targets].clamp(max=self.longest)
-        return PrefixRows(PrefixColumns({**columns, **dict.fromkeys(self.lists)}, targets, self))
+        names = [*self.interactions, length_column, *self.lists]
+        return PrefixRows(PrefixColumns(dict.fromkeys(names), targets, self))
+
+    def column(self, targets: Tensor, name: str) -> Tensor:
+        """A column of the rows with these targets, int64 [...]; a list column is [..., L], pads behind are 0."""
+        if name in self.lists:
+            return self.before(targets, name)
+        if name in self.interactions:
+            column: Tensor = self.interactions[name][targets]
+            return column
+        return self.position[targets].clamp(max=self.longest)
 
     def before(self, targets: Tensor, name: str) -> Tensor:
         """The list column ``name`` of the rows with these targets, int64 [...]: [..., L], pads behind are 0."""
@@ -90,7 +152,7 @@ _dict: Any = dict  # to mypy the two bases below disagree in their overloads
 
 
 class PrefixColumns(MutableMapping[str, Tensor], _dict):  # type: ignore[misc]  # a dict: Interaction takes no other
-    """Columns of rows; a list column is ``None`` inside until somebody asks for it, and kept then.
+    """Columns of rows; one is ``None`` inside until somebody asks for it, and kept then.
 
     All that reads values (``items``, ``get``, ``dict(columns)``, ...) is ``MutableMapping``'s and goes through
     ``__getitem__``.
@@ -103,7 +165,7 @@ class PrefixColumns(MutableMapping[str, Tensor], _dict):  # type: ignore[misc]  
     def __getitem__(self, name: str) -> Tensor:
         column: Tensor | None = _dict.__getitem__(self, name)
         if column is None:
-            column = self[name] = self.histories.before(self.targets, name)
+            column = self[name] = self.histories.column(self.targets, name)
         return column
 
     __contains__, __setitem__, __delitem__ = _dict.__contains__, _dict.__setitem__, _dict.__delitem__
@@ -120,13 +182,13 @@ class PrefixColumns(MutableMapping[str, Tensor], _dict):  # type: ignore[misc]  
         return PrefixColumns, (dict(_dict.items(self)), self.targets, self.histories)
 
     def at(self, index: Any) -> "PrefixColumns":
-        """The columns at ``index``, whatever a tensor takes; list columns that nobody asked for are not made."""
+        """The columns at ``index``, whatever a tensor takes; what nobody asked for is not made."""
         columns = {name: None if column is None else column[index] for name, column in _dict.items(self)}
         return PrefixColumns(columns, self.targets[index], self.histories)
 
 
 class PrefixRows(Interaction):  # type: ignore[misc]  # RecBole is untyped
-    """RecBole's ``Interaction`` with list columns that are made when they are asked for.
+    """RecBole's ``Interaction`` with columns that are made when they are asked for.
 
     Selecting, sorting, shuffling, copying and pickling leave them unmade.
     """

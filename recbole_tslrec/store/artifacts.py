@@ -106,12 +106,16 @@ class Artifact:
         return [str(token) for token in self.json(ITEM_TOKENS)]
 
 
-def open_artifact(folder: str | Path, kind: str | None = None) -> Artifact:
+def open_artifact(
+    folder: str | Path, kind: str | None = None, digest_of: Callable[[Path], str] = hash_file
+) -> Artifact:
     """Read and verify an artifact folder.
 
     Args:
         folder: the folder.
         kind: what it has to be, e.g. ``knowledge``; ``None`` takes any.
+        digest_of: the hash of a file's contents; that of a :class:`recbole_tslrec.store.contents.ContentHashes` reads a
+            file only where its size or its time of change is another than when it was last hashed.
 
     Raises:
         ArtifactError: no such folder, no or unreadable manifest, another kind or format version, or a file that is
@@ -140,21 +144,31 @@ def open_artifact(folder: str | Path, kind: str | None = None) -> Artifact:
         )
     for name, digest in files.items():
         path = folder / name
-        if not path.is_file() or hash_file(path) != digest:
+        if not path.is_file() or digest_of(path) != digest:
             state = "differs from its hash in the manifest" if path.is_file() else "is missing"
             raise ArtifactError(f"{path} {state}; delete {folder} or rebuild it with --rebuild={found_kind}")
     return Artifact(folder, manifest)
 
 
 class Store:
-    """The artifacts of one dataset, one folder each, named by kind and recipe."""
+    """The artifacts of one dataset, one folder each, named by kind and recipe.
 
-    def __init__(self, root: str | Path) -> None:
+    Args:
+        root: the folder of them all.
+        digest_of: see :func:`open_artifact`.
+    """
+
+    def __init__(self, root: str | Path, digest_of: Callable[[Path], str] = hash_file) -> None:
         self.root = Path(root)
+        self.digest_of = digest_of
 
     def folder(self, kind: str, recipe: Recipe) -> Path:
         """Where an artifact of this kind and recipe lies or will lie."""
         return self.root / f"{kind}-{recipe.key[:12]}"
+
+    def open(self, folder: Path, kind: str) -> Artifact:
+        """See :func:`open_artifact`."""
+        return open_artifact(folder, kind, self.digest_of)
 
     def find(self, kind: str, recipe: Recipe) -> Artifact | None:
         """The artifact of this kind and recipe, verified, or ``None`` where it was never finished."""
@@ -163,7 +177,7 @@ class Store:
             with locked(beside(folder, "lock")):  # not while another process is between its two renames
                 settle_folder(folder)
                 shutil.rmtree(folder / UNFINISHED, ignore_errors=True)
-        return open_artifact(folder, kind) if folder.exists() else None
+        return self.open(folder, kind) if folder.exists() else None
 
     def build(
         self,
@@ -192,7 +206,7 @@ class Store:
         existed = folder.exists()
         with locked(beside(folder, "lock")) if distributed.is_main() else nullcontext():
             if distributed.from_main(folder.exists() and not existed):
-                return open_artifact(folder, kind)  # somebody else made it while this process waited
+                return self.open(folder, kind)  # somebody else made it while this process waited
             if distributed.is_main():
                 _empty(partial)
             distributed.wait_for_everyone()
@@ -204,7 +218,7 @@ class Store:
                     facts = {"seed": seed, "device": device, "report": report or {}}
                     self._finish(folder, kind, recipe, started, facts)
             distributed.wait_for_everyone()
-        return open_artifact(folder, kind)
+        return self.open(folder, kind)
 
     def _finish(self, folder: Path, kind: str, recipe: Recipe, started: float, facts: Mapping[str, Any]) -> None:
         """Write the manifest into the partial folder and put it into place."""

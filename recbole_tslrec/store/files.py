@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
+_ROWS = 1 << 14  # texts that are hashed at once
 SEAL = "hashes.json"  # of what an interrupted attempt goes on with
 
 
@@ -201,10 +202,21 @@ def hash_text(text: str) -> str:
 
 
 def hash_arrays(*arrays: "np.ndarray[Any, Any]") -> str:
-    """One hash over arrays and their types."""
+    """One hash over arrays and their types.
+
+    An array of objects holds texts; its hash is that of an array of numpy's texts, each as wide as the longest. That
+    is never made as a whole: one long id would make it many times larger than its texts.
+    """
     digest = hashlib.sha256()
     for array in arrays:
-        array = np.ascontiguousarray(array)
-        digest.update(f"{array.dtype.str}{array.shape}".encode())
-        digest.update(array.tobytes())
+        if array.dtype == object:
+            kind = np.dtype(f"U{max(map(len, array), default=0) or 1}")
+            starts = range(0, len(array), _ROWS)
+        else:
+            array = np.ascontiguousarray(array)
+            kind, starts = array.dtype, range(1)
+        digest.update(f"{kind.str}{array.shape}".encode())
+        for start in starts:
+            piece = array[start : start + _ROWS].astype(kind) if array.dtype == object else array
+            digest.update(piece.tobytes())
     return digest.hexdigest()

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from recbole_tslrec.compatibility.atomic_files import read_columns
+from recbole_tslrec.compatibility.reading import read_columns
 from recbole_tslrec.serving.table_files import WRITERS, ItemTable, read_table
 
 TOKENS = ["plain", "ä b", 'a"b', '"c', '"d"', "#N/A", "007", "1.0"]

@@ -1,0 +1,69 @@
+"""RecBole's loading of a dataset: what may go wrong in it, said in this package's words."""
+
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from recbole.data import create_dataset
+from recbole.utils import init_seed
+
+from recbole_tslrec.data.atomic_files import DatasetError, check_atomic_files
+from recbole_tslrec.data.histories import Histories, fingerprint, full_histories
+
+_KEYS_OF_LOADING = ("load_col", "val_interval", "eval_args", "benchmark_filename", "normalize_field", "threshold")
+
+# what RecBole's loading raises for files and keys that do not go together
+FAULTS = (ValueError, TypeError, LookupError, AttributeError, AssertionError, ArithmeticError, NotImplementedError)
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A dataset, loaded.
+
+    Attributes:
+        dataset: RecBole's dataset.
+        full: every interaction.
+        description: name, counts and fingerprint.
+    """
+
+    dataset: Any
+    full: Histories
+    description: dict[str, Any]
+
+
+def load(config: Any) -> Loaded:
+    """Check the atomic files and let RecBole load them.
+
+    Raises:
+        DatasetError: its files or the columns for user, item and time are not there or cannot be read as they are, or
+            the filters leave nothing.
+    """
+    check_atomic_files(config)
+    init_seed(config["seed"], config["reproducibility"])
+    try:
+        dataset = create_dataset(config)
+    except FAULTS as error:
+        if "feat is empty" in str(error):
+            raise DatasetError(
+                f"no interaction of [{config['dataset']}] passes the filters; widen user_inter_num_interval, "
+                "item_inter_num_interval and val_interval"
+            ) from error
+        raise not_loaded(config, error, "load") from error
+    full = full_histories(dataset)
+    return Loaded(dataset, full, fingerprint(dataset, full))
+
+
+def is_ours(error: Exception) -> bool:
+    """Whether a check of this package has raised it, which says what it has to say."""
+    raised = Path(traceback.extract_tb(error.__traceback__)[-1].filename)
+    return raised.is_relative_to(Path(__file__).parents[1])
+
+
+def not_loaded(config: Any, error: Exception, what: str) -> DatasetError:
+    """The error of what RecBole cannot load or split."""
+    keys = {key: config[key] for key in _KEYS_OF_LOADING if config[key] is not None}
+    return DatasetError(
+        f"RecBole cannot {what} {Path(config['data_path'])}/{config['dataset']}.inter and the files beside it "
+        f"({type(error).__name__}: {' '.join(str(error).split())}); check {keys}"
+    )
