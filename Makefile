@@ -3,14 +3,14 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: setup run test lint
+.PHONY: setup run test docs lint
 
 setup: $(VENV)/installed
 
 $(VENV)/installed: setup.cfg constraints.txt
 	@echo "Installing the pinned packages into $(VENV): some minutes, once."
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install -q -c constraints.txt -e .[llm,gguf,serving,tuning,report,dev]
+	$(BIN)/pip install -q -c constraints.txt -e .[llm,gguf,serving,tuning,report,docs,dev]
 	$(BIN)/pip install -q --no-deps recbole==1.2.1
 	touch $@
 
@@ -19,6 +19,9 @@ run: setup
 
 test: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+
+docs: setup
+	$(BIN)/mkdocs build --strict
 
 lint: setup
 	$(BIN)/ruff check .
