@@ -68,8 +68,7 @@ class SFTTrainer(StepwiseNanCheck, Trainer):  # type: ignore[misc]  # RecBole is
         self.task = task
         self.saved_model_file = os.path.join(self.checkpoint_dir, CHECKPOINT)
         self.divergence_hint = "; or set llm_dtype to bfloat16" if settings.llm.dtype == torch.float16 else ""
-        rank = distributed.process_rank()
-        log_under(self, f"sft/rank{rank}" if rank else "sft")
+        log_under(self, "sft")
         self.accelerator = _accelerator(settings)
         self.optimizer: Any
         self.prepared: Any = self.model  # until fit has accelerate wrap it
