@@ -5,6 +5,7 @@ What is not shared runs in the main process while the rest wait.
 """
 
 import os
+import warnings
 from collections.abc import Collection, Sequence
 from datetime import timedelta
 from typing import Any, NamedTuple, TypeVar
@@ -14,6 +15,9 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 Value = TypeVar("Value")
+
+# torch 2.13's new name for it leaves out what older versions need
+warnings.filterwarnings("ignore", message="`broadcast_buffers` is deprecated", category=FutureWarning)
 
 _SHARDED_LAUNCHES = ("ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED", "ACCELERATE_USE_MEGATRON_LM")
 

@@ -5,7 +5,6 @@
 
 import os
 import shutil
-import warnings
 from contextlib import nullcontext
 from logging import getLogger
 from pathlib import Path
@@ -33,9 +32,6 @@ from recbole_tslrec.sft.resume import Position, StepCheckpoints
 from recbole_tslrec.sft.settings import FineTuningSettings
 from recbole_tslrec.sft.task import LOSS, EpochExamples, StepExamples, Task
 from recbole_tslrec.store.files import beside, replace_folder
-
-# torch 2.13's new name for it leaves out what older versions need
-warnings.filterwarnings("ignore", message="`broadcast_buffers` is deprecated", category=FutureWarning)
 
 _SHARDED = (DistributedType.FSDP, DistributedType.DEEPSPEED)
 

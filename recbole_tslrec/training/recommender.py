@@ -15,6 +15,7 @@ from tqdm import tqdm
 from recbole_tslrec.compute import distributed
 from recbole_tslrec.compute.distributed import ALONE, Share
 from recbole_tslrec.compute.divergence import StepwiseNanCheck, log_under
+from recbole_tslrec.compute.random_state import random_state, set_random_state
 from recbole_tslrec.models.factory import model_class
 from recbole_tslrec.sequential.ranking import hits, target_ranks
 from recbole_tslrec.sequential.ranking_units import ranked_in_units
@@ -178,8 +179,10 @@ def train_recommender(
 
 
 def _can_share(model: Any, train_data: Any) -> bool:
-    """Whether the processes can share the steps; decided by the main one."""
+    """Whether the processes can share the steps; decided by the main one, by the first batch."""
+    state = random_state()
     batch = next(iter(train_data)).to(next(model.parameters()).device)
+    set_random_state(state)  # the loader has drawn negatives and masks
     reason = distributed.from_main(why_not_shared(model, batch))
     if reason:
         getLogger().warning(
