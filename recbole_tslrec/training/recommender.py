@@ -184,11 +184,11 @@ def _can_share(model: Any, train_data: Any) -> bool:
     batch = next(iter(train_data)).to(next(model.parameters()).device)
     set_random_state(state)  # the loader has drawn negatives and masks
     reason = distributed.from_main(why_not_shared(model, batch))
-    if reason:
-        getLogger().warning(
-            f"{type(model).__name__} is trained in the main process alone, while {distributed.process_count() - 1} "
-            f"others wait: {reason}"
-        )
+    if reason and distributed.is_main():
+        others = distributed.process_count() - 1
+        wait = "1 other waits" if others == 1 else f"{others} others wait"
+        name = type(model).__name__
+        getLogger().warning(f"{name} is trained in the main process alone, while {wait}: {reason}")
     return not reason
 
 

@@ -137,11 +137,11 @@ class StepCheckpoints:
         share = self.trainer.shared.share if self.trainer.shared else distributed.ALONE
         if len(states) == share.of:
             return states[share.number]
-        getLogger().warning(
-            f"{checkpoint} is of {len(states)} processes, and {share.of} go on from it: the steps are the same, but "
-            "dropout draws other numbers than in a run that was not interrupted"
-        )
         if not share.number:
+            getLogger().warning(
+                f"{checkpoint} was written with {len(states)} processes, and {share.of} go on from it: the steps are "
+                "the same, but dropout draws other numbers than in a run that was not interrupted"
+            )
             return states[0]
         fresh = torch.Generator().manual_seed(self.trainer.config["seed"] + share.number)
         of_gpu = [torch.cuda.get_rng_state()] if torch.cuda.is_available() else []  # as SharedSteps has seeded it
