@@ -1,5 +1,6 @@
 """``recbole_tslrec.run``: the one path from a model's name to its result."""
 
+import logging
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,10 @@ def run(
     check_files(config)  # before the name of the dataset becomes that of a log
     for folder in _LOGS:
         check_writable(Path(folder), "RecBole's logs", "start in a folder of your own")
-    init_logger(config)
+    if distributed.is_main():
+        init_logger(config)
+    else:
+        logging.basicConfig(level=logging.ERROR)
     result = Result.of(run_stages(config, rebuild, stop_after))
     if result_file and distributed.is_main():
         result.write(result_file)

@@ -4,6 +4,8 @@ RecBole starts its processes for NCCL and CUDA only. On a CPU they are joined wi
 of all users: RecBole pads every process's share of the users with repeated ones, and averages rounded metrics weighted
 by four times the number of batches (``num_sample += len(batched_data)``, a tuple, in recbole/trainer/trainer.py). On
 GPUs all is RecBole's own, but for the import of this package in the processes.
+
+Of processes that a launcher has started, which RecBole does not know of, one writes its tensorboard log.
 """
 
 import os
@@ -24,11 +26,12 @@ def apply() -> None:
     from recbole.config import Config
     from recbole.data.dataloader import FullSortEvalDataLoader, NegSampleEvalDataLoader
     from recbole.evaluator import Collector
-    from recbole.trainer import Trainer
+    from recbole.trainer import Trainer, trainer
     from recbole.trainer.trainer import AbstractTrainer
 
     _spawn_processes_that_know_this_package()
     _make_folders_that_may_exist()
+    wrap_once(trainer, "get_tensorboard", _log_in_one_process)
     wrap_once(Config, "_init_device", _join_on_cpu)
     wrap_once(AbstractTrainer, "__init__", _distribute_on_cpu)
     wrap_once(Trainer, "__init__", _name_one_checkpoint)
@@ -70,6 +73,20 @@ def _make_folders_that_may_exist() -> None:
 def ensure_dir(folder: str) -> None:
     """``recbole.utils.ensure_dir``, for several processes at once."""
     os.makedirs(folder, exist_ok=True)
+
+
+class NoLog:
+    """A ``SummaryWriter`` that writes nothing."""
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return lambda *_, **__: None
+
+
+def _log_in_one_process(get_tensorboard: Callable[..., Any], logger: Any) -> Any:
+    is_another = int(os.environ.get("WORLD_SIZE", "1")) > 1 and int(os.environ.get("RANK", "0")) > 0
+    return NoLog() if is_another else get_tensorboard(logger)
 
 
 def _join_on_cpu(init_device: Callable[..., Any], config: Any) -> None:

@@ -1,15 +1,44 @@
 """Several processes, as ``accelerate launch`` or ``torchrun`` start them; with one process nothing here does anything.
 
-Only SFT and export share their work. The other stages run in the main process while the rest wait.
+Ranks are those among all processes of all nodes; the number of a process on its own node chooses its GPU and no more.
+What is not shared runs in the main process while the rest wait.
 """
 
 import os
+import warnings
+from collections.abc import Collection, Sequence
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 Value = TypeVar("Value")
+
+# torch 2.13's new name for it leaves out what older versions need
+warnings.filterwarnings("ignore", message="`broadcast_buffers` is deprecated", category=FutureWarning)
+
+_SHARDED_LAUNCHES = ("ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED", "ACCELERATE_USE_MEGATRON_LM")
+
+
+class Share(NamedTuple):
+    """Which part of some work a process does: of parts numbered from 0 every ``of``-th, from its own number on.
+
+    Attributes:
+        number: of the process, from 0.
+        of: how many processes share the work.
+    """
+
+    number: int
+    of: int
+
+    def has(self, part: int) -> bool:
+        """Whether the part is one of its own."""
+        return part % self.of == self.number
+
+
+ALONE = Share(0, 1)
 
 
 def process_count() -> int:
@@ -27,6 +56,11 @@ def is_main() -> bool:
     return process_rank() == 0
 
 
+def own_share() -> Share:
+    """The part of this process where all of them share the work."""
+    return Share(process_rank(), process_count())
+
+
 def own_device(use_gpu: bool) -> torch.device:
     """The device of this process: a GPU of its own where there are any."""
     if use_gpu and torch.cuda.is_available() and os.environ.get("ACCELERATE_USE_CPU", "false").lower() != "true":
@@ -35,9 +69,19 @@ def own_device(use_gpu: bool) -> torch.device:
 
 
 def join(device: Any) -> None:
-    """Connect the processes; they then wait for each other as long as a stage takes."""
+    """Connect the processes; they then wait for each other as long as a stage takes.
+
+    Raises:
+        ImportError: accelerate is not installed.
+    """
     if process_count() > 1:
-        from accelerate import PartialState
+        try:
+            from accelerate import PartialState
+        except ImportError as error:
+            raise ImportError(
+                f"{process_count()} processes were started, and they need {error.name} to work together; install it "
+                "with: pip install 'recbole_tslrec[llm]', or start one process"
+            ) from error
 
         PartialState(cpu=torch.device(device).type == "cpu", timeout=timedelta(days=30))
 
@@ -65,3 +109,71 @@ def from_main(value: Value) -> Value:
     values = [value]
     broadcast_object_list(values)
     return values[0]
+
+
+def tensor_from_main(tensor: Tensor) -> Tensor:
+    """A tensor as the main process has it, on the device of the processes; all must call this with one shape."""
+    torch.distributed.broadcast(tensor, 0)
+    return tensor
+
+
+def gather(value: Value) -> list[Value]:
+    """What every process gave, by their ranks; all must call this."""
+    if process_count() == 1:
+        return [value]
+    values: list[Any] = [None] * process_count()
+    torch.distributed.all_gather_object(values, value)
+    return values
+
+
+def summed(tensor: Tensor) -> Tensor:
+    """The sum of the processes' tensors, written into ``tensor``, on the device of the processes; all must call this.
+
+    Every process then has the same bits.
+    """
+    torch.distributed.all_reduce(tensor)
+    return tensor
+
+
+def joined_rows(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """The rows of all processes below each other, by their ranks; all must call this.
+
+    Args:
+        tensors: [n, ...] each, of one n, which may differ between the processes.
+    """
+    count = torch.tensor([len(tensors[0])], device=tensors[0].device)
+    counts = [torch.empty_like(count) for _ in range(torch.distributed.get_world_size())]
+    torch.distributed.all_gather(counts, count)
+    lengths = torch.cat(counts).tolist()
+    found = []
+    for own in tensors:
+        padded = own.new_zeros(max(lengths), *own.shape[1:])
+        padded[: len(own)] = own
+        parts = [torch.empty_like(padded) for _ in lengths]
+        torch.distributed.all_gather(parts, padded)
+        found.append(torch.cat([part[:length] for part, length in zip(parts, lengths, strict=True)]))
+    return found
+
+
+def data_parallel(module: nn.Module, device: torch.device, without: Collection[str] = ()) -> Any:
+    """A module whose gradients are the means over the processes, which begin with the main one's weights.
+
+    Args:
+        module: its ``forward`` gives the loss.
+        device: of this process.
+        without: names of parameters whose gradients stay as each process finds them.
+    """
+    if without:
+        DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(module, list(without))
+    # buffers never change: knowledge, masks. Which parameters a loss reads may differ from step to step
+    options = {"broadcast_buffers": False, "find_unused_parameters": True}
+    if any(os.environ.get(key, "false").lower() == "true" for key in _SHARDED_LAUNCHES):  # those are for the LLM
+        return DistributedDataParallel(module, [device.index] if device.type == "cuda" else None, **options)
+    from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
+    from accelerate.utils import DistributedDataParallelKwargs
+
+    AcceleratorState._reset_state()  # the fine-tuning of an LLM may have another precision
+    handlers = [DistributedDataParallelKwargs(**options)]
+    accelerator = Accelerator(cpu=device.type == "cpu", mixed_precision="no", kwargs_handlers=handlers)
+    return accelerator.prepare(module)

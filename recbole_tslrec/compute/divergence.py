@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
+from recbole_tslrec.compute.distributed import is_main
+
 
 class TrainingDiverged(RuntimeError):
     """The training loss is not finite."""
@@ -29,7 +31,12 @@ class StepwiseNanCheck:
 
 
 def log_under(trainer: Any, name: str) -> None:
-    """Move a trainer's tensorboard log into a sub-folder: RecBole gives all trainers of a process the same one."""
+    """Move a trainer's tensorboard log into a sub-folder: RecBole gives all trainers of a process the same one.
+
+    Of several processes the main one has a log.
+    """
+    if not is_main():
+        return
     folder = trainer.tensorboard.log_dir
     trainer.tensorboard.close()
     trainer.tensorboard = SummaryWriter(os.path.join(folder, name))

@@ -18,11 +18,14 @@ def isolated_random_state(seed: int) -> Iterator[None]:
 
 
 def random_state() -> dict[str, Any]:
-    """The state of torch's, numpy's and Python's streams, as tensors, numbers and tuples."""
+    """The state of torch's, numpy's and Python's streams, as tensors, numbers and tuples.
+
+    Of GPUs it is the present one's alone: asking the others would take memory of each, and they are of other processes.
+    """
     name, keys, position, has_gauss, gauss = np.random.get_state()
     return {
         "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "cuda": [torch.cuda.get_rng_state()] if torch.cuda.is_available() else [],
         "numpy": (name, torch.from_numpy(np.asarray(keys, dtype=np.int64)), position, has_gauss, gauss),
         "python": random.getstate(),
     }
@@ -32,6 +35,7 @@ def set_random_state(state: Mapping[str, Any]) -> None:
     """Let the streams go on from a state of :func:`random_state`."""
     name, keys, *rest = state["numpy"]
     torch.set_rng_state(state["torch"])
-    torch.cuda.set_rng_state_all(state["cuda"])
+    for of_gpu in state["cuda"] if torch.cuda.is_available() else ():
+        torch.cuda.set_rng_state(of_gpu)
     np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))
     random.setstate(state["python"])

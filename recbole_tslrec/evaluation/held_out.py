@@ -82,7 +82,7 @@ class HeldOut:
         edges = [0, *(np.flatnonzero(np.diff(block)) + 1).tolist(), len(self)]
         yield from (slice(start, stop) for start, stop in itertools.pairwise(edges) if stop > start)
 
-    def distinct(self, rows: slice) -> Distinct:
+    def distinct(self, rows: slice | Integers) -> Distinct:
         """The distinct items of the histories of some rows, which are counted from the first of them."""
         row, place = self._places(rows)
         ids = len(self.popularity)  # N + 1
@@ -90,7 +90,7 @@ class HeldOut:
         pairs, first = np.unique((row * ids + self.items[place])[::-1], return_index=True)
         return Distinct(*np.divmod(pairs, ids), place[::-1][first])
 
-    def _places(self, rows: slice) -> tuple[Integers, Integers]:
+    def _places(self, rows: slice | Integers) -> tuple[Integers, Integers]:
         """(row counted from the first, place in ``items``) of everything in the histories of some rows."""
         start, length = self.start[rows], self.length[rows]
         row = np.repeat(np.arange(len(length)), length)

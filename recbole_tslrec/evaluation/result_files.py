@@ -14,6 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from recbole.data.dataloader import FullSortEvalDataLoader
 
+from recbole_tslrec.compute import distributed
 from recbole_tslrec.data.dataset import Data
 from recbole_tslrec.evaluation.held_out import PARTS, HeldOut, held_out
 from recbole_tslrec.evaluation.history_modes import UNMASKED, Ranks
@@ -40,7 +41,7 @@ def write_evaluation(
     rank: Ranker,
     recbole: Callable[[Any], dict[str, float]] | None = None,
 ) -> None:
-    """Rank the held-out items and write what comes out.
+    """Rank the held-out items and write what comes out; of several processes the main one writes.
 
     Args:
         folder: an existing folder.
@@ -59,12 +60,15 @@ def write_evaluation(
             metrics[part] = {UNMASKED: beyond}
             continue
         ranks = rank(rows).by_mode(rows.repeat, rows.item_count)
+        if not distributed.is_main():
+            continue
         metrics[part] = _by_mode(config, ranks)
         metrics[part][UNMASKED] = {**beyond, **metrics[part][UNMASKED]}
         metrics[TARGETS][part] = _by_target(config, ranks, rows.repeat)
         users = UserResults(_frame(config, data, rows, ranks), _about(config, data, row, part))
         write_users(folder / users_file(part), users)
-    write_json(folder / METRICS, metrics)
+    if distributed.is_main():
+        write_json(folder / METRICS, metrics)
 
 
 def _ranks_suffice(config: Any, loader: Any) -> bool:

@@ -5,37 +5,41 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from tqdm import tqdm
 
+from recbole_tslrec.compute.distributed import ALONE, Share
 from recbole_tslrec.evaluation.held_out import HeldOut
 from recbole_tslrec.evaluation.history_modes import Ranks
 from recbole_tslrec.sequential.ranking import Seen, ranks_and_seen
+from recbole_tslrec.sequential.ranking_units import ranked_in_units
 
 
 @torch.no_grad()
-def rank_held_out(model: Any, rows: HeldOut, show_progress: bool = False) -> Ranks:
+def rank_held_out(model: Any, rows: HeldOut, show_progress: bool = False, share: Share = ALONE) -> Ranks:
     """The ranks of a model in every history mode, from one forward pass over RecBole's loader.
 
     Args:
         model: whose ``full_sort_predict`` gives the scores of all items.
         rows: the held-out rows.
         show_progress: whether to show a bar.
+        share: the part of this process; all that share must call this, and all are given all ranks.
     """
     model.eval()
-    device = next(model.parameters()).device
-    found, start = [], 0
-    for interaction, _, _, target in tqdm(rows.loader, desc="Evaluate", disable=not show_progress):
-        seen = seen_items(rows, slice(start, start + len(target)), device)
-        ranks = ranks_and_seen(model, interaction.to(device), target.to(device), seen)
-        found.append(Ranks(*(part.cpu().numpy() for part in ranks)))
-        start += len(target)
-    return Ranks.joined(found)
+    batches = tqdm(rows.loader, desc="Evaluate", disable=not show_progress)
+
+    def rank(interaction: Any, target: Tensor, places: Tensor) -> Tensor:
+        seen = seen_items(rows, places.numpy(), target.device)
+        return torch.stack(ranks_and_seen(model, interaction, target, seen), dim=1)
+
+    found = ranked_in_units(model, batches, rank, share).view(-1, 2).cpu().numpy()
+    return Ranks(found[:, 0].copy(), found[:, 1].copy())
 
 
-def seen_items(rows: HeldOut, part: slice, device: torch.device) -> Seen:
+def seen_items(rows: HeldOut, places: NDArray[np.int64], device: torch.device) -> Seen:
     """The items that some rows have had before, without their targets."""
-    had = rows.distinct(part)
-    other = had.item != rows.target[part][had.row]
+    had = rows.distinct(places)
+    other = had.item != rows.target[places][had.row]
     return Seen(*(torch.from_numpy(ids[other]).to(device) for ids in (had.row, had.item)))
 
 

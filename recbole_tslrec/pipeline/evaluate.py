@@ -6,6 +6,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from recbole_tslrec.compute import distributed
+from recbole_tslrec.compute.distributed import ALONE, Share
 from recbole_tslrec.data.dataset import Data
 from recbole_tslrec.evaluation.model_free import MODEL_FREE, check_model_free
 from recbole_tslrec.evaluation.result_files import write_evaluation
@@ -55,26 +57,28 @@ def evaluation(config: Any, row: str) -> Stage:
     model_config = model_settings.config()
 
     def build(inputs: Inputs, folder: Path) -> None:
-        trainer = load_trained(model_settings, inputs)
-        rank = partial(rank_held_out, trainer.model, show_progress=config["show_progress"])
+        share = distributed.own_share()
+        trainer = load_trained(model_settings, inputs, share)
+        rank = partial(rank_held_out, trainer.model, show_progress=config["show_progress"], share=share)
         recbole = partial(recommender.evaluate_recommender, trainer)
         write_evaluation(folder, model_config, inputs.data, row, rank, recbole)
         trainer.tensorboard.close()
 
-    return Stage("evaluation", f"rank with {name}", settings, trained_kinds(str(name)), build)
+    return Stage("evaluation", f"rank with {name}", settings, trained_kinds(str(name)), build, shared=True)
 
 
-def load_trained(settings: RecommenderSettings, inputs: Inputs) -> Any:
+def load_trained(settings: RecommenderSettings, inputs: Inputs, share: Share = ALONE) -> Any:
     """RecBole's trainer of a trained model, ready to evaluate it.
 
     Args:
         settings: the settings of the model's training.
         inputs: with its artifact, and that of its family's table.
+        share: the part of this process in every ranking.
     """
     table = parse_model_name(settings.model).family.table
     fused = fused_table(settings, inputs) if table else None
     folder = inputs.parents[trained_kinds(settings.model)[0]].folder
-    return recommender.load_trainer(settings.config(), inputs.data.loaders[0], folder, fused)
+    return recommender.load_trainer(settings.config(), inputs.data.loaders[0], folder, fused, share)
 
 
 def trained_kinds(model: str) -> tuple[str, ...]:

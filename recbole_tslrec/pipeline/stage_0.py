@@ -5,6 +5,7 @@ from logging import getLogger
 from pathlib import Path
 from typing import Any
 
+from recbole_tslrec.compute import distributed
 from recbole_tslrec.configuration.properties import model_keys
 from recbole_tslrec.data.dataset import Data
 from recbole_tslrec.models.backbones import BACKBONES, Backbone
@@ -55,7 +56,8 @@ def backbone(config: Any) -> Stage:
         _warn_of_untrained_items(inputs.data)
         return train(settings, inputs.data, folder)
 
-    return Stage("backbone", describe(settings), settings, (), build, Data.feature_contents, Data.check_split)
+    about, contents, check = describe(settings), Data.feature_contents, Data.check_split
+    return Stage("backbone", about, settings, (), build, contents, check, shared=True)
 
 
 def item_embeddings(config: Any) -> Stage:
@@ -117,7 +119,8 @@ def train(settings: RecommenderSettings, data: Data, folder: Path, fused: Any = 
     config = settings.config()
     train_data, valid_data, _ = data.loaders
     report = recommender.train_recommender(config, train_data, valid_data, folder, fused, folder / UNFINISHED)
-    save_description(folder, settings, train_data._dataset)
+    if distributed.is_main():
+        save_description(folder, settings, train_data._dataset)
     return report
 
 

@@ -54,7 +54,8 @@ def recommender(config: Any) -> Stage:
         return train(settings, inputs.data, folder, fused_table(settings, inputs))
 
     about, parents = describe(settings), (name.family.table,)
-    return Stage("recommender", about, settings, parents, build, Data.feature_contents, Data.check_split)
+    contents, check = Data.feature_contents, Data.check_split
+    return Stage("recommender", about, settings, parents, build, contents, check, shared=True)
 
 
 def fused_table(settings: RecommenderSettings, inputs: Inputs) -> Any:

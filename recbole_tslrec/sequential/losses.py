@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, logsigmoid
 
 from recbole_tslrec.compute.autocast import computing_dtype
+from recbole_tslrec.compute.distributed import tensor_from_main
 
 _CACHE = 8.0  # MiB; scores that a processor's cache holds are computed up to 1.4 times as fast
 _LEAST = torch.finfo(torch.float32).tiny  # a share of the target that is smaller counts as this: a loss of 87
@@ -80,9 +81,14 @@ class SampledLoss(nn.Module):
         count: training interactions of each item, [N + 1]; the pad has none.
         negatives: items to draw, at most N.
 
+    Attributes:
+        drawn_by_main: whether several processes, which share a step, take the items that the main one draws.
+
     Raises:
         ValueError: there are not that many items.
     """
+
+    drawn_by_main = False
 
     def __init__(self, count: Tensor, negatives: int) -> None:
         super().__init__()
@@ -90,6 +96,11 @@ class SampledLoss(nn.Module):
             raise ValueError(f"loss_negatives [{negatives}] must lie between 1 and the {len(count) - 1} items")
         self.negatives = negatives
         self.item_count = len(count) - 1
+
+    def items_of_step(self, device: torch.device) -> Tensor:
+        """The items of a step, the same in all processes that share it: int64 [negatives]."""
+        items = self.draw(device)
+        return tensor_from_main(items) if self.drawn_by_main else items
 
     def draw(self, device: torch.device) -> Tensor:
         """Items 1..N, int64 [negatives], some of them perhaps twice."""

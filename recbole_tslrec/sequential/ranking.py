@@ -133,7 +133,7 @@ def queries(model: Any, item_seq: Tensor, item_seq_len: Tensor) -> Tensor:
     if not getattr(model, "is_causal", False):
         query: Tensor = model.forward(item_seq, item_seq_len)
         return query
-    order = item_seq_len.argsort()
+    order = item_seq_len.argsort(stable=True)
     parts = [
         model.forward(item_seq[rows, : int(item_seq_len[rows[-1]])], item_seq_len[rows])
         for rows in torch.split(order, _ROWS_TOGETHER)
@@ -162,8 +162,10 @@ def _ranks(blocks: Iterator[ScoreBlock], target: Tensor) -> Tensor:
     return 1 + before
 
 
-def _slices(length: int, step: int) -> Iterator[slice]:
-    for start in range(0, length, step):
+def _slices(length: int, most: int) -> Iterator[slice]:
+    """Slices of about one length."""
+    step = -(-length // max(1, -(-length // most)))
+    for start in range(0, length, max(1, step)):
         yield slice(start, min(start + step, length))
 
 

@@ -35,9 +35,13 @@ class AdamWithSparseRows(Optimizer):
         dense: parameters with dense gradients.
         sparse: parameters with sparse gradients.
         learning_rate: the learning rate of both.
+
+    Attributes:
+        sparse: as given.
     """
 
     def __init__(self, dense: list[nn.Parameter], sparse: list[nn.Parameter], learning_rate: float) -> None:
+        self.sparse = sparse
         self.parts: tuple[Optimizer, Optimizer] = (Adam(dense, lr=learning_rate), SparseAdam(sparse, lr=learning_rate))
         super().__init__([*dense, *sparse], {"lr": learning_rate})
         self.param_groups = [group for part in self.parts for group in part.param_groups]  # a schedule reaches both

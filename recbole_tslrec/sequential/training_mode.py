@@ -98,6 +98,12 @@ class SequenceTraining:
             loss = self._loss_of(query, target[counts], interaction, counts)
             return loss
 
+    def target_counts(self: Any, interaction: Any) -> Tensor:
+        """How many targets each row of a batch has, over all of which the loss is a mean: int64 [B]."""
+        target = interaction[getattr(self, "MASK_INDEX", self.POS_ITEM_ID)]  # of BERT4Rec the masked places
+        counts: Tensor = (target > 0).view(len(target), -1).sum(dim=1)
+        return counts
+
     def _queries(self: Any, interaction: Any) -> Tensor:
         """What is multiplied with the item table: [B, d], or [B, L, d] for windows."""
         item_seq, item_seq_len = interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN]
@@ -110,7 +116,7 @@ class SequenceTraining:
 
     def _loss_of(self: Any, query: Tensor, target: Tensor, interaction: Any, counts: Tensor) -> Tensor:
         if self._own_loss is not None:
-            items = self._own_loss.draw(query.device)
+            items = self._own_loss.items_of_step(query.device)
             loss: Tensor = self._own_loss(query, target, self.output_rows(target), items, self.output_rows(items))
             return loss
         if self.loss_type == "BPR":

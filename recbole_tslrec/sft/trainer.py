@@ -5,7 +5,6 @@
 
 import os
 import shutil
-import warnings
 from contextlib import nullcontext
 from logging import getLogger
 from pathlib import Path
@@ -33,9 +32,6 @@ from recbole_tslrec.sft.resume import Position, StepCheckpoints
 from recbole_tslrec.sft.settings import FineTuningSettings
 from recbole_tslrec.sft.task import LOSS, EpochExamples, StepExamples, Task
 from recbole_tslrec.store.files import beside, replace_folder
-
-# torch 2.13's new name for it leaves out what older versions need
-warnings.filterwarnings("ignore", message="`broadcast_buffers` is deprecated", category=FutureWarning)
 
 _SHARDED = (DistributedType.FSDP, DistributedType.DEEPSPEED)
 
@@ -68,8 +64,7 @@ class SFTTrainer(StepwiseNanCheck, Trainer):  # type: ignore[misc]  # RecBole is
         self.task = task
         self.saved_model_file = os.path.join(self.checkpoint_dir, CHECKPOINT)
         self.divergence_hint = "; or set llm_dtype to bfloat16" if settings.llm.dtype == torch.float16 else ""
-        rank = distributed.process_rank()
-        log_under(self, f"sft/rank{rank}" if rank else "sft")
+        log_under(self, "sft")
         self.accelerator = _accelerator(settings)
         self.optimizer: Any
         self.prepared: Any = self.model  # until fit has accelerate wrap it

@@ -40,6 +40,7 @@ FORMAT_VERSION = 2  # of everything in an artifact's folder; one in another form
 MANIFEST = "manifest.json"
 ITEM_TOKENS = "item_tokens.json"
 TENSORS = "data.safetensors"
+_SECONDS_TO_APPEAR = 60  # a file system over a network may remember for so long that a folder was not there
 UNFINISHED = "unfinished"  # a sub-folder of what an interrupted attempt goes on with; no part of the artifact
 
 
@@ -210,6 +211,7 @@ class Store:
             if distributed.is_main():
                 _empty(partial)
             distributed.wait_for_everyone()
+            _wait_for(partial)
             started = time.perf_counter()
             with room_for(folder):
                 report = write(partial) if shared or distributed.is_main() else None
@@ -218,6 +220,7 @@ class Store:
                     facts = {"seed": seed, "device": device, "report": report or {}}
                     self._finish(folder, kind, recipe, started, facts)
             distributed.wait_for_everyone()
+            _wait_for(folder)
         return self.open(folder, kind)
 
     def _finish(self, folder: Path, kind: str, recipe: Recipe, started: float, facts: Mapping[str, Any]) -> None:
@@ -250,6 +253,23 @@ def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
     """Write what an artifact's manifest says, with its hash."""
     manifest = json.loads(json.dumps(manifest, default=str))  # as it will be read
     write_json(folder / MANIFEST, {**manifest, "hash": _hash_json(manifest)})
+
+
+def _wait_for(folder: Path) -> None:
+    """Wait until every process sees a folder of the main one.
+
+    Raises:
+        ArtifactError: one does not, since it is on a node with a disk of its own; raised in all of them.
+    """
+    deadline = time.monotonic() + _SECONDS_TO_APPEAR
+    while not folder.is_dir() and time.monotonic() < deadline:
+        time.sleep(0.5)
+    blind = [str(rank) for rank, sees in enumerate(distributed.gather(folder.is_dir())) if not sees]
+    if blind:
+        raise ArtifactError(
+            f"{folder.absolute()} of the main process is not there for process {', '.join(blind)}; several nodes need "
+            "one artifacts_dir on a file system that all of them share"
+        )
 
 
 def _empty(partial: Path) -> None:

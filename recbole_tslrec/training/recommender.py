@@ -1,6 +1,7 @@
 """Train and evaluate a RecBole sequential model: stage 0 (the backbone, "+Base") and the augmented training."""
 
 import os
+from logging import getLogger
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,18 @@ from recbole.utils import init_seed
 from safetensors.torch import load_file
 from tqdm import tqdm
 
+from recbole_tslrec.compute import distributed
+from recbole_tslrec.compute.distributed import ALONE, Share
 from recbole_tslrec.compute.divergence import StepwiseNanCheck, log_under
+from recbole_tslrec.compute.random_state import random_state, set_random_state
 from recbole_tslrec.models.factory import model_class
 from recbole_tslrec.sequential.ranking import hits, target_ranks
+from recbole_tslrec.sequential.ranking_units import ranked_in_units
 from recbole_tslrec.sequential.sparse_rows import SPARSE_FROM, AdamWithSparseRows, use_sparse_rows
 from recbole_tslrec.settings import derive
 from recbole_tslrec.store.files import write_tensors
 from recbole_tslrec.training.resume import StepCheckpoints
+from recbole_tslrec.training.shared_steps import SharedSteps, why_not_shared
 from recbole_tslrec.training.validation_sample import loader_of_users
 from recbole_tslrec.training.weights import load_weights, write_trained_weights
 
@@ -28,13 +34,25 @@ class RecommenderTrainer(StepwiseNanCheck, Trainer):  # type: ignore[misc]  # Re
     """RecBole's ``Trainer`` with safetensors checkpoints: the best weights, renamed into place when whole.
 
     They are without the rows of knowledge.
+
+    Attributes:
+        checkpoints: written between the steps of a training; ``None`` where none are.
+        shared: the part of this process in every step; ``None`` where it takes the steps alone.
+        share: the part of this process in every ranking; all that share it must rank together.
     """
 
     def __init__(self, config: Any, model: torch.nn.Module) -> None:
         super().__init__(config, model)
         self.saved_model_file = os.path.join(self.checkpoint_dir, MODEL)
         self.checkpoints: StepCheckpoints | None = None
+        self.shared: SharedSteps | None = None
+        self.share = ALONE
         log_under(self, config["model"])
+
+    def share_steps(self) -> None:
+        """Share every step and ranking with the other processes, which call this too."""
+        self.shared = SharedSteps(self.model, self.optimizer, self.device, self.config["seed"])
+        self.share = self.shared.share
 
     def _build_optimizer(self, **kwargs: Any) -> Any:
         model, config = self.model, self.config
@@ -48,6 +66,8 @@ class RecommenderTrainer(StepwiseNanCheck, Trainer):  # type: ignore[misc]  # Re
         return AdamWithSparseRows(dense, sparse, self.learning_rate)
 
     def _train_epoch(self, train_data: Any, epoch_idx: int, loss_func: Any = None, show_progress: bool = False) -> Any:
+        if self.shared is not None:
+            loss_func = self.shared.loss
         if self.checkpoints is None:
             return super()._train_epoch(train_data, epoch_idx, loss_func, show_progress)
         batches = self.checkpoints.batches(train_data, epoch_idx)
@@ -65,10 +85,12 @@ class RecommenderTrainer(StepwiseNanCheck, Trainer):  # type: ignore[misc]  # Re
         # more; train_loss_dict has an entry for each epoch that is done
         may_stop = len(self.train_loss_dict) >= self.config["minimum_epochs"]
         self.stopping_step = self.config["stopping_step"] if may_stop else self.epochs
-        return super()._valid_epoch(valid_data, show_progress=show_progress)
+        found = super()._valid_epoch(valid_data, show_progress=show_progress)
+        return found if self.shared is None else distributed.from_main(found)  # so that all stop together
 
     def _save_checkpoint(self, epoch: int, verbose: bool = True, **kwargs: Any) -> None:
-        write_trained_weights(self.model, Path(self.saved_model_file))
+        if distributed.is_main():
+            write_trained_weights(self.model, Path(self.saved_model_file))
 
     def resume_checkpoint(self, resume_file: str) -> None:
         """Load the weights of a checkpoint; training starts at epoch 0 with a fresh optimizer."""
@@ -87,9 +109,13 @@ class RecommenderTrainer(StepwiseNanCheck, Trainer):  # type: ignore[misc]  # Re
         if not eval_data or not self._needs_ranks_only(eval_data):
             return super().evaluate(eval_data, load_best_model=False, show_progress=show_progress)
         self.model.eval()
-        for interaction, _, _, target in tqdm(eval_data, desc="Evaluate", disable=not show_progress):
-            ranks = target_ranks(self.model, interaction.to(self.device), target.to(self.device))
-            self.eval_collector.data_struct.update_tensor("rec.topk", hits(ranks, max(self.config["topk"])))
+        batches = tqdm(eval_data, desc="Evaluate", disable=not show_progress)
+
+        def rank(interaction: Any, target: torch.Tensor, _: Any) -> torch.Tensor:
+            return target_ranks(self.model, interaction, target)
+
+        ranks = ranked_in_units(self.model, batches, rank, self.share)
+        self.eval_collector.data_struct.update_tensor("rec.topk", hits(ranks, max(self.config["topk"])))
         return self.evaluator.evaluate(self.eval_collector.get_data_struct())
 
     def _needs_ranks_only(self, eval_data: Any) -> bool:
@@ -128,16 +154,25 @@ def train_recommender(
         work: where step checkpoints go, and what an interrupted training has left there is gone on with; ``None``
             writes none.
 
+    Several processes share the steps and the rankings, and the main one writes. Where a step cannot be shared, see
+    :func:`recbole_tslrec.training.shared_steps.why_not_shared`, the main one trains alone.
+
     Returns:
         The best epoch's result on all validation users, its history mode (RecBole's only one), and the number of epochs
-        trained; with a sample also how many users it has, and the result on them.
+        trained; with a sample also how many users it has, and the result on them; nothing where
+        another process trains alone.
 
     Raises:
         TrainingDiverged: the loss is not finite.
     """
-    train_data.generator.manual_seed(config["seed"])  # a loader that has served before would go on with its stream
     model = build_model(config, train_data, fused)
+    together = distributed.process_count() > 1 and _can_share(model, train_data)
+    if not together and not distributed.is_main():
+        return {}
+    train_data.generator.manual_seed(config["seed"])  # a loader that has served before would go on with its stream
     trainer = RecommenderTrainer(derive(config, checkpoint_dir=str(work or folder)), model)
+    if together:
+        trainer.share_steps()
     if work is not None:
         trainer.checkpoints = StepCheckpoints(trainer, work)
         trainer.checkpoints.load_latest()
@@ -149,11 +184,14 @@ def train_recommender(
         )
     _, chosen_by = trainer.fit(train_data, sample, show_progress=config["show_progress"])
     trainer.tensorboard.close()
+    if together:
+        distributed.wait_for_everyone()  # the main one may still be writing them
     load_weights(model, Path(trainer.saved_model_file))
     report: dict[str, Any] = {"valid": dict(chosen_by or {})}
     if sample is not valid_data and chosen_by:
         report = _on_all_users(trainer, valid_data, dict(chosen_by))
-    write_tensors(folder / MODEL, model.state_dict())
+    if distributed.is_main():
+        write_tensors(folder / MODEL, model.state_dict())
     return {**report, "eval_history": "unmasked", "epochs": len(trainer.train_loss_dict)}
 
 
@@ -164,7 +202,23 @@ def _on_all_users(trainer: RecommenderTrainer, valid_data: Any, on_sample: dict[
     return {"valid": on_all, "valid_users": trainer.config["valid_users"], "valid_of_sample": on_sample}
 
 
-def load_trainer(config: Any, train_data: Any, folder: Path, fused: Any = None) -> RecommenderTrainer:
+def _can_share(model: Any, train_data: Any) -> bool:
+    """Whether the processes can share the steps; decided by the main one, by the first batch."""
+    state = random_state()
+    batch = next(iter(train_data)).to(next(model.parameters()).device)
+    set_random_state(state)  # the loader has drawn negatives and masks
+    reason = distributed.from_main(why_not_shared(model, batch))
+    if reason and distributed.is_main():
+        others = distributed.process_count() - 1
+        wait = "1 other waits" if others == 1 else f"{others} others wait"
+        name = type(model).__name__
+        getLogger().warning(f"{name} is trained in the main process alone, while {wait}: {reason}")
+    return not reason
+
+
+def load_trainer(
+    config: Any, train_data: Any, folder: Path, fused: Any = None, share: Share = ALONE
+) -> RecommenderTrainer:
     """The trainer of the model in ``folder``, ready to evaluate it.
 
     Args:
@@ -172,11 +226,13 @@ def load_trainer(config: Any, train_data: Any, folder: Path, fused: Any = None) 
         train_data: RecBole's loader; some metrics count its items.
         folder: where :func:`train_recommender` left the weights.
         fused: what is fused into the item embeddings, as in :func:`build_model`.
+        share: the part of this process in every ranking.
     """
     model = build_model(config, train_data, fused)
     trainer = RecommenderTrainer(derive(config, checkpoint_dir=str(folder)), model)
     load_weights(trainer.model, folder / MODEL)
     trainer.eval_collector.data_collect(train_data)
+    trainer.share = share
     return trainer
 
 

@@ -1,4 +1,9 @@
-"""Step checkpoints of a recommender: an interrupted training goes on, to equal weights bit by bit on a CPU."""
+"""Step checkpoints of a recommender: an interrupted training goes on, to equal weights bit by bit on a CPU.
+
+Where several processes share the steps the main one writes, and what it writes is theirs as well but for the random
+numbers, of which it writes those of all. So a training can go on with another number of processes: the same steps, with
+other dropout.
+"""
 
 import functools
 from collections.abc import Iterator
@@ -10,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from recbole_tslrec.compute import distributed
 from recbole_tslrec.compute.random_state import random_state, set_random_state
 from recbole_tslrec.store.files import read_json
 from recbole_tslrec.store.provenance import versions
@@ -76,20 +82,34 @@ class StepCheckpoints:
         return batches
 
     def save_if_due(self) -> None:
-        """Save when four minutes have passed since the last time."""
-        if not self.clock.is_due():
+        """Save when four minutes have passed since the last time; with several processes the main one's clock counts,
+        and is asked a step before.
+        """
+        shared = self.trainer.shared
+        if not (shared.is_asked if shared else self.clock.is_due()):
+            if shared:
+                shared.asks = self.clock.is_due() and distributed.is_main()
             return
+        if shared:
+            shared.asks = shared.is_asked = False
+        states = distributed.gather(random_state()) if shared else [random_state()]
+        if distributed.is_main():
+            self._save(states)
+        self.clock.restart()
+
+    def _save(self, random_states: list[dict[str, Any]]) -> None:
         trainer, steps = self.trainer, self.trainer.steps_done
         folder = begin_step_checkpoint(self.folder, steps)
         write_trained_weights(trainer.model, folder / _WEIGHTS)
-        state = {"optimizer": trainer.optimizer.state_dict(), "order": self._order, "random": random_state()}
+        state = {"optimizer": trainer.optimizer.state_dict(), "order": self._order, "random": random_states}
         torch.save(state, folder / _STATE)
         finish_step_checkpoint(self.folder, steps, self._progress(), Path(trainer.saved_model_file))
-        self.clock.restart()
 
     def load_latest(self) -> None:
         """Put the newest step checkpoint's state into the trainer, if there is one of these versions."""
-        checkpoint = latest_step_checkpoint(self.folder)
+        shared = self.trainer.shared is not None
+        checkpoint = latest_step_checkpoint(self.folder) if not shared or distributed.is_main() else None
+        checkpoint = distributed.from_main(checkpoint) if shared else checkpoint
         if checkpoint is None:
             return
         progress = read_json(checkpoint / PROGRESS)
@@ -100,11 +120,12 @@ class StepCheckpoints:
             getLogger().warning(f"{checkpoint} was trained with other rows of knowledge; training starts anew")
             return
         trainer = self.trainer
-        restore_best(checkpoint, Path(trainer.saved_model_file))
+        if distributed.is_main():
+            restore_best(checkpoint, Path(trainer.saved_model_file))
         load_weights(trainer.model, checkpoint / _WEIGHTS)
         state = torch.load(checkpoint / _STATE, map_location="cpu", weights_only=True)
         trainer.optimizer.load_state_dict(state["optimizer"])
-        self._order, self._drawn = state["order"], state["random"]
+        self._order, self._drawn = state["order"], self._own_random_state(state["random"], checkpoint)
         self.position = Position(**progress["position"])
         trainer.start_epoch, trainer.steps_done = self.position.epoch, progress["steps_done"]
         trainer.cur_step = progress["epochs_without_improvement"]
@@ -119,6 +140,21 @@ class StepCheckpoints:
     def _knowledge(self) -> str:
         """Which rows the weights go with: these are in no checkpoint."""
         return hash_of_frozen(self.trainer.model)
+
+    def _own_random_state(self, states: list[dict[str, Any]], checkpoint: Path) -> dict[str, Any]:
+        """The random numbers that this process goes on with; with other processes than before, dropout's are new."""
+        share = self.trainer.shared.share if self.trainer.shared else distributed.ALONE
+        if len(states) == share.of:
+            return states[share.number]
+        if not share.number:
+            getLogger().warning(
+                f"{checkpoint} was written with {len(states)} processes, and {share.of} go on from it: the steps are "
+                "the same, but dropout draws other numbers than in a run that was not interrupted"
+            )
+            return states[0]
+        fresh = torch.Generator().manual_seed(self.trainer.config["seed"] + share.number)
+        of_gpu = [torch.cuda.get_rng_state()] if torch.cuda.is_available() else []  # as SharedSteps has seeded it
+        return {**states[0], "torch": fresh.get_state(), "cuda": of_gpu}
 
     def _progress(self) -> dict[str, Any]:
         trainer = self.trainer
