@@ -164,9 +164,10 @@ def data_parallel(module: nn.Module, device: torch.device, without: Collection[s
         without: names of parameters whose gradients stay as each process finds them.
     """
     if without:
-        DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(module, list(without))
+        # the only way there is; its leading underscore keeps it out of torch's documentation, not out of use
+        DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(module, list(without))  # type: ignore[no-untyped-call]
     # buffers never change: knowledge, masks. Which parameters a loss reads may differ from step to step
-    options = {"broadcast_buffers": False, "find_unused_parameters": True}
+    options: dict[str, Any] = {"broadcast_buffers": False, "find_unused_parameters": True}
     if any(os.environ.get(key, "false").lower() == "true" for key in _SHARDED_LAUNCHES):  # those are for the LLM
         return DistributedDataParallel(module, [device.index] if device.type == "cuda" else None, **options)
     from accelerate import Accelerator

@@ -46,10 +46,10 @@ def ranked_in_units(model: Any, batches: Iterable[Any], rank: Rank, share: Share
 
 def _units(model: Any, interaction: Any, device: torch.device) -> tuple[Tensor, ...]:
     """The rows of each unit of a batch; where histories can be cut to the longest, those of like length together."""
-    in_order = torch.arange(len(interaction))
-    by_length = getattr(model, "is_causal", False) and getattr(model, "scores_are_products", False)
-    order = interaction[model.ITEM_SEQ_LEN].argsort(stable=True) if by_length else in_order
-    return order.split(_ROWS.get(device.type, _ROWS_ELSEWHERE))
+    order = torch.arange(len(interaction))
+    if getattr(model, "is_causal", False) and getattr(model, "scores_are_products", False):
+        order = interaction[model.ITEM_SEQ_LEN].argsort(stable=True)
+    return torch.split(order, _ROWS.get(device.type, _ROWS_ELSEWHERE))
 
 
 def _placed(rows: list[Tensor], found: list[Tensor], count: int, device: torch.device, share: Share) -> Tensor:

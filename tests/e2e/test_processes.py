@@ -21,6 +21,8 @@ SCRIPT = Path(__file__).parents[2] / "run_recbole_tslrec.py"
 TWO_PROCESSES = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
 SETTINGS = {
     **TINY_SCRATCH,
+    "hidden_dropout_prob": 0.0,  # each process would draw its own
+    "attn_dropout_prob": 0.0,
     "MAX_ITEM_LIST_LENGTH": 8,
     "epochs": 1,
     "group_count": 4,
@@ -41,9 +43,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def command(folder: Path, artifacts: str) -> list[str]:
-    """The arguments of a run up to the exported knowledge."""
+    """The arguments of a run."""
     keys = {**SETTINGS, "data_path": folder / "data", "artifacts_dir": folder / artifacts}
-    arguments = ["--model=TSLRecSASRec", "--dataset=toy", "--stop_after=knowledge"]
+    arguments = ["--model=TSLRecSASRec", "--dataset=toy"]
     return [str(SCRIPT), *arguments, *(f"--{key}={value}" for key, value in keys.items())]
 
 
@@ -86,6 +88,13 @@ def test_sft_killed_with_signal_9_ends_with_the_same_weights(folder: Path) -> No
 def test_two_processes_find_what_one_finds(folder: Path) -> None:
     output = run([*TWO_PROCESSES, *command(folder, "two")], folder)
     assert output.count("[5/8 sft]") == 1  # one process speaks
+
+    for kind in ("backbone", "recommender"):
+        reports = [artifact(folder / name, kind).manifest["report"] for name in ("one", "two")]
+        assert reports[1] == reports[0]  # the validation, rounded as RecBole does
+    files = [(folder / name).glob("toy/evaluation-*/metrics.json") for name in ("one", "two")]
+    metrics = [{path.read_text() for path in of_run} for of_run in files]  # of Base and of TSLRec
+    assert metrics[1] == metrics[0]
 
     alone, together = (artifact(folder / name, "sft") for name in ("one", "two"))
     assert (alone.manifest["processes"], together.manifest["processes"]) == (1, 2)
