@@ -12,6 +12,7 @@ from typing import NamedTuple
 from recbole_tslrec.compute import distributed
 from recbole_tslrec.compute.lifeline import end_with_parent
 from recbole_tslrec.configuration.documentation import listing, where_documented
+from recbole_tslrec.data.stage import KIND as DATA
 from recbole_tslrec.pipeline.stage import KINDS
 from recbole_tslrec.quick_start import run
 from recbole_tslrec.result import Result
@@ -72,7 +73,9 @@ def _parser(command: str, about: str) -> argparse.ArgumentParser:
     parser.add_argument("--model", default="TSLRecSASRec", help=models)
     parser.add_argument("--dataset", default="ml-100k", help="a folder of data_path (default: ml-100k, RecBole's own)")
     parser.add_argument("--config_files", default="", help="yaml files, separated by spaces (default: none)")
-    parser.add_argument("--rebuild", default="", help=f"stages to build anew, separated by commas: {', '.join(KINDS)}")
+    parser.add_argument(
+        "--rebuild", default="", help=f"stages to build anew, separated by commas: {', '.join((DATA, *KINDS))}"
+    )
     parser.add_argument("--stop_after", help="the last stage to run (default: all are run)")
     parser.add_argument("--result_file", help="where to write the result as JSON (default: nowhere)")
     return parser

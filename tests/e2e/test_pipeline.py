@@ -136,7 +136,7 @@ def test_stop_after_runs_no_further(make_config: MakeConfig, stage: str) -> None
 
 
 def test_unknown_stage_is_refused(make_config: MakeConfig) -> None:
-    with pytest.raises(ValueError, match=r"stage \[sfd\] does not exist; the stages are backbone, "):
+    with pytest.raises(ValueError, match=r"stage \[sfd\] does not exist; the stages are data, backbone, "):
         run_stages(make_config("TSLRecSASRec"), stop_after="sfd")
 
 
