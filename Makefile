@@ -1,4 +1,4 @@
-# The README's commands, for people who have make. Every target calls plain commands only.
+# For people who have make. Every target calls plain commands only, which docs/get_started.md and CONTRIBUTING.md give.
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin

@@ -15,7 +15,7 @@ from recbole_tslrec.serving import extend, model_export
 from recbole_tslrec.serving import recommend as recommending
 from tests.docs.blocks import PAGES, Block, blocks, calls, mentions_us, own_arguments
 
-SHELL = [block for page in PAGES for block in blocks(page) if block.language == "bash"]
+SHELL = [block for page in PAGES for block in blocks(page) if block.language in ("", "bash")]
 
 
 class Parsed(Exception):

@@ -22,7 +22,6 @@ SMALL = {
     "inner_size": 16,
     "n_layers": 1,
     "sft_tokens_per_batch": 4096,
-    **TINY_SCRATCH,
 }
 QUICK = {"MAX_ITEM_LIST_LENGTH": 8, "epochs": 1, "sft_epochs": 1, "minimum_epochs": 0}
 _LEFT = ("make ", "torchrun ", "accelerate ")  # calls of others, which the page explains
@@ -40,10 +39,10 @@ def small_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Narrow models, short histories, one epoch; in the presets too."""
     folder = tmp_path / "defaults" / "properties"
     shutil.copytree(properties.properties_folder(), folder)
-    for name, values in {"overall": {**SMALL, **QUICK}, "presets/quick": QUICK}.items():
+    smaller = {"overall": {**SMALL, **QUICK}, "presets/quick": QUICK, "llm/scratch": TINY_SCRATCH}
+    for name, values in smaller.items():  # the last line of a key is the one that counts
         with (folder / f"{name}.yaml").open("a") as file:
             file.writelines(f"\n{key}: {value}" for key, value in values.items())
-    (folder / "llm" / "scratch.yaml").write_text("\n".join(f"{key}: {value}" for key, value in TINY_SCRATCH.items()))
     for module in (properties, configuration):
         monkeypatch.setattr(module, "properties_folder", lambda: folder)
     configuration.known_keys.cache_clear()
