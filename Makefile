@@ -1,4 +1,4 @@
-# For people who have make. Every target calls plain commands only, which docs/get_started.md and CONTRIBUTING.md give.
+# For people who have make. Its plain commands stand in docs/get_started.md and CONTRIBUTING.md.
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
