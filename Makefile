@@ -1,4 +1,4 @@
-# The README's commands, for people who have make. Every target calls plain commands only.
+# For people who have make. Its plain commands stand in docs/get_started.md and CONTRIBUTING.md.
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin

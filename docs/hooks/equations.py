@@ -1,4 +1,7 @@
-"""Equations as MathML, which browsers show without a script: LaTeX between dollar signs, converted when the site is built."""
+"""Equations as MathML, which browsers show without a script.
+
+They are LaTeX between dollar signs, converted when the site is built.
+"""
 
 import html
 import re

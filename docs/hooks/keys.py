@@ -15,13 +15,13 @@ INTRODUCTION = f"""# Every key
 
 This page is generated from `properties/overall.yaml`, `properties/llm/scratch.yaml` and the classes of the settings.
 Give a key as `--key=value` on the command line, in a yaml file (`--config_files`), or in `config_dict` from Python; the
-later of these overrides the earlier, and an unknown key is refused with the nearest name. `~` is `None`.
+command line is over the dict, the dict over the files. An unknown key is refused with the nearest name. `~` is `None`.
 
-A key *changes results* if it enters the recipe of some artifact: another value builds that artifact anew. The others cannot
-change a result, and the page says why.
+A key *changes results* if it enters the recipe of some artifact: another value builds that artifact anew. The others
+cannot change a result, and the page says why.
 
-RecBole's keys are described [in its own documentation]({RECBOLES_KEYS}). Those that a run of this package reads are listed
-[at the end](#recboles-keys).
+RecBole's keys are described [in its own documentation]({RECBOLES_KEYS}). Those that a run of this package reads are
+listed [at the end](#recboles-keys).
 """
 
 

@@ -1,7 +1,7 @@
 """RecBole's training rows, a prefix and its next item each, without holding the prefixes.
 
 RecBole copies every prefix into every list column before the first step: ml-1m at length 200 becomes a million rows of
-200, 4.9 GiB and 12 s (RecBole#1721). Here a row is the place of its target among the interactions; a batch gathers its
+200, 4.9 GiB and 12 s (RecBole#1537). Here a row is the place of its target among the interactions; a batch gathers its
 columns when it is asked for, and whoever asks for a column of a whole dataset gets it made then. Rows, their order,
 columns and values are RecBole's.
 """

@@ -6,6 +6,7 @@ They run as they stand, but with smaller defaults than those of ``properties/``,
 import logging
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from recbole_tslrec import cli
 from recbole_tslrec.configuration import config as configuration
 from recbole_tslrec.configuration import properties
+from recbole_tslrec.experiments import model_free_run, runner
 from tests.conftest import TINY_SCRATCH
 from tests.docs.blocks import PAGES, Block, blocks, calls, own_arguments
 
@@ -22,8 +24,8 @@ SMALL = {
     "inner_size": 16,
     "n_layers": 1,
     "sft_tokens_per_batch": 4096,
-    **TINY_SCRATCH,
 }
+ACTIVE = {"user_inter_num_interval": '"[150,inf)"'}  # a quarter of ml-100k's users
 QUICK = {"MAX_ITEM_LIST_LENGTH": 8, "epochs": 1, "sft_epochs": 1, "minimum_epochs": 0}
 _LEFT = ("make ", "torchrun ", "accelerate ")  # calls of others, which the page explains
 
@@ -36,14 +38,20 @@ RUNNING = [page for page in PAGES if any(map(_runs, blocks(page)))]
 
 
 @pytest.fixture
-def small_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def small_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Narrow models, short histories, one epoch; in the presets too."""
     folder = tmp_path / "defaults" / "properties"
     shutil.copytree(properties.properties_folder(), folder)
-    for name, values in {"overall": {**SMALL, **QUICK}, "presets/quick": QUICK}.items():
+    smaller = {
+        "overall": {**SMALL, **QUICK},
+        "presets/quick": QUICK,
+        "llm/scratch": TINY_SCRATCH,
+        "dataset/ml-100k": ACTIVE,
+        "dataset/shop": ACTIVE,  # ml-100k too, as get_started writes it
+    }
+    for name, values in smaller.items():  # the last line of a key is the one that counts
         with (folder / f"{name}.yaml").open("a") as file:
             file.writelines(f"\n{key}: {value}" for key, value in values.items())
-    (folder / "llm" / "scratch.yaml").write_text("\n".join(f"{key}: {value}" for key, value in TINY_SCRATCH.items()))
     for module in (properties, configuration):
         monkeypatch.setattr(module, "properties_folder", lambda: folder)
     configuration.known_keys.cache_clear()
@@ -51,7 +59,29 @@ def small_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     configuration.known_keys.cache_clear()
 
 
-@pytest.mark.usefixtures("small_defaults")
+class Finished:
+    """A process of a report that has ended."""
+
+    returncode = 0
+
+    def poll(self) -> int:
+        return self.returncode
+
+
+@pytest.fixture
+def reports_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The runs of a report begin where this process has come to: with small defaults, and everything imported."""
+
+    def start(job: runner.Job, _: object) -> Finished:
+        job.file.parent.mkdir(parents=True, exist_ok=True)
+        _, _, module, *argv = runner.command_line(job)
+        (cli if module == "recbole_tslrec" else model_free_run).main(argv)
+        return Finished()
+
+    monkeypatch.setattr(runner, "_start", start)
+
+
+@pytest.mark.usefixtures("small_defaults", "reports_in_this_process")
 @pytest.mark.parametrize("page", RUNNING)
 def test_blocks_of_a_page_run(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "page"
