@@ -1,4 +1,4 @@
-"""Large datasets: loading 20 million interactions of a million users (quick: 2 million of 100 thousand).
+"""Large datasets: 20 million interactions of a million users (quick: 2 million), and what grows with them.
 
 Each loading has a process of its own: RecBole's, the package's first one, which reads the file and leaves the data
 artifact, and later ones, which map that. All are given the same file and have to give the same parts, row by row. The
@@ -18,6 +18,8 @@ import numpy as np
 import psutil
 
 import interactions
+import processes
+from catalogue import ITEMS, ranking_vs_fixed_chunks, recommend_throughput, sft_split_growth
 from loading import ANSWER, NAME, OURS, STOCK
 from measure import Report, arguments, say
 from trial import TrialFailed
@@ -108,8 +110,22 @@ def _load(contender: str, settings: Path) -> dict[str, Any]:
     return answer
 
 
+def catalogue(scale: Scale, report: Report, folder: Path) -> None:
+    """What grows with the items or the users: ranking, serving, the split of a step of fine-tuning."""
+    say(f"ranking and recommending among {ITEMS:,} items")
+    served = recommend_throughput()
+    report.add_table(f"recommend, {ITEMS:,} items, d 64", [{"users a CPU second": served}])
+    report.add_ratios({"ranking_vs_fixed_chunks": ranking_vs_fixed_chunks(), "sft_split_growth": sft_split_growth()})
+
+
+def two_processes(scale: Scale, report: Report, folder: Path) -> None:
+    """A recommender's training and ranking shared by two processes of one thread."""
+    say("two processes against one")
+    processes.measure(processes.QUICK if scale == QUICK else processes.Scale(), report)
+
+
 # what is measured at this size; each writes its table and its ratios into the report
-MEASURES: list[Callable[[Scale, Report, Path], None]] = [loading]
+MEASURES: list[Callable[[Scale, Report, Path], None]] = [loading, catalogue, two_processes]
 
 
 def measure(scale: Scale, report: Report) -> None:

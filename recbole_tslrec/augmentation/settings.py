@@ -33,6 +33,8 @@ class KnowledgeFusionSettings(Settings):
     """(bool) Whether each component is scaled to the same variance."""
     fusion_projection: str = setting(choices=("trained", "frozen"))
     """(str) Whether the projection of p_v is learned, or stays as it was drawn."""
+    id_init: str = setting(choices=("random", "knowledge"))
+    """(str) Where the ID embeddings start: as the backbone draws them, or from the vectors."""
     knowledge_content: str = setting(choices=(HIDDEN, HIDDEN_AND_CATEGORIES))
     """(str) The paper's h^v, or h^v beside g-hat^v."""
 

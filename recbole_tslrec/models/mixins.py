@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 from torch import nn
 
+from recbole_tslrec.augmentation.id_initialisation import start_from_components
 from recbole_tslrec.augmentation.item_table import (
     CategoryEmbedding,
     IdRegularisation,
@@ -72,6 +73,9 @@ class KnowledgeMixin(FusedItemsMixin):
             with_categories = settings.knowledge_content == HIDDEN_AND_CATEGORIES
             knowledge = fusion_knowledge(path, dataset, settings, config["seed"], with_categories)
         super().__init__(config, dataset)  # type: ignore[call-arg]
+        if settings.id_init == "knowledge":
+            for name in self.fused_tables:
+                start_from_components(_item_table(self, name, len(knowledge.rows)), knowledge, config["seed"])
         with isolated_random_state(config["seed"]):
             self.fuse_items(
                 lambda dimension: KnowledgeProjection(knowledge, dimension, settings.fusion_projection != "frozen"),

@@ -33,13 +33,14 @@ ITEM_FEATURES = "item_features.safetensors"
 KINDS = ("recommender", "backbone")
 LLM_KINDS = ("llm_task", "ranker")
 # What scoring has no need of, and would make a constructor look for files or counts of the training: windows, S3Rec's
-# pretrained weights, principal components.
+# pretrained weights, principal components, where training started.
 _SCORING = {
     "train_mode": "prefix",
     "train_stage": "pretrain",
     "fusion_input": "knowledge",
     "fusion_pca_dimension": 1,  # of no components
     "fusion_pca_whiten": False,
+    "id_init": "random",
 }
 _LOSS_MEMORY = 0.0  # MiB; a model in use computes no loss
 

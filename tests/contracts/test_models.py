@@ -127,6 +127,21 @@ def test_p2rec_is_tslrec(backbone):
 
 
 @backbones
+@tslrec
+def test_ids_start_from_the_vectors_and_nothing_else_changes(toy):
+    """The ID rows become principal components; all other parameters start as they would."""
+    drawn, started = (dict(toy.model(id_init=start).named_parameters()) for start in ("random", "knowledge"))
+    ids = started.pop(ID_PART)
+    assert torch.equal(ids[0], drawn[ID_PART][0])
+    centred = ids[1:].detach() - ids[1:].detach().mean(dim=0)
+    covariance = centred.T @ centred
+    torch.testing.assert_close(covariance, covariance.diag().diag(), rtol=0, atol=1e-3 * float(covariance.max()))
+    for name, parameter in started.items():
+        if not name.startswith(SOURCE):  # whose scale is that of the ID rows, up to rounding
+            assert torch.equal(parameter, drawn[name]), name
+
+
+@backbones
 @families
 @fusions
 def test_backbone_starts_as_without_the_fusion(toy, fusion):
