@@ -76,16 +76,22 @@ def fused(path, dataset, fusion_input, with_categories=False):
     return fusion_knowledge(path, dataset, settings, seed=0, with_categories=with_categories)
 
 
+def as_given(knowledge):
+    """The rows of all items before they were standardised, [N, H]."""
+    return (knowledge.rows[1:] * knowledge.norm + knowledge.center).float()
+
+
 def test_knowledge_as_it_is(path):
+    """But for its place and scale."""
     knowledge = fused(path, dataset_of("a", "b", "c"), "knowledge")
-    assert torch.equal(knowledge.rows[1:], ROWS)
+    torch.testing.assert_close(as_given(knowledge), ROWS)
     assert knowledge.components is None
 
 
 def test_knowledge_becomes_its_principal_components(path):
     """The three rows lie on the diagonal, sqrt(8) apart."""
     knowledge = fused(path, dataset_of("a", "b", "c"), "pca")
-    torch.testing.assert_close(knowledge.rows[1:].abs(), torch.tensor([[8.0], [0.0], [8.0]]).sqrt())
+    torch.testing.assert_close(as_given(knowledge).abs(), torch.tensor([[8.0], [0.0], [8.0]]).sqrt())
     assert knowledge.components.axes.shape == (2, 1)
 
 
@@ -104,7 +110,7 @@ def test_hidden_states_and_categories_stand_side_by_side_at_one_scale(with_categ
     """Centred: 100 and -100; (.5, -.5) and (-.5, .5), of norm 1 / sqrt(2). Each becomes of norm 1, then by token."""
     knowledge = fused(with_categories, dataset_of("b", "a"), "knowledge", with_categories=True)
     half = 0.5**0.5
-    torch.testing.assert_close(knowledge.rows, torch.tensor([[0, 0, 0], [-1, -half, half], [1, half, -half]]))
+    torch.testing.assert_close(as_given(knowledge), torch.tensor([[-1, -half, half], [1, half, -half]]))
 
 
 def test_control_rows_without_an_llm_are_fused_as_they_are(make_knowledge):
@@ -112,7 +118,7 @@ def test_control_rows_without_an_llm_are_fused_as_they_are(make_knowledge):
     control = make_knowledge(["a", "b"], torch.tensor([[300.0], [100.0]]))
     settings = KnowledgeFusionSettings("gate", "knowledge", 1, False, "trained", HIDDEN_AND_CATEGORIES)
     knowledge = TSLREC.load(control, dataset_of("a", "b"), settings, 0)
-    assert knowledge.rows[1:].tolist() == [[300.0], [100.0]]
+    torch.testing.assert_close(as_given(knowledge), torch.tensor([[300.0], [100.0]]))
 
 
 def test_a_run_fuses_categories_where_they_are_wanted(with_categories):
@@ -120,7 +126,8 @@ def test_a_run_fuses_categories_where_they_are_wanted(with_categories):
     artifact = open_artifact(with_categories, "knowledge")
     assert TSLREC.load(artifact, dataset_of("a", "b"), settings, 0).rows.shape == (3, 1 + 2)
     hidden = replace(settings, knowledge_content=HIDDEN)
-    assert TSLREC.load(artifact, dataset_of("a", "b"), hidden, 0).rows[1:].tolist() == [[300.0], [100.0]]
+    found = TSLREC.load(artifact, dataset_of("a", "b"), hidden, 0)
+    torch.testing.assert_close(as_given(found), torch.tensor([[300.0], [100.0]]))
 
 
 def test_vectors_without_categories_are_refused(path, tmp_path):
