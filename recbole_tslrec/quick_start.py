@@ -11,6 +11,7 @@ from recbole_tslrec.compute import distributed
 from recbole_tslrec.configuration.config import Config
 from recbole_tslrec.data.atomic_files import check_files
 from recbole_tslrec.pipeline import run_stages
+from recbole_tslrec.pipeline.stage_list import shows_progress
 from recbole_tslrec.result import Result
 from recbole_tslrec.settings.folders import check_writable
 
@@ -56,6 +57,7 @@ def run(
         init_logger(config)
     else:
         logging.basicConfig(level=logging.ERROR)
+    config["show_progress"] = shows_progress(config)  # a log file has no use for bars
     result = Result.of(run_stages(config, rebuild, stop_after))
     if result_file and distributed.is_main():
         result.write(result_file)

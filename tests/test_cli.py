@@ -278,7 +278,9 @@ def test_properties_are_inside_the_package(metadata: configparser.ConfigParser) 
     patterns = metadata["options.package_data"]["recbole_tslrec"].split()
     found = {path for pattern in patterns for path in (REPOSITORY / "recbole_tslrec").glob(pattern)}
     inside = REPOSITORY / "recbole_tslrec" / "properties"
-    assert found == {*inside.glob("*.yaml"), *inside.glob("*/*.yaml"), REPOSITORY / "recbole_tslrec" / "py.typed"}
+    package = REPOSITORY / "recbole_tslrec"
+    of_pages = {package / "report" / "style.css", package / "report" / "sorting.js"}
+    assert found == {*inside.glob("*.yaml"), *inside.glob("*/*.yaml"), package / "py.typed", *of_pages}
 
 
 def test_without_install_recbole_is_left_alone() -> None:

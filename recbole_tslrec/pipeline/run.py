@@ -1,5 +1,6 @@
 """A run of stages: what it has found or built so far, and how a stage finds or builds its artifact."""
 
+import sys
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from recbole_tslrec.augmentation.vectors import listed_paths
 from recbole_tslrec.compute import distributed
 from recbole_tslrec.data.dataset import Data
 from recbole_tslrec.pipeline.stage import KINDS, Inputs, Stage, name_of
+from recbole_tslrec.pipeline.stage_list import REUSED, RUNNING, done, shows_progress, stage_list
 from recbole_tslrec.settings import ConfigError, Settings, setting
 from recbole_tslrec.store.artifacts import Artifact, Recipe, Store, open_artifact
 from recbole_tslrec.store.contents import ContentHashes
@@ -101,6 +103,17 @@ class Run:
         """Whether the artifact of each finished stage was found, by ``str`` of :class:`Finished`."""
         return {str(each): each.reused for each in self.finished}
 
+    def stage_list(self, running: str) -> str:
+        """The planned stages with their states: done, reused, running or to do.
+
+        Args:
+            running: the name of the stage that begins.
+        """
+        states = {
+            name_of(each.kind, each.part): REUSED if each.reused else done(each.seconds) for each in self.finished
+        }
+        return stage_list(self.planned or (running,), {**states, running: RUNNING})
+
     def recipe(self, stage: Stage) -> Recipe:
         """What the artifact of a stage depends on."""
         parents = {name: self.artifacts[name].hash for name in stage.parents}
@@ -127,6 +140,8 @@ class Run:
             getLogger().info(f"{label} {stage.about}: reused from {artifact.folder} (took {artifact.seconds:.1f} s)")
         else:
             prepare()
+            if shows_progress(self.config):
+                sys.stderr.write(self.stage_list(running=stage.name))
             getLogger().info(f"{label} {stage.about}: building {folder}")
             inputs = Inputs(self.data, {name: self.artifacts[name] for name in stage.parents}, self.loaded)
             seed, device = self.config["seed"], str(self.config["device"])
