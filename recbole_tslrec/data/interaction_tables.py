@@ -6,11 +6,13 @@ What Spark writes of ``groupBy("user_id").agg(collect_list("item_id"))``, or Pol
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from recbole_tslrec.data.columnar import column_names, read_columns, read_table
 from recbole_tslrec.data.content import SourceError, kind_of
@@ -101,9 +103,9 @@ def _is_list(kind: pa.DataType) -> bool:
     return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
 
 
-def _lengths(path: Path, name: str, column: pa.ChunkedArray) -> np.ndarray:
+def _lengths(path: Path, name: str, column: pa.ChunkedArray) -> NDArray[Any]:
     """The values in each row, none of which is missing or empty."""
-    lengths: np.ndarray = pc.fill_null(pc.list_value_length(column), 0).to_numpy().astype(np.int64)
+    lengths: NDArray[Any] = pc.fill_null(pc.list_value_length(column), 0).to_numpy().astype(np.int64)
     empty = np.flatnonzero(lengths == 0)
     if len(empty):
         more = f"; {len(empty):,} rows are like that" if len(empty) > 1 else ""
@@ -113,7 +115,7 @@ def _lengths(path: Path, name: str, column: pa.ChunkedArray) -> np.ndarray:
     return lengths
 
 
-def _values(path: Path, name: str, column: pa.ChunkedArray, owner: np.ndarray) -> np.ndarray:
+def _values(path: Path, name: str, column: pa.ChunkedArray, owner: NDArray[Any]) -> NDArray[Any]:
     """All values of a column of lists, none of which is missing."""
     flat = pc.list_flatten(column)
     if pa.types.is_nested(flat.type):
@@ -124,5 +126,5 @@ def _values(path: Path, name: str, column: pa.ChunkedArray, owner: np.ndarray) -
         raise SourceError(
             f"{path}, row {row + 1}: a value in the list of column [{name}] is missing{more}; leave it out"
         )
-    values: np.ndarray = flat.to_pandas(date_as_object=False).to_numpy()
+    values: NDArray[Any] = flat.to_pandas(date_as_object=False).to_numpy()
     return values
