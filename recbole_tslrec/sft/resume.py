@@ -1,6 +1,7 @@
 """Step checkpoints: an interrupted SFT goes on from the last one and ends with the weights of an undisturbed run."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from logging import getLogger
 from pathlib import Path
@@ -98,11 +99,12 @@ class StepCheckpoints:
         """Put a checkpoint's state into the trainer.
 
         Raises:
-            ResumeError: it was made with other settings or users, or is none.
+            ResumeError: it was made with other settings or users, by another number of processes that share a model in
+                pieces, or is none.
         """
         try:
             progress = read_json(checkpoint / PROGRESS)
-            settings = progress["settings"]
+            settings, _ = progress["settings"], progress["processes"]
         except (OSError, KeyError, ValueError) as error:
             raise ResumeError(f"{checkpoint} is no whole step checkpoint ({error}); delete it to start anew") from error
         names = sorted(settings.keys() | self.settings.keys())
@@ -114,6 +116,7 @@ class StepCheckpoints:
                 "anew"
             )
         trainer = self.trainer
+        self._check_processes(checkpoint, progress)
         if distributed.is_main():
             restore_best(checkpoint, self.best)
         trainer.accelerator.load_state(str(checkpoint))
@@ -129,11 +132,27 @@ class StepCheckpoints:
             trainer.tokens_per_batch = progress["tokens_per_batch"]
         getLogger().info(f"SFT goes on from {checkpoint}: epoch {trainer.position.epoch}, step {trainer.position.step}")
 
+    def _check_processes(self, checkpoint: Path, progress: Mapping[str, Any]) -> None:
+        """Where each process has the whole model, another number of them goes on with the same steps."""
+        written, now = progress["processes"], distributed.process_count()
+        if written == now:
+            return
+        if self.trainer.accelerator.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED):
+            raise ResumeError(
+                f"{checkpoint} holds the pieces of {written} processes, and this run has {now}; start {written}, or "
+                "delete it to start anew"
+            )
+        getLogger().warning(
+            f"{checkpoint} was written with {written} processes, and {now} go on from it: the steps are the same, but "
+            "dropout draws other numbers than in a run that was not interrupted"
+        )
+
     def _progress(self) -> dict[str, Any]:
         trainer = self.trainer
         validated = trainer.best_valid_result is not None
         return {
             "settings": self.settings,
+            "processes": distributed.process_count(),
             "position": asdict(trainer.position),
             "steps_done": trainer.steps_done,
             "epochs_without_improvement": trainer.cur_step,

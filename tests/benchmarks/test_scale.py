@@ -28,6 +28,17 @@ def test_ratios_of_loading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     }
 
 
+def test_ratios_are_rivals_over_ours() -> None:
+    found = {
+        "RecBole": {"CPU seconds": 60.0, "peak MiB": 900.0},
+        "first run": {"CPU seconds": 20.0, "peak MiB": 300.0},
+        "later run": {"CPU seconds": 0.5, "peak MiB": 100.0},
+    }
+    judged = {"load_vs_recbole": 120, "load_first_vs_recbole": 3, "load_again_vs_first": 40}
+    assert scale.ratios(found) == {**judged, "load_memory": 9, "load_first_memory": 3}
+    assert set(scale.ratios({name: found[name] for name in ("first run", "later run")})) == {"load_again_vs_first"}
+
+
 def test_ratios_of_the_catalogue() -> None:
     ratios = (
         catalogue.ranking_vs_fixed_chunks(items=500, users=8, rounds=1),

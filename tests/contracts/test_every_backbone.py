@@ -25,6 +25,7 @@ from recbole_tslrec.training.recommender import (
     train_recommender,
 )
 from recbole_tslrec.training.weights import load_weights
+from recbole_tslrec.training.shared_steps import why_not_shared
 from tests.contracts.ml_100k_head import NAME, SETTINGS, SMALL, write_head
 
 families = pytest.mark.parametrize("family", ["TSLRec", "CI"])
@@ -224,6 +225,12 @@ def test_a_killed_training_goes_on_and_ends_bit_equal(head, train_mode, tmp_path
     assert report == expected
     for name, weight in weights.items():
         assert torch.equal(found[name], weight), name
+
+
+def test_processes_can_share_the_steps(head):
+    """But for S3Rec's pre-training, whose loss is a sum over rows, and TransRec, with a norm over those of a batch."""
+    reason = why_not_shared(head.model("TSLRec"), head.batch)
+    assert ("its rows meet in the loss" in reason) is (head.backbone in ("S3Rec", "TransRec"))
 
 
 # What the table of backbones says

@@ -5,10 +5,12 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from accelerate.utils import DistributedType
 from recbole.utils import init_seed
 
 from recbole_tslrec.sft import resume
@@ -173,6 +175,35 @@ def test_other_speed_settings_are_no_hindrance(make_trainer: MakeTrainer) -> Non
     go_on(resumed)
     for name, weight in trained_weights(undisturbed).items():
         torch.testing.assert_close(trained_weights(resumed)[name], weight, rtol=0, atol=1e-4, msg=name)
+
+
+def written_with_two_processes(folder: Path) -> None:
+    progress = folder / STEP_CHECKPOINTS / "000000002" / "progress.json"
+    progress.write_text(json.dumps({**json.loads(progress.read_text()), "processes": 2}))
+
+
+def test_a_checkpoint_of_two_processes_is_gone_on_with_by_one(
+    make_trainer: MakeTrainer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(Killed):
+        train(make_trainer("killed"), killed_before_step=2)
+    written_with_two_processes(tmp_path / "killed")
+    trainer = make_trainer("killed")
+    trainer.resume_checkpoint(str(tmp_path / "killed" / STEP_CHECKPOINTS / "000000002"))
+    train(trainer)
+    assert trainer.steps_done == EPOCHS * STEPS
+    assert "000000002 was written with 2 processes, and 1 go on from it" in caplog.text
+
+
+def test_pieces_of_another_number_of_processes_are_refused(make_trainer: MakeTrainer, tmp_path: Path) -> None:
+    with pytest.raises(Killed):
+        train(make_trainer("killed"), killed_before_step=2)
+    written_with_two_processes(tmp_path / "killed")
+    trainer = make_trainer("killed")
+    checkpoints = resume.StepCheckpoints(trainer, trainer.task.train.in_epoch(0).fingerprint)
+    checkpoints.trainer = SimpleNamespace(accelerator=SimpleNamespace(distributed_type=DistributedType.FSDP))
+    with pytest.raises(ResumeError, match="holds the pieces of 2 processes, and this run has 1; start 2, or delete it"):
+        checkpoints.load(tmp_path / "killed" / STEP_CHECKPOINTS / "000000002")
 
 
 @pytest.mark.parametrize("damage", [lambda path: path.unlink(), lambda path: path.write_text("{"), None])
