@@ -66,7 +66,7 @@ class KnowledgeMixin(FusedItemsMixin):
     without them.
     """
 
-    def __init__(self, config: Any, dataset: Any, knowledge: Knowledge | None = None) -> None:
+    def __init__(self: Any, config: Any, dataset: Any, knowledge: Knowledge | None = None) -> None:
         settings = KnowledgeFusionSettings.of(config)
         if knowledge is None:
             path = _path(config, "knowledge_path", "a knowledge artifact")

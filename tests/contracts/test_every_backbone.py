@@ -24,8 +24,8 @@ from recbole_tslrec.training.recommender import (
     build_model,
     train_recommender,
 )
-from recbole_tslrec.training.weights import load_weights
 from recbole_tslrec.training.shared_steps import why_not_shared
+from recbole_tslrec.training.weights import load_weights
 from tests.contracts.ml_100k_head import NAME, SETTINGS, SMALL, write_head
 
 families = pytest.mark.parametrize("family", ["TSLRec", "CI"])
