@@ -82,7 +82,12 @@ def _add_import(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
         allow_abbrev=False,
     )
     parser.set_defaults(run=_import)
-    parser.add_argument("--source", required=True, type=Path, help="the file: text, packed or not, parquet or feather")
+    parser.add_argument(
+        "--source",
+        required=True,
+        type=Path,
+        help="the file: text, packed or not, parquet or feather; or a folder of parquet",
+    )
     parser.add_argument("--format", choices=FORMATS, help="of the source; recognised from the content by default")
     parser.add_argument(
         "--columns",

@@ -110,8 +110,14 @@ def test_main_prints_the_table(runs: list[dict[str, Any]], capsys: pytest.Captur
         (["--model=SASRec", "epochs=3"], "error: argument [epochs=3] is not of the form --key=value"),
         (["--model=TSLRecSASRek"], "error: model [TSLRecSASRek] does not exist; did you mean TSLRecSASRec"),
         (["--model=SASRec", "--config_files=nowhere.yaml"], "error: configuration file [nowhere.yaml] does not exist"),
-        (["--model=SASRec", "--stop_after=sftt"], "error: stage [sftt] does not exist; the stages are backbone, "),
-        (["--model=SASRec", "--rebuild=backbone,lora"], "error: stage [lora] does not exist; the stages are backbone,"),
+        (
+            ["--model=SASRec", "--stop_after=sftt"],
+            "error: stage [sftt] does not exist; the stages are data, backbone, ",
+        ),
+        (
+            ["--model=SASRec", "--rebuild=backbone,lora"],
+            "error: stage [lora] does not exist; the stages are data, backbone,",
+        ),
         (["--model=TSLRecSASRec", "--knowledge_path=nowhere"], "error: nowhere is no artifact folder"),
     ],
     ids=["key", "argument", "model", "file", "stop_after", "rebuild", "artifact"],

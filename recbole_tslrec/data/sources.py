@@ -6,7 +6,7 @@ sasrec     SASRec's ``ml-1m.txt``: ``user item`` a line, in time order
 movielens  MovieLens' ``ratings.dat``: ``user::item::rating::time`` a line
 amazon     Amazon's reviews of 2014 and 2018: an object a line, ``reviewerID``, ``asin``, ``unixReviewTime``
 json       an object a line with other names: Amazon's of 2023, Yelp, Steam, Goodreads
-columnar   parquet and feather
+columnar   parquet and feather, an interaction a row or a user a row (``list<int>``); folders of parquet
 table      CSV, TSV or white space between columns; RecBole's atomic files
 =========  =============================================================================================
 
@@ -21,11 +21,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from recbole_tslrec.data.columnar import COLUMNAR, column_names, read_columns
+from recbole_tslrec.data.columnar import COLUMNAR
 from recbole_tslrec.data.columns import ROLES, choose
 from recbole_tslrec.data.content import SourceError, kind_of, open_text
 from recbole_tslrec.data.delimited import SEPARATORS, WHITE, read_table, separator_of, split
 from recbole_tslrec.data.identifiers import Column, read_ids
+from recbole_tslrec.data.interaction_tables import is_parquet_folder, names_of_columns, read_interactions
 from recbole_tslrec.data.lines import count_lines, first_lines
 from recbole_tslrec.data.records import parse_record, read_fields
 from recbole_tslrec.data.times import look_like_times, read_times
@@ -102,8 +103,9 @@ def read_source(path: Path, form: str | None = None, columns: Sequence[str] = ()
         SourceError: no such file, an unknown format, or a malformed line, which is named; an id or a time is missing;
             the lines of the file are not all accounted for.
     """
-    if not path.is_file():
-        raise SourceError(f"source {path} does not exist; check --source")
+    if not path.is_file() and not is_parquet_folder(path):
+        why = "is a folder without parquet files; name a file in it" if path.is_dir() else "does not exist"
+        raise SourceError(f"source {path} {why}; check --source")
     form = form or recognise(path, named=bool(columns))
     if form not in FORMATS:
         raise SourceError(f"format [{form}] is not one of {', '.join(FORMATS)}")
@@ -112,7 +114,7 @@ def read_source(path: Path, form: str | None = None, columns: Sequence[str] = ()
     rows = FORMATS[form].read(path, columns)
     if rows.frame.empty:
         raise SourceError(f"source {path} has no interactions")
-    unit = "row" if kind_of(path) in COLUMNAR else "line"
+    unit = "row" if form == "columnar" else "line"
     lines, other_lines = _account(path, rows, unit)
     names = rows.columns or tuple(rows.frame.columns)
     where = [Column(path, name, unit) for name in names]
@@ -140,7 +142,7 @@ def recognise(path: Path, named: bool = False) -> str:
     Raises:
         SourceError: it looks like none of them.
     """
-    if kind_of(path) in COLUMNAR:
+    if is_parquet_folder(path) or kind_of(path) in COLUMNAR:
         return "columnar"
     lines = first_lines(path)
     for name, form in FORMATS.items():
@@ -228,9 +230,8 @@ def _read_json(path: Path, columns: Sequence[str]) -> Rows:
 
 
 def _read_columnar(path: Path, columns: Sequence[str]) -> Rows:
-    kind = kind_of(path)
-    chosen = choose(path, column_names(path, kind), columns)
-    frame = read_columns(path, kind, chosen.names)
+    chosen = choose(path, names_of_columns(path), columns)
+    frame = read_interactions(path, chosen.names)
     return Rows(frame.set_axis(list(ROLES[: len(chosen.names)]), axis=1), chosen.names)
 
 

@@ -135,6 +135,17 @@ def test_stop_after_runs_no_further(make_config: MakeConfig, stage: str) -> None
     assert list(dict.fromkeys(each.kind for each in run.finished)) == OF_TSLREC[: OF_TSLREC.index(stage) + 1]
 
 
+def test_data_stage_is_rebuilt_and_stopped_after_by_its_name(
+    make_config: MakeConfig, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        for rebuild, said in ((), "building"), ((), "mapped from"), (("data",), "building"):
+            caplog.clear()
+            run = run_stages(make_config("TSLRecSASRec"), rebuild, stop_after="data")
+            assert run.finished == []
+            assert any("[data]" in line and said in line for line in caplog.messages)
+
+
 def test_unknown_stage_is_refused(make_config: MakeConfig) -> None:
     with pytest.raises(ValueError, match=r"stage \[sfd\] does not exist; the stages are data, backbone, "):
         run_stages(make_config("TSLRecSASRec"), stop_after="sfd")
@@ -213,7 +224,7 @@ def test_settings_of_later_stages_are_checked_before_the_backbone_is_trained(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         run_stages(make_config("TSLRecSASRec", **settings))
-    assert not Path("artifacts").exists()
+    assert not [path for path in Path("artifacts").glob("*/*") if not path.name.startswith("data-")]
 
 
 def test_several_groupings_lie_side_by_side_from_groups_to_export(make_config: MakeConfig) -> None:
