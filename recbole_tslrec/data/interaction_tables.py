@@ -46,6 +46,9 @@ def read_interactions(path: Path, kind: str, columns: Sequence[str]) -> pd.DataF
     schema = read_schema(path, kind)
     found = () if columns else _list_columns(schema)
     names = found or choose(path, schema.names, columns).names
+    twice = next((name for name in names if schema.names.count(name) > 1), None)
+    if twice:
+        raise SourceError(f"{path} has several columns [{twice}]; give each a name of its own")
     if not _is_list(schema.field(names[1]).type):
         return read_columns(path, kind, names)
     table = read_table(path, kind, list(names)).select(list(names))
@@ -64,9 +67,8 @@ def _list_columns(schema: pa.Schema) -> tuple[str, ...]:
 
     Columns of anything else (numbers with a fraction, times, objects) may be there too.
     """
-    kinds = dict(zip(schema.names, schema.types, strict=True))
-    tokens = [name for name, kind in kinds.items() if _is_token(kind) and not name.startswith(_INDEX)]
-    lists = [name for name, kind in kinds.items() if _is_list(kind)]
+    tokens = [field.name for field in schema if _is_token(field.type) and not field.name.startswith(_INDEX)]
+    lists = [field.name for field in schema if _is_list(field.type)]
     return (*tokens, *lists) if len(tokens) == 1 and len(lists) in (1, 2) else ()
 
 
@@ -76,7 +78,10 @@ def _written_out(path: Path, kind: str, table: pa.Table) -> pd.DataFrame:
     users = table.column(0).to_pandas(integer_object_nulls=True)
     users.index = pd.RangeIndex(1, len(users) + 1)
     each = {name: _OneRowEach(Column(path, name, "row"), users) for name in table.column_names}
-    each[user].refuse(users.isna().to_numpy(), "has no id", "a row has the id of its user; delete what has none")
+    if users.isna().any():
+        raise Column(path, user, "row").error(
+            users[users.isna()], "has no id", "a row has a user; delete what has none"
+        )
     lengths = [each[name].lengths(table.column(name)) for name in lists]
     if len(lists) == 2:
         each[lists[0]].refuse_other_lengths(lengths[0], lists[1], lengths[1])

@@ -115,6 +115,13 @@ def test_lists_beside_an_interaction_a_row_are_left_alone(tmp_path: Path) -> Non
     assert read_source(write(tmp_path / "flat.parquet", columns)).frame.to_numpy().tolist() == [["u", "x", 1]]
 
 
+def test_columns_of_one_name_are_refused(tmp_path: Path) -> None:
+    columns = [pa.array(["u"]), pa.array([["a"]]), pa.array([[1]])]
+    pq.write_table(pa.Table.from_arrays(columns, ["who", "x", "x"]), tmp_path / "lists.parquet")
+    with pytest.raises(SourceError, match=r"has several columns \[x\]; give each a name of its own"):
+        read_source(tmp_path / "lists.parquet")
+
+
 def test_user_with_several_rows_needs_times(tmp_path: Path) -> None:
     path = write(tmp_path / "lists.parquet", {**LISTS, "user_id": ["u", "u"]})
     assert read_source(path, columns=NAMES).frame["time"].tolist() == [20, 10, 5]
@@ -147,7 +154,7 @@ BAD = {
         r"row 1, user \[u\]: column \[item_id\] has 2 items, but column \[timestamp\] 1 times; each item has",
     ),
     "one time": ({**LISTS, "timestamp": [1, 2]}, r"\[timestamp\] holds no lists as \[item_id\] does, but int64; name"),
-    "no user": ({**LISTS, "user_id": ["u", None]}, r"row 2, user \[None\]: column \[user_id\] has no id"),
+    "no user": ({**LISTS, "user_id": ["u", None]}, r"row 2: column \[user_id\] has no id: \[None\]"),
     "lists of users": ({**LISTS, "user_id": [["u"], ["v"]]}, r"\[user_id\] holds several values in a row; name one"),
     "lists of lists": (
         {**LISTS, "item_id": [[[3], [1]], [[2]]]},
