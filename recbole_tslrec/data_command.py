@@ -92,7 +92,8 @@ def _add_import(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     parser.add_argument(
         "--columns",
         default="",
-        help="user,item,time or user,item: names, or numbers from 0 (default: those whose names say it)",
+        help="user,item,time or user,item, in parquet also lists of one row a user: names, or numbers from 0 (default: "
+        "those whose names say it)",
     )
     parser.add_argument(
         "--items", "--attributes", type=Path, help="movies.dat, Amazon's metadata, S3-Rec's attributes, or a table"

@@ -58,7 +58,13 @@ def _table(keys: Iterator[DocumentedKey], neutral: dict[str, str]) -> Iterator[s
     yield "| key | default | type | meaning | changes results |"
     yield "|---|---|---|---|---|"
     for key in keys:
-        cells = (f"`{key.name}`", f"`{key.default}`", key.type, key.meaning, _effect(key.name, neutral))
+        cells = (
+            f"`{key.name}`",
+            f"`{key.default}`",
+            key.type,
+            key.meaning.replace("[", r"\["),
+            _effect(key.name, neutral),
+        )
         yield "| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |"
     yield ""
 

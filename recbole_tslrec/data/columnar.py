@@ -1,4 +1,4 @@
-"""Tables in files of pyarrow: parquet and feather."""
+"""Tables in files of pyarrow: parquet, a folder of it, and feather."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,20 +11,63 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from recbole_tslrec.data.content import SourceError, check_unpacked
+from recbole_tslrec.data.content import SourceError, check_unpacked, kind_of
+from recbole_tslrec.data.parquet_folder import FOLDER, folder_keys, open_folder, parts, schema_of
 
-COLUMNAR = ("parquet", "feather")  # kinds of content
+COLUMNAR = ("parquet", "feather")  # kinds of content of a file
+
+
+def columnar_kind(path: Path) -> str | None:
+    """One of :data:`COLUMNAR`, the kind of a folder, or ``None`` of anything else.
+
+    Raises:
+        SourceError: there is no such file.
+    """
+    kind = FOLDER if path.is_dir() else kind_of(path)
+    return kind if kind in (*COLUMNAR, FOLDER) else None
+
+
+def read_schema(path: Path, kind: str) -> pa.Schema:
+    """The names and types of all columns.
+
+    Args:
+        path: the file or folder.
+        kind: what :func:`columnar_kind` says of it.
+
+    Raises:
+        SourceError: the file is damaged; the parts of a folder have different columns.
+    """
+    with _whole(path, kind):
+        if kind == FOLDER:
+            return schema_of(path)
+        return pq.read_schema(path) if kind == "parquet" else _open_feather(path).schema
 
 
 def column_names(path: Path, kind: str) -> list[str]:
-    """The names of all columns.
+    """The names of all columns; see :func:`read_schema`."""
+    return [str(name) for name in read_schema(path, kind).names]
+
+
+def count_rows(path: Path, kind: str) -> int:
+    """The rows that there are, by what the files say of themselves.
 
     Raises:
-        SourceError: the file is damaged.
+        SourceError: as :func:`read_schema`.
     """
     with _whole(path, kind):
-        schema = pq.read_schema(path) if kind == "parquet" else _open_feather(path).schema
-    return [str(name) for name in schema.names]
+        if kind == "feather":
+            reader = _open_feather(path)
+            return sum(reader.get_batch(number).num_rows for number in range(reader.num_record_batches))
+        return sum(int(pq.read_metadata(part).num_rows) for part in _parts(path, kind))
+
+
+def packed_size(path: Path, kind: str) -> int:
+    """The bytes of the file, or of all parts."""
+    return sum(part.stat().st_size for part in _parts(path, kind))
+
+
+def _parts(path: Path, kind: str) -> list[Path]:
+    return parts(path) if kind == FOLDER else [path]
 
 
 def read_columns(path: Path, kind: str, names: Sequence[str]) -> pd.DataFrame:
@@ -46,8 +89,8 @@ def read_table(path: Path, kind: str, names: Sequence[str] | None = None) -> pa.
     """Some columns, or all.
 
     Args:
-        path: the file.
-        kind: one of :data:`COLUMNAR`.
+        path: the file or folder.
+        kind: what :func:`columnar_kind` says of it.
         names: which columns; ``None`` for all.
 
     Raises:
@@ -55,6 +98,9 @@ def read_table(path: Path, kind: str, names: Sequence[str] | None = None) -> pa.
             :func:`~recbole_tslrec.data.content.check_unpacked`.
     """
     with _whole(path, kind):
+        if kind == FOLDER:
+            _check_parts(path, names)
+            return open_folder(path).to_table(columns=names)
         if kind == "parquet":
             check_unpacked(path, path.stat().st_size, _parquet_size(path, names))
             return pq.read_table(path, columns=names)
@@ -84,6 +130,18 @@ def read_batches(path: Path, kind: str) -> Iterator[pa.RecordBatch]:
         check_unpacked(path, path.stat().st_size, _parquet_size(path, None))
         with pq.ParquetFile(path) as file:
             yield from file.iter_batches()
+
+
+def _check_parts(folder: Path, names: Sequence[str] | None) -> None:
+    """Refuse a folder whose parts together, or the first ones of them, unpack to too much."""
+    packed = unpacked = 0
+    for part in parts(folder):
+        packed += part.stat().st_size
+        unpacked += _parquet_size(part, names)
+        values = [value for key, value in folder_keys(folder, part).items() if names is None or key in names]
+        if values:  # of each row
+            unpacked += sum(len(value) + 4 for value in values) * int(pq.read_metadata(part).num_rows)
+        check_unpacked(folder, packed, unpacked)
 
 
 def _open_feather(path: Path) -> pa.ipc.RecordBatchFileReader:

@@ -87,6 +87,12 @@ def item_column(path: Path, names: Sequence[str], like: str) -> int:
     raise SourceError(f"item file {path} has no column item_id{f' or {like}' if like else ''}, but {', '.join(names)}")
 
 
+def says(name: str, role: str) -> bool:
+    """Whether the name of a column of lists says what they hold: a name of that role, or its plural."""
+    words = _NAMES[role].split()
+    return _plain(name) in words or _plain(name).removesuffix("s") in words
+
+
 def _place(path: Path, names: Sequence[str], column: str) -> int | None:
     for read in (str, _without_type, _plain):
         places = [place for place, name in enumerate(names) if read(name) == read(column)]

@@ -73,7 +73,7 @@ def import_dataset(
 
     Args:
         name: the name of the dataset.
-        source: a file of one of :data:`~recbole_tslrec.data.sources.FORMATS`.
+        source: a file, or a folder of parquet, of one of :data:`~recbole_tslrec.data.sources.FORMATS`.
         data_path: RecBole's.
         form: the source's format; ``None`` recognises it from the content.
         items: see :func:`~recbole_tslrec.data.item_information.read_items`; ``None`` takes a ``movies.dat`` beside
@@ -144,7 +144,7 @@ def in_order(frame: pd.DataFrame) -> pd.DataFrame:
 def _check_folder(folder: Path, sources: Sequence[Path], overwrite: bool) -> None:
     if not folder.exists():
         return
-    inside = [source for source in sources if folder.resolve() in source.resolve().parents]
+    inside = [source for source in sources if folder.resolve() in (source.resolve(), *source.resolve().parents)]
     if inside:
         raise SourceError(f"{inside[0]} lies in {folder}, which is written as a whole; move it out first")
     if not overwrite:

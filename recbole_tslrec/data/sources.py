@@ -21,12 +21,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from recbole_tslrec.data.columnar import COLUMNAR
+from recbole_tslrec.data.columnar import columnar_kind, count_rows
 from recbole_tslrec.data.columns import ROLES, choose
-from recbole_tslrec.data.content import SourceError, kind_of, open_text
+from recbole_tslrec.data.content import SourceError, open_text
 from recbole_tslrec.data.delimited import SEPARATORS, WHITE, read_table, separator_of, split
 from recbole_tslrec.data.identifiers import Column, read_ids
-from recbole_tslrec.data.interaction_tables import is_parquet_folder, names_of_columns, read_interactions
+from recbole_tslrec.data.interaction_tables import read_interactions
 from recbole_tslrec.data.lines import count_lines, first_lines
 from recbole_tslrec.data.records import parse_record, read_fields
 from recbole_tslrec.data.times import look_like_times, read_times
@@ -79,7 +79,7 @@ class Source:
         unit: what is counted: ``line``, or ``row`` where a file has no lines.
         lines: how many of them there are.
         other_lines: those of them that hold no interaction, by what they are.
-        changes: what was done to the ids.
+        changes: what was done to the ids, and what stands for times that are not there.
     """
 
     form: str
@@ -95,7 +95,7 @@ def read_source(path: Path, form: str | None = None, columns: Sequence[str] = ()
     """Read a file of interactions.
 
     Args:
-        path: the file.
+        path: the file, or a folder of parquet.
         form: one of :data:`FORMATS`; ``None`` recognises it from the content.
         columns: the columns of user and item, and of the time if there is one, by name or by number from 0.
 
@@ -103,9 +103,8 @@ def read_source(path: Path, form: str | None = None, columns: Sequence[str] = ()
         SourceError: no such file, an unknown format, or a malformed line, which is named; an id or a time is missing;
             the lines of the file are not all accounted for.
     """
-    if not path.is_file() and not is_parquet_folder(path):
-        why = "is a folder without parquet files; name a file in it" if path.is_dir() else "does not exist"
-        raise SourceError(f"source {path} {why}; check --source")
+    if not path.exists():
+        raise SourceError(f"source {path} does not exist; check --source")
     form = form or recognise(path, named=bool(columns))
     if form not in FORMATS:
         raise SourceError(f"format [{form}] is not one of {', '.join(FORMATS)}")
@@ -114,8 +113,9 @@ def read_source(path: Path, form: str | None = None, columns: Sequence[str] = ()
     rows = FORMATS[form].read(path, columns)
     if rows.frame.empty:
         raise SourceError(f"source {path} has no interactions")
-    unit = "row" if form == "columnar" else "line"
-    lines, other_lines = _account(path, rows, unit)
+    kind = columnar_kind(path)
+    unit = "row" if kind else "line"
+    lines, other_lines = _account(path, rows, kind)
     names = rows.columns or tuple(rows.frame.columns)
     where = [Column(path, name, unit) for name in names]
     if len(names) == 3:
@@ -128,6 +128,8 @@ def read_source(path: Path, form: str | None = None, columns: Sequence[str] = ()
         for role, found in (("user", user_changes), ("item", item_changes))
         for change in found
     ]
+    if "time" not in rows.frame:
+        changes.append("no times: the place in the user's sequence stands for each, from 1")
     frame = pd.DataFrame({"user": user, "item": item, "time": time}).reset_index(drop=True)
     return Source(form, frame, tuple(names), unit, lines, other_lines, tuple(changes))
 
@@ -142,7 +144,7 @@ def recognise(path: Path, named: bool = False) -> str:
     Raises:
         SourceError: it looks like none of them.
     """
-    if is_parquet_folder(path) or kind_of(path) in COLUMNAR:
+    if columnar_kind(path):
         return "columnar"
     lines = first_lines(path)
     for name, form in FORMATS.items():
@@ -157,21 +159,24 @@ def recognise(path: Path, named: bool = False) -> str:
     )
 
 
-def _account(path: Path, rows: Rows, unit: str) -> tuple[int, dict[str, int]]:
+def _account(path: Path, rows: Rows, columnar: str | None) -> tuple[int, dict[str, int]]:
     """Count the lines once more, for themselves, and see that each is an interaction, blank, or a header."""
     index = rows.frame.index.to_numpy()
     with_rows = 1 + int((index[1:] != index[:-1]).sum())
-    if unit == "row":
-        return with_rows, {}
-    lines, blank = count_lines(path)
-    other = {"header": rows.header, "blank": blank, "inside quoted fields": rows.continued}
-    if lines != with_rows + sum(other.values()):
-        found = ", ".join(f"{count:,} {what}" for what, count in other.items() if count)
+    if columnar:
+        total, other = count_rows(path, columnar), {}
+        what, check = "rows", "the file"
+    else:
+        total, blank = count_lines(path)
+        other = {"header": rows.header, "blank": blank, "inside quoted fields": rows.continued}
+        what, check = "lines", "its quotes and line ends"
+    if total != with_rows + sum(other.values()):
+        found = ", ".join(f"{count:,} {name}" for name, count in other.items() if count)
         raise SourceError(
-            f"{path} has {lines:,} lines, but {with_rows:,} with interactions{f' and {found}' if found else ''}; check "
-            "its quotes and line ends, or name its format with --format"
+            f"{path} has {total:,} {what}, but {with_rows:,} with interactions{f' and {found}' if found else ''}; "
+            f"check {check}, or name its format with --format"
         )
-    return lines, {what: count for what, count in other.items() if count}
+    return total, {name: count for name, count in other.items() if count}
 
 
 def _check_order(frame: pd.DataFrame, where: Sequence[Column]) -> None:
@@ -230,9 +235,12 @@ def _read_json(path: Path, columns: Sequence[str]) -> Rows:
 
 
 def _read_columnar(path: Path, columns: Sequence[str]) -> Rows:
-    chosen = choose(path, names_of_columns(path), columns)
-    frame = read_interactions(path, chosen.names)
-    return Rows(frame.set_axis(list(ROLES[: len(chosen.names)]), axis=1), chosen.names)
+    kind = columnar_kind(path)
+    if kind is None:
+        raise SourceError(f"{path} is neither parquet nor feather; leave out --format, or name another")
+    frame = read_interactions(path, kind, columns)
+    names = tuple(map(str, frame.columns))
+    return Rows(frame.set_axis(list(ROLES[: len(names)]), axis=1), names)
 
 
 def _read_table(path: Path, columns: Sequence[str]) -> Rows:

@@ -171,6 +171,16 @@ def test_a_reader_that_loses_a_line_is_found_out(tmp_path: Path, monkeypatch: py
         read_source(write(tmp_path, "r1 a 1\nr1 b 2\n"), "lossy")
 
 
+def test_a_reader_that_loses_a_row_is_found_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lossy(path: Path, columns: object) -> Rows:
+        return Rows(pd.DataFrame({"user": ["r1"], "item": ["a"], "time": [1]}, index=[1]))
+
+    pd.DataFrame({"user_id": ["r1", "r1"], "item_id": ["a", "b"], "timestamp": [1, 2]}).to_parquet(tmp_path / "source")
+    monkeypatch.setitem(sources.FORMATS, "lossy", Format(lossy, lambda lines: False))
+    with pytest.raises(SourceError, match="has 2 rows, but 1 with interactions; check the file"):
+        read_source(tmp_path / "source", "lossy")
+
+
 @pytest.mark.parametrize(
     ("form", "text", "why"),
     [
