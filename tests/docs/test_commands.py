@@ -11,7 +11,7 @@ from recbole_tslrec.configuration.config import Config
 from recbole_tslrec.experiments import command as reports
 from recbole_tslrec.experiments import tuning
 from recbole_tslrec.report.page import NAMES
-from recbole_tslrec.serving import extend, model_export
+from recbole_tslrec.serving import export_command, extend, model_export
 from recbole_tslrec.serving import recommend as recommending
 from tests.docs.blocks import PAGES, Block, blocks, calls, mentions_us, own_arguments
 
@@ -53,7 +53,7 @@ def nothing_runs(monkeypatch: pytest.MonkeyPatch) -> None:
         model_export.check_format(format)
         raise Parsed
 
-    monkeypatch.setattr(model_export, "export", export)
+    monkeypatch.setattr(export_command, "export", export)
 
 
 def _check_report(name: str, argv: list[str]) -> None:
