@@ -21,7 +21,9 @@ def main(argv: Sequence[str] = ()) -> None:
         help="a recommender or backbone folder of artifacts_dir; for --push_to_hub a knowledge folder, too",
     )
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--format", help=f"{', '.join(FORMATS)}; onnx is the sequence encoder as well")
+    what.add_argument(
+        "--format", help=f"{', '.join(FORMATS)}; onnx is the sequence encoder as well, ann an index for recommend"
+    )
     what.add_argument(
         "--push_to_hub",
         metavar="OWNER/NAME",

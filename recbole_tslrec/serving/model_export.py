@@ -1,4 +1,4 @@
-"""Export to serve: the item table as the model scores it, or the whole scorer as an ONNX graph.
+"""Export to serve: the item table as the model scores it, an index over it, or the whole scorer as an ONNX graph.
 
 Everything is written into a folder of its own, read back and compared with the model, and only then renamed into place.
 """
@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch.nn.functional import linear
 
+from recbole_tslrec.serving.approximate_items import PACKAGE, write_index
 from recbole_tslrec.serving.saved_model import load_model
 from recbole_tslrec.serving.score_comparison import (
     ExportError,
@@ -23,25 +24,28 @@ from recbole_tslrec.serving.score_comparison import (
 from recbole_tslrec.serving.table_files import WRITERS, ItemTable, read_table
 from recbole_tslrec.store.files import share
 
-# the packages of the extra [serving] that a format needs
+# the packages that a format needs
 FORMATS: dict[str, tuple[str, ...]] = {
     "safetensors": (),
     "parquet": (),
     "itememb": (),
     "onnx": ("onnx", "onnxscript", "onnxruntime"),
+    "ann": (PACKAGE,),
 }
+_EXTRAS = {"onnx": "serving", "ann": "ann"}  # that bring them
 TOLERANCE = 1e-5  # of the scores from a table that was read back, relative to the largest
 
 
 def export(model_folder: str | Path, format: str, output: str | Path | None = None) -> Path:
-    """Write a trained model's item table, or the model as an ONNX graph, and check it by reading it back.
+    """Write a trained model's item table, an index over it or an ONNX graph, and check it by reading it back.
 
     Args:
         model_folder: a ``recommender`` or ``backbone`` artifact.
         format: ``safetensors`` (tensors ``item_table`` and ``item_bias``, metadata ``tokens``), ``parquet`` (columns
             ``item_id``, ``vector``, ``bias``), ``itememb`` (RecBole's atomic file: ``item_id:token``,
-            ``item_emb:float_seq``, ``item_bias:float``), or ``onnx`` (see ``onnx_export.py``). The bias only where the
-            model has one. The first three can be another model's ``knowledge_path``.
+            ``item_emb:float_seq``, ``item_bias:float``), ``onnx`` (see ``onnx_export.py``), or ``ann``, an index for
+            ``recommend`` (see ``approximate_items.py``). The bias only where the model has one. The first three can be
+            another model's ``knowledge_path``.
         output: the file; ``<name of the folder>.<format>`` in the working directory by default. An existing one is
             replaced when the new one is whole.
 
@@ -51,7 +55,7 @@ def export(model_folder: str | Path, format: str, output: str | Path | None = No
     Raises:
         ExportError: no such format, the output cannot lie there, the model cannot be exported in this format, or what
             was read back does not score as the model does.
-        ImportError: a package of the extra ``serving`` is missing.
+        ImportError: a package of the extra ``serving`` or ``ann`` is missing.
         ArtifactError: the model folder is damaged, of another kind or of another version.
     """
     folder = Path(model_folder)
@@ -105,7 +109,7 @@ def check_format(format: str) -> None:
             importlib.import_module(package)
         except ImportError as error:
             raise ImportError(
-                f"format {format} needs {package}; install it with: pip install 'recbole_tslrec[serving]'"
+                f"format {format} needs {package}; install it with: pip install 'recbole_tslrec[{_EXTRAS[format]}]'"
             ) from error
 
 
@@ -149,8 +153,11 @@ def write_table(path: Path, model: torch.nn.Module, tokens: list[str], max_lengt
         ExportError: what was read back differs from what was written, or does not score as the model does.
     """
     table = item_table(model, tokens)
-    WRITERS[path.suffix](path, table, type(model).__name__)
-    found = read_table(path)
+    if path.suffix == ".ann":
+        found = write_index(path, table, model)
+    else:
+        WRITERS[path.suffix](path, table, type(model).__name__)
+        found = read_table(path)
     same_bias = found.bias is table.bias or torch.equal(found.bias, table.bias)  # type: ignore[arg-type]
     if found.tokens != table.tokens or not torch.equal(found.rows, table.rows) or not same_bias:
         raise ExportError(f"{path.suffix[1:]} cannot hold this item table: what was read back is not what was written")

@@ -4,10 +4,11 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from logging import getLogger
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,14 +16,17 @@ from tqdm import tqdm
 
 from recbole_tslrec.models.backbones import BACKBONES
 from recbole_tslrec.models.names import parse_model_name
+from recbole_tslrec.serving.approximate_items import ApproximateItems
 from recbole_tslrec.serving.faults import Faults
 from recbole_tslrec.serving.histories import FORM, History, given_histories, read_histories
 from recbole_tslrec.serving.llm_models import load_llm_model
+from recbole_tslrec.serving.recall_sample import RecallSample
 from recbole_tslrec.serving.saved_model import LLM_KINDS, SavedModel, best_device, load_model
 from recbole_tslrec.store.artifacts import open_artifact
 from recbole_tslrec.store.files import beside
 
 Recommendation = list[tuple[str, float]]  # item tokens and their scores, best first
+BestItems = Callable[..., tuple[Tensor, Tensor]]  # as SavedModel.best
 
 
 def recommend(
@@ -33,6 +37,7 @@ def recommend(
     batch_size: int = 256,
     device: str | torch.device | None = None,
     skip_bad: bool = False,
+    index: str | Path | None = None,
 ) -> dict[str, Recommendation]:
     """The k best next items of each user.
 
@@ -47,6 +52,7 @@ def recommend(
         batch_size: users scored at once.
         device: where to compute; ``None`` takes a GPU if there is one.
         skip_bad: whether to leave out users whose history cannot be answered, and to count them in a warning.
+        index: an index over the model's items (``export --format=ann``), which may miss some of the best.
 
     Returns:
         For each user item tokens and scores, best first.
@@ -54,12 +60,13 @@ def recommend(
     Raises:
         ArtifactError: the folder holds no trained model, or is damaged.
         ValueError: the model has an embedding per user; a user has no known item; k is more than there are items to
-            choose from. Nothing is computed then.
+            choose from; the index is damaged or another model's. Nothing is computed then.
     """
     saved = load_for_new_users(model_folder, device)
+    best = saved.best if index is None else ApproximateItems.read(Path(index), saved).best
     given = given_histories(histories)
     _, bad = check_histories(saved, given, k, mask_history, skip_bad)
-    return dict(rank_items(saved, _without(given, bad), k, mask_history, batch_size))
+    return dict(rank_items(saved, _without(given, bad), k, mask_history, batch_size, best))
 
 
 def load_for_new_users(model_folder: str | Path, device: str | torch.device | None = None) -> SavedModel:
@@ -160,9 +167,14 @@ def _without(histories: Iterable[History], bad: Collection[int]) -> Iterator[His
 
 
 def rank_items(
-    saved: SavedModel, histories: Iterable[History], k: int, mask_history: bool, batch_size: int
+    saved: SavedModel,
+    histories: Iterable[History],
+    k: int,
+    mask_history: bool,
+    batch_size: int,
+    best: BestItems | None = None,
 ) -> Iterator[tuple[str, Recommendation]]:
-    """The k best next items of histories that were checked, batch by batch.
+    """The k best next items of histories that were checked, batch by batch; by ``best`` in the place of ``saved.best``.
 
     Raises:
         ValueError: ``batch_size`` is below 1.
@@ -172,7 +184,7 @@ def rank_items(
     rows = iter(histories)
     while batch := list(islice(rows, batch_size)):
         known = [saved.item_ids(history.items) for history in batch]
-        scores, items = saved.best(*item_sequences(saved, known), k, known if mask_history else None)
+        scores, items = (best or saved.best)(*item_sequences(saved, known), k, known if mask_history else None)
         for history, values, ids in zip(batch, scores.tolist(), items.tolist(), strict=True):
             yield history.user, [(saved.item_tokens[item - 1], value) for item, value in zip(ids, values, strict=True)]
 
@@ -208,6 +220,7 @@ def recommend_file(
     mask_history: bool = True,
     batch_size: int = 256,
     skip_bad: bool = False,
+    index: Path | None = None,
 ) -> None:
     """:func:`recommend` from one file to another; JSON lines and parquet never lie in memory as a whole.
 
@@ -219,6 +232,7 @@ def recommend_file(
         mask_history: whether to leave out the items of the history.
         batch_size: users scored at once.
         skip_bad: whether to leave out lines that cannot be answered, and to count them in a warning.
+        index: as of :func:`recommend`; the recall of some users against their exact best items is printed.
 
     Raises:
         ArtifactError: as :func:`recommend`.
@@ -228,14 +242,26 @@ def recommend_file(
     if not output.parent.is_dir():
         raise ValueError(f"{output} cannot be written: there is no folder {output.parent}; make it first")
     saved = load_for_new_users(model_folder)
+    best_items = saved.best if index is None else ApproximateItems.read(index, saved).best
     total, bad = check_histories(saved, read_histories(source), k, mask_history, skip_bad, source)
-    ranked = rank_items(saved, _without(read_histories(source), bad), k, mask_history, batch_size)
+    sample, histories = RecallSample(total - len(bad)), _without(read_histories(source), bad)
+    watched = histories if index is None else sample.watch(histories)
+    ranked = rank_items(saved, watched, k, mask_history, batch_size, best_items)
     temporary = beside(output, "tmp")
     with temporary.open("w", encoding="utf-8") as file:
         for user, best in tqdm(ranked, "Recommend", total - len(bad), unit="user", disable=not sys.stderr.isatty()):
-            line = {"user": user, "items": [item for item, _ in best], "scores": [score for _, score in best]}
+            line: dict[str, Any] = {
+                "user": user,
+                "items": [item for item, _ in best],
+                "scores": [score for _, score in best],
+            }
             file.write(json.dumps(line, ensure_ascii=False) + "\n")
+            sample.add(user, line["items"])
     os.replace(temporary, output)
+    if index is not None:
+        exact = rank_items(saved, sample.histories, k, mask_history, batch_size)
+        recall = sample.recall((user, [item for item, _ in best]) for user, best in exact)
+        sys.stdout.write(f"recall@{k} of the index: {recall:.4f}, over {len(sample.histories):,} of the users\n")
 
 
 def main(argv: Sequence[str]) -> None:
@@ -256,6 +282,9 @@ def main(argv: Sequence[str]) -> None:
     parser.add_argument("--k", type=int, default=10, help="items per user (default: 10)")
     parser.add_argument("--keep_history", action="store_true", help="also recommend items of the user's own history")
     parser.add_argument("--skip_bad", action="store_true", help="leave out lines that cannot be answered; count them")
+    parser.add_argument(
+        "--index", type=Path, help="an index of export --format=ann, for a large catalogue; its recall is printed"
+    )
     parser.add_argument("--batch_size", type=int, default=256, help="users scored at once (default: 256)")
     given = parser.parse_args(argv)
     recommend_file(
@@ -266,4 +295,5 @@ def main(argv: Sequence[str]) -> None:
         not given.keep_history,
         given.batch_size,
         given.skip_bad,
+        given.index,
     )

@@ -87,7 +87,7 @@ class SavedModel:
             [B, N + 1]; column 0 is the pad's and means nothing.
         """
         model: Any = self.model
-        scores: Tensor = model.full_sort_predict(self._batch(item_seq, item_seq_len))
+        scores: Tensor = model.full_sort_predict(self.batch(item_seq, item_seq_len))
         return scores.view(len(item_seq), -1)
 
     @torch.no_grad()
@@ -108,10 +108,11 @@ class SavedModel:
         Raises:
             ValueError: fewer than k items of a row have a score that is a finite number.
         """
-        chunks = scores_in_chunks(self.model, self._batch(item_seq, item_seq_len))
+        chunks = scores_in_chunks(self.model, self.batch(item_seq, item_seq_len))
         return best_items(chunks, k, None if left_out is None else LeftOut(left_out, self.config["device"]))
 
-    def _batch(self, item_seq: Tensor, item_seq_len: Tensor) -> Any:
+    def batch(self, item_seq: Tensor, item_seq_len: Tensor) -> Any:
+        """What the model is given, on its device."""
         model: Any = self.model
         return Interaction({model.ITEM_SEQ: item_seq, model.ITEM_SEQ_LEN: item_seq_len}).to(self.config["device"])
 

@@ -175,15 +175,23 @@ def test_command_writes_beside_nothing_but_where_it_runs(sasrec, capsys, tmp_pat
 # Bad input
 
 
-def test_unknown_format_names_the_four(sasrec):
-    with pytest.raises(ExportError, match=r"\[csv\] does not exist; choose one of safetensors, parquet, itememb, onnx"):
+def test_unknown_format_names_those_that_there_are(sasrec):
+    with pytest.raises(ExportError, match=r"\[csv\] does .* of safetensors, parquet, itememb, onnx, ann"):
         export(sasrec, "csv")
 
 
-@pytest.mark.parametrize(("format", "package"), [("onnx", "onnxruntime"), ("onnx", "onnxscript"), ("onnx", "onnx")])
-def test_missing_package_names_the_extra_before_anything_is_read(monkeypatch, format, package):
+@pytest.mark.parametrize(
+    ("format", "package", "extra"),
+    [
+        ("onnx", "onnxruntime", "serving"),
+        ("onnx", "onnxscript", "serving"),
+        ("onnx", "onnx", "serving"),
+        ("ann", "usearch", "ann"),
+    ],
+)
+def test_missing_package_names_the_extra_before_anything_is_read(monkeypatch, format, package, extra):
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(ImportError, match=rf"{format} needs {package}; .* 'recbole_tslrec\[serving\]'"):
+    with pytest.raises(ImportError, match=rf"{format} needs {package}; .* 'recbole_tslrec\[{extra}\]'"):
         export("nowhere", format)
 
 
