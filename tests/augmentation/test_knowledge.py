@@ -72,7 +72,7 @@ def test_empty_overlap_shows_a_token_of_each_side(path):
 
 def fused(path, dataset, fusion_input, with_categories=False):
     """What is fused, with one principal component at most."""
-    settings = KnowledgeFusionSettings("gate", fusion_input, 1, False, "trained", HIDDEN)
+    settings = KnowledgeFusionSettings("gate", fusion_input, 1, False, "trained", "random", HIDDEN)
     return fusion_knowledge(path, dataset, settings, seed=0, with_categories=with_categories)
 
 
@@ -116,13 +116,13 @@ def test_hidden_states_and_categories_stand_side_by_side_at_one_scale(with_categ
 def test_control_rows_without_an_llm_are_fused_as_they_are(make_knowledge):
     """They have no category distributions, whatever the settings say."""
     control = make_knowledge(["a", "b"], torch.tensor([[300.0], [100.0]]))
-    settings = KnowledgeFusionSettings("gate", "knowledge", 1, False, "trained", HIDDEN_AND_CATEGORIES)
+    settings = KnowledgeFusionSettings("gate", "knowledge", 1, False, "trained", "random", HIDDEN_AND_CATEGORIES)
     knowledge = TSLREC.load(control, dataset_of("a", "b"), settings, 0)
     torch.testing.assert_close(as_given(knowledge), torch.tensor([[300.0], [100.0]]))
 
 
 def test_a_run_fuses_categories_where_they_are_wanted(with_categories):
-    settings = KnowledgeFusionSettings("gate", "knowledge", 1, False, "trained", HIDDEN_AND_CATEGORIES)
+    settings = KnowledgeFusionSettings("gate", "knowledge", 1, False, "trained", "random", HIDDEN_AND_CATEGORIES)
     artifact = open_artifact(with_categories, "knowledge")
     assert TSLREC.load(artifact, dataset_of("a", "b"), settings, 0).rows.shape == (3, 1 + 2)
     hidden = replace(settings, knowledge_content=HIDDEN)
