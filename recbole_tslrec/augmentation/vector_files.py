@@ -1,6 +1,7 @@
 """The files in which others leave item vectors, known by their content and never unpickled."""
 
 import json
+import math
 import zlib
 from collections.abc import Callable
 from logging import getLogger
@@ -127,11 +128,35 @@ def _tokens_in(path: Path, text: str) -> list[str]:
 
 def _read_npy(path: Path) -> TokensAndRows:
     try:
+        _check_length(path)
         # copy-on-write: float32 rows are read from the disk when they are needed, and the file never changes
         array = np.load(path, mmap_mode="c", allow_pickle=False)
     except _NO_ARRAY as error:
         raise VectorsError(f"{path} is no plain array ({error}); save the vectors as a float32 array [N, H]") from error
     return tokens_beside(path), as_rows(path, array)
+
+
+def _check_length(path: Path) -> None:
+    """Compare an array's length with its file's; numpy multiplies a shape in integers that overflow.
+
+    Raises:
+        ValueError: the header is damaged, or names more numbers than there are.
+    """
+    numpy_format: Any = np.lib.format  # untyped
+    with path.open("rb") as file:
+        version = numpy_format.read_magic(file)
+        if version not in _READ_HEADER:
+            raise ValueError(f"its format is {version}, that of columns with names")
+        shape, _, dtype = _READ_HEADER[version](file)
+        needed, there = math.prod(shape) * dtype.itemsize, path.stat().st_size - file.tell()
+    if needed > there:
+        raise ValueError(f"its header speaks of {needed:,} bytes, and {there:,} follow")
+
+
+_READ_HEADER: dict[tuple[int, int], Callable[[Any], Any]] = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}
 
 
 def _read_npz(path: Path) -> TokensAndRows:

@@ -118,6 +118,7 @@ def npy(shape: str) -> bytes:
     return b"\x93NUMPY\x01\x00v\x00" + head.encode() + b"\n" + bytes(400)
 
 
+@pytest.mark.filterwarnings("error::RuntimeWarning")  # numpy's product of the third shape overflows
 @pytest.mark.parametrize("shape", ["(3, 1000)", "(100000000, 1000)", "(10000000000, 100000000000)", "((((((((("])
 def test_an_array_that_is_not_there_takes_no_memory(tmp_path: Path, shape: str) -> None:
     write_tokens(tmp_path)
@@ -128,6 +129,13 @@ def test_an_array_that_is_not_there_takes_no_memory(tmp_path: Path, shape: str) 
         archive.writestr("e.npy", npy(shape))
     with pytest.raises(VectorsError, match=r"e\.npz holds other things than plain arrays"):
         read_file(tmp_path / "e.npz")
+
+
+def test_an_array_longer_than_its_file_is_named_with_both_lengths(tmp_path: Path) -> None:
+    write_tokens(tmp_path)
+    (tmp_path / "e.npy").write_bytes(npy("(3, 1000)"))  # of 4 bytes each
+    with pytest.raises(VectorsError, match="its header speaks of 12,000 bytes, and 400 follow"):
+        read_file(tmp_path / "e.npy")
 
 
 def test_arrays_that_unpack_to_anything_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
