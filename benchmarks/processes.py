@@ -168,7 +168,7 @@ def work(task: str, scale: Scale, folder: Path) -> None:
     trainer = RecommenderTrainer(config, build_model(config, train_data))
     rows = held_out(data, "test")
     if distributed.process_count() > 1 and task == "training":
-        trainer.share_steps()
+        trainer.share_steps(reads_all=True)
 
     def run() -> str:
         if task == "training":

@@ -155,19 +155,23 @@ def joined_rows(tensors: Sequence[Tensor]) -> list[Tensor]:
     return found
 
 
-def data_parallel(module: nn.Module, device: torch.device, without: Collection[str] = ()) -> Any:
+def data_parallel(
+    module: nn.Module, device: torch.device, without: Collection[str] = (), reads_all: bool = False
+) -> Any:
     """A module whose gradients are the means over the processes, which begin with the main one's weights.
 
     Args:
         module: its ``forward`` gives the loss.
         device: of this process.
         without: names of parameters whose gradients stay as each process finds them.
+        reads_all: whether every step reads every parameter; a step that does not then ends in an error.
     """
     if without:
         # the only way there is; its leading underscore keeps it out of torch's documentation, not out of use
         DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(module, list(without))  # type: ignore[no-untyped-call]
-    # buffers never change: knowledge, masks. Which parameters a loss reads may differ from step to step
-    options: dict[str, Any] = {"broadcast_buffers": False, "find_unused_parameters": True}
+    # buffers never change: knowledge, masks. To look for unread parameters where there are none costs a walk through
+    # the graph in every step, and torch warns of it
+    options: dict[str, Any] = {"broadcast_buffers": False, "find_unused_parameters": not reads_all}
     if any(os.environ.get(key, "false").lower() == "true" for key in _SHARDED_LAUNCHES):  # those are for the LLM
         return DistributedDataParallel(module, [device.index] if device.type == "cuda" else None, **options)
     from accelerate import Accelerator

@@ -16,14 +16,16 @@ from recbole_tslrec.compute import distributed
 from recbole_tslrec.compute.distributed import ALONE, Share
 from recbole_tslrec.compute.divergence import StepwiseNanCheck, log_under
 from recbole_tslrec.compute.random_state import random_state, set_random_state
+from recbole_tslrec.models.backbones import BACKBONES
 from recbole_tslrec.models.factory import model_class
+from recbole_tslrec.models.names import parse_model_name
 from recbole_tslrec.sequential.ranking import hits, target_ranks
 from recbole_tslrec.sequential.ranking_units import ranked_in_units
 from recbole_tslrec.sequential.sparse_rows import SPARSE_FROM, AdamWithSparseRows, use_sparse_rows
 from recbole_tslrec.settings import derive
 from recbole_tslrec.store.files import write_tensors
 from recbole_tslrec.training.resume import StepCheckpoints
-from recbole_tslrec.training.shared_steps import SharedSteps, why_not_shared
+from recbole_tslrec.training.shared_steps import SharedSteps, reads_every_parameter, why_not_shared
 from recbole_tslrec.training.validation_sample import loader_of_users
 from recbole_tslrec.training.weights import load_weights, write_trained_weights
 
@@ -49,9 +51,13 @@ class RecommenderTrainer(StepwiseNanCheck, Trainer):  # type: ignore[misc]  # Re
         self.share = ALONE
         log_under(self, config["model"])
 
-    def share_steps(self) -> None:
-        """Share every step and ranking with the other processes, which call this too."""
-        self.shared = SharedSteps(self.model, self.optimizer, self.device, self.config["seed"])
+    def share_steps(self, reads_all: bool) -> None:
+        """Share every step and ranking with the other processes, which call this too.
+
+        Args:
+            reads_all: whether every step reads every parameter.
+        """
+        self.shared = SharedSteps(self.model, self.optimizer, self.device, self.config["seed"], reads_all)
         self.share = self.shared.share
 
     def _build_optimizer(self, **kwargs: Any) -> Any:
@@ -166,13 +172,15 @@ def train_recommender(
         TrainingDiverged: the loss is not finite.
     """
     model = build_model(config, train_data, fused)
-    together = distributed.process_count() > 1 and _can_share(model, train_data)
+    batch = _first_batch(model, train_data) if distributed.process_count() > 1 else None
+    together = batch is not None and _can_share(model, batch)
     if not together and not distributed.is_main():
         return {}
+    reads_all = together and _reads_all(config, model, batch)
     train_data.generator.manual_seed(config["seed"])  # a loader that has served before would go on with its stream
     trainer = RecommenderTrainer(derive(config, checkpoint_dir=str(work or folder)), model)
     if together:
-        trainer.share_steps()
+        trainer.share_steps(reads_all)
     if work is not None:
         trainer.checkpoints = StepCheckpoints(trainer, work)
         trainer.checkpoints.load_latest()
@@ -202,11 +210,16 @@ def _on_all_users(trainer: RecommenderTrainer, valid_data: Any, on_sample: dict[
     return {"valid": on_all, "valid_users": trainer.config["valid_users"], "valid_of_sample": on_sample}
 
 
-def _can_share(model: Any, train_data: Any) -> bool:
-    """Whether the processes can share the steps; decided by the main one, by the first batch."""
+def _first_batch(model: Any, train_data: Any) -> Any:
+    """The first batch, on the model's device, with all random numbers left as they were."""
     state = random_state()
     batch = next(iter(train_data)).to(next(model.parameters()).device)
     set_random_state(state)  # the loader has drawn negatives and masks
+    return batch
+
+
+def _can_share(model: Any, batch: Any) -> bool:
+    """Whether the processes can share the steps; decided by the main one, by the first batch."""
     reason = distributed.from_main(why_not_shared(model, batch))
     if reason and distributed.is_main():
         others = distributed.process_count() - 1
@@ -214,6 +227,15 @@ def _can_share(model: Any, train_data: Any) -> bool:
         name = type(model).__name__
         getLogger().warning(f"{name} is trained in the main process alone, while {wait}: {reason}")
     return not reason
+
+
+def _reads_all(config: Any, model: Any, batch: Any) -> bool:
+    """Whether every step reads every parameter: the first does, and no class of this package changes that later.
+
+    What a class of the user's own reads may differ from step to step.
+    """
+    known = parse_model_name(config["model"]).backbone in BACKBONES
+    return distributed.from_main(known and reads_every_parameter(model, batch))
 
 
 def load_trainer(

@@ -39,6 +39,7 @@ class SharedSteps:
         optimizer: of its parameters.
         device: of this process.
         seed: of the training.
+        reads_all: whether every step reads every parameter, see :func:`reads_every_parameter`.
 
     Attributes:
         share: which part that is.
@@ -46,7 +47,7 @@ class SharedSteps:
         is_asked: whether it did so in the last step.
     """
 
-    def __init__(self, model: Any, optimizer: Any, device: torch.device, seed: int) -> None:
+    def __init__(self, model: Any, optimizer: Any, device: torch.device, seed: int, reads_all: bool) -> None:
         self.share, self.model = distributed.own_share(), model
         self.asks = self.is_asked = False
         if self.share.number:  # the main process goes on with the numbers that one process draws
@@ -57,7 +58,7 @@ class SharedSteps:
         sparse = optimizer.sparse if isinstance(optimizer, AdamWithSparseRows) else []
         loss = _Loss(model)
         own = [name for name, weight in loss.named_parameters() if any(weight is each for each in sparse)]
-        self._network = distributed.data_parallel(loss, device, own)
+        self._network = distributed.data_parallel(loss, device, own, reads_all)
         if sparse:  # neither gloo nor NCCL adds up sparse gradients everywhere
             optimizer.register_step_pre_hook(lambda *_: _average_rows(sparse, self.share.of))
 
@@ -140,3 +141,23 @@ def why_not_shared(model: Any, batch: Any) -> str:
     if abs(whole - parts) <= _CLOSE * abs(whole):
         return ""
     return f"the loss of a batch is {whole:.6g}, that of its halves {parts:.6g}: its rows meet in the loss"
+
+
+def reads_every_parameter(model: Any, batch: Any) -> bool:
+    """Whether the loss of a batch depends on every parameter that is trained.
+
+    RecBole's NPE, GRU4RecCPR and SASRecCPR have parameters that nothing reads, and S3Rec some that one phase reads.
+
+    Args:
+        model: on its device; its gradients stay as they are.
+        batch: on the same device; random numbers are left as they were.
+    """
+    state = random_state()
+    try:
+        found = model.calculate_loss(batch)
+    finally:
+        set_random_state(state)
+    loss: Any = sum(found) if isinstance(found, tuple) else found
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    gradients = torch.autograd.grad(loss, trained, allow_unused=True)
+    return all(gradient is not None for gradient in gradients)

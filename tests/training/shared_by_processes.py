@@ -33,6 +33,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "sparse rows": ("TSLRecSASRec", {"loss_type": "sampled_softmax", "loss_negatives": 8}),
     "drawn negatives": ("SASRec", {"loss_type": "BPR", "train_mode": "prefix", **DRAWN}),
     "masked places": ("BERT4Rec", {}),
+    "unread parameters": ("NPE", {}),
     "rows that meet": ("TransRec", DRAWN),
 }
 

@@ -17,7 +17,7 @@ from torch import nn
 from recbole_tslrec.compute.distributed import Share
 from recbole_tslrec.store.files import read_json
 from recbole_tslrec.training.recommender import MODEL
-from recbole_tslrec.training.shared_steps import share_of, why_not_shared
+from recbole_tslrec.training.shared_steps import reads_every_parameter, share_of, why_not_shared
 from tests.training import shared_by_processes as shared
 
 ROOT = Path(__file__).parents[2]
@@ -105,6 +105,11 @@ def test_rows_that_meet_in_the_loss_are_trained_in_the_main_process(folder):
         assert torch.equal(other[name], weight), name
 
 
+def test_unread_parameters_are_looked_for_where_there_are_some(folder):
+    """Torch warns where it has looked for them in vain, and ends where it has not looked and there is one (NPE)."""
+    assert "find_unused_parameters" not in (folder / "said").read_text()
+
+
 def test_one_process_writes_the_log(folder):
     events = [path.name for path in (folder / "two").rglob("events.out.tfevents.*")]
     assert len({name.split(".")[-2] for name in events}) == 1  # the process of each file
@@ -160,6 +165,15 @@ def test_a_sum_over_rows_is_not_shared(monkeypatch):
 def test_a_batch_normalisation_is_not_shared():
     model = SimpleNamespace(modules=lambda: [nn.BatchNorm1d(3)])
     assert why_not_shared(model, None) == "it normalises over the rows of a batch"
+
+
+@pytest.mark.parametrize(("second", "expected"), [("read", True), ("unread", False), ("frozen", True)])
+def test_a_parameter_is_read_where_the_loss_depends_on_it(second, expected):
+    model = nn.ParameterList([torch.ones(2), torch.ones(2)])
+    model[1].requires_grad_(second != "frozen")
+    model.calculate_loss = lambda rows: rows * (sum(model) if second == "read" else model[0]).sum()
+    assert reads_every_parameter(model, 3.0) is expected
+    assert model[0].grad is None
 
 
 def test_trying_leaves_random_numbers_as_they_were(monkeypatch):
