@@ -1,5 +1,7 @@
 """In which floating-point type a device computes."""
 
+import functools
+from logging import getLogger
 from typing import Any
 
 import torch
@@ -20,3 +22,17 @@ def computes_in_bfloat16(device: torch.device | str) -> bool:
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # older versions lack it
     return any(capabilities.get(name, False) for name in ("amx_bf16", "avx512_bf16", "bf16"))
+
+
+def warn_of_slow_autocast(device: torch.device | str) -> None:
+    """Say, once in a process, that training under autocast is slow on a CPU that does not compute in bfloat16."""
+    if torch.device(device).type == "cpu" and not computes_in_bfloat16(device):
+        _say_once(
+            "enable_amp: True trains in bfloat16, for which this CPU has no units: it converts every product by way of "
+            "float32, and training is many times slower; use --enable_amp=False"
+        )
+
+
+@functools.cache
+def _say_once(message: str) -> None:
+    getLogger().warning(message)

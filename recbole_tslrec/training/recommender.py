@@ -15,6 +15,7 @@ from tqdm import tqdm
 from recbole_tslrec.compute import distributed
 from recbole_tslrec.compute.distributed import ALONE, Share
 from recbole_tslrec.compute.divergence import StepwiseNanCheck, log_under
+from recbole_tslrec.compute.precision import warn_of_slow_autocast
 from recbole_tslrec.compute.random_state import random_state, set_random_state
 from recbole_tslrec.models.backbones import BACKBONES
 from recbole_tslrec.models.factory import model_class
@@ -176,6 +177,8 @@ def train_recommender(
     together = batch is not None and _can_share(model, batch)
     if not together and not distributed.is_main():
         return {}
+    if config["enable_amp"] and distributed.is_main():
+        warn_of_slow_autocast(config["device"])
     reads_all = together and _reads_all(config, model, batch)
     train_data.generator.manual_seed(config["seed"])  # a loader that has served before would go on with its stream
     trainer = RecommenderTrainer(derive(config, checkpoint_dir=str(work or folder)), model)

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from recbole_tslrec.compute.precision import DTYPES, computes_in_bfloat16, named_dtype
+from recbole_tslrec.compute import precision
+from recbole_tslrec.compute.precision import DTYPES, computes_in_bfloat16, named_dtype, warn_of_slow_autocast
 
 NAMES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -45,3 +46,18 @@ def test_a_cpu_computes_in_bfloat16_where_it_says_so(
 def test_a_torch_that_cannot_tell_counts_as_no(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
     assert computes_in_bfloat16("cpu") is False
+
+
+@pytest.mark.parametrize(
+    ("device", "fast", "warnings"), [("cpu", False, 1), ("cpu", True, 0), ("cuda", False, 0), ("cuda:1", True, 0)]
+)
+def test_autocast_is_warned_of_once_where_a_cpu_lacks_the_units(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, device: str, fast: bool, warnings: int
+) -> None:
+    precision._say_once.cache_clear()
+    monkeypatch.setattr(precision, "computes_in_bfloat16", lambda device: fast)
+    warn_of_slow_autocast(device)
+    warn_of_slow_autocast(device)
+    found = [record for record in caplog.records if "enable_amp" in record.message]
+    assert len(found) == warnings
+    assert all("--enable_amp=False" in record.message for record in found)

@@ -1,7 +1,8 @@
-"""When the training of a recommender ends."""
+"""When the training of a recommender ends, and what it says before it starts."""
 
 import pytest
 
+from recbole_tslrec.compute import precision
 from recbole_tslrec.data.dataset import Data
 from recbole_tslrec.training.recommender import RecommenderTrainer, train_recommender
 
@@ -16,3 +17,12 @@ def test_early_stopping_waits_for_the_minimum_of_epochs(make_config, tmp_path, m
     report = train_recommender(config, train_data, valid_data, tmp_path)
     assert report["epochs"] == trained
     assert report["valid"] == {"ndcg@10": 100}
+
+
+@pytest.mark.parametrize("enable_amp", [True, False])
+def test_slow_autocast_is_warned_of_where_it_is_on(make_config, tmp_path, monkeypatch, caplog, enable_amp):
+    precision._say_once.cache_clear()
+    monkeypatch.setattr(precision, "computes_in_bfloat16", lambda device: False)
+    config = make_config(epochs=1, enable_amp=enable_amp)
+    train_recommender(config, *Data(config).loaders[:2], tmp_path)
+    assert ("enable_amp: True trains in bfloat16" in caplog.text) is enable_amp
