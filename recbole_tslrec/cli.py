@@ -26,14 +26,15 @@ class Command(NamedTuple):
 
 
 COMMANDS = {
-    "run": Command("recbole_tslrec.cli", "train and evaluate a model, with all that it is made from; the default"),
-    "data": Command("recbole_tslrec.data_command", "download or import a dataset, or describe one"),
-    "recommend": Command("recbole_tslrec.serving.recommend", "the best next items for new users of a trained model"),
-    "extend": Command("recbole_tslrec.serving.extend", "put new items into a trained model; nothing is trained"),
+    "run": Command("recbole_tslrec.cli", "train and evaluate a model and everything that it is made from; the default"),
+    "data": Command("recbole_tslrec.data_command", "download, import or describe a dataset"),
+    "recommend": Command("recbole_tslrec.serving.recommend", "recommend items to users by a trained model"),
+    "extend": Command("recbole_tslrec.serving.extend", "add new items to a trained model, without training"),
     "export": Command(
-        "recbole_tslrec.serving.export_command", "write a trained model's item table, or an ONNX graph; push to a hub"
+        "recbole_tslrec.serving.export_command",
+        "write a trained model's item table, an ONNX graph or an index, or push to a hub",
     ),
-    "report": Command("recbole_tslrec.report", "the paper's tables and figures: run what is missing, write pages"),
+    "report": Command("recbole_tslrec.report", "make the paper's tables and figures, after running what is missing"),
     "tune": Command("recbole_tslrec.experiments.tuning", "search for the best values of configuration keys"),
 }
 _WITH_KEYS = ("run", "report", "tune")  # they read configuration keys, _SHOW_ALL among them
@@ -43,7 +44,7 @@ MAIN_JOB = ("--model=TSLRecSASRec", "--dataset=ml-100k", "--config_files=propert
 
 def main(argv: Sequence[str]) -> Result:
     """Run with command-line arguments; without any, the main job: TSLRecSASRec on ml-100k with the quick preset."""
-    parser = _parser("run ", "Train and evaluate a model, with all that it is made from.")
+    parser = _parser("run ", "Train and evaluate a model and everything that it is made from.")
     if not {"-h", "--help"}.isdisjoint(argv):
         parser.epilog = listing()
     given, keys = parser.parse_known_args(list(argv) or MAIN_JOB)
@@ -65,7 +66,7 @@ def _parser(command: str, about: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m recbole_tslrec",
         usage=f"%(prog)s {command}[--model=MODEL] [--dataset=DATASET] [--key=value ...]",
-        description=f"{about}\n\nEvery other --key=value is a key of the configuration.\n{where_documented()}",
+        description=f"{about}\n\nEvery other --key=value is a configuration key.\n{where_documented()}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
@@ -74,9 +75,9 @@ def _parser(command: str, about: str) -> argparse.ArgumentParser:
     parser.add_argument("--dataset", default="ml-100k", help="a folder of data_path (default: ml-100k, RecBole's own)")
     parser.add_argument("--config_files", default="", help="yaml files, separated by spaces (default: none)")
     parser.add_argument(
-        "--rebuild", default="", help=f"stages to build anew, separated by commas: {', '.join((DATA, *KINDS))}"
+        "--rebuild", default="", help=f"stages to rebuild, separated by commas: {', '.join((DATA, *KINDS))}"
     )
-    parser.add_argument("--stop_after", help="the last stage to run (default: all are run)")
+    parser.add_argument("--stop_after", help="the last stage to run (default: run all)")
     parser.add_argument("--result_file", help="where to write the result as JSON (default: nowhere)")
     return parser
 
@@ -86,14 +87,14 @@ def _print_overview() -> None:
     about = f"""commands, each with a --help of its own:
 {commands}
 
-Without a command it is run; without anything the main job,
+Without a command, run is assumed. Without any arguments, this job is run:
 run {" ".join(MAIN_JOB)}
-"run --help" lists this package's keys of the configuration."""
+"run --help" lists the configuration keys of this package."""
     _parser("[command] ", about).print_help()
 
 
 def console() -> None:
-    """``main`` for the command line: an error that the user can mend is one message and exit status 1."""
+    """``main`` for the command line: an error that the user can fix is one message and exit status 1."""
     end_with_parent()
     if sys.argv[1:] in (["-h"], ["--help"]):
         _print_overview()
@@ -108,7 +109,7 @@ def console() -> None:
             main(sys.argv[1:])
         distributed.leave()
     except KeyboardInterrupt:
-        sys.exit("interrupted; finished stages are kept, the same command goes on from them")
+        sys.exit("interrupted; finished stages are kept, and the same command continues from them")
     except Exception as error:
         if _SHOW_ALL in sys.argv or getLogger().isEnabledFor(logging.DEBUG):
             raise

@@ -39,17 +39,21 @@ def _add_download(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
     parser = commands.add_parser(
         "download",
         help="fetch a public dataset and import it",
-        description=f"Known datasets: {known_names()}. What was fetched stays in <data_path>/{FOLDER}.",
+        description=f"Known datasets: {known_names()}. Downloads are kept in <data_path>/{FOLDER}.",
         allow_abbrev=False,
     )
     parser.set_defaults(run=_download)
     _add_destination(parser)
-    parser.add_argument("--url", default="", help="of a mirror: of the file, or with a slash at the end of its folder")
+    parser.add_argument(
+        "--url", default="", help="URL of a mirror: that of the file, or, with a slash at the end, of its folder"
+    )
 
 
 def _add_destination(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name", help="of the dataset, such as ml-1m")
-    parser.add_argument("--data_path", type=Path, default=Path("dataset"), help="where to put it (default: dataset)")
+    parser.add_argument("name", help="name of the dataset, such as ml-1m")
+    parser.add_argument(
+        "--data_path", type=Path, default=Path("dataset"), help="folder to put it in (default: dataset)"
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace an existing dataset's folder")
 
 
@@ -86,20 +90,25 @@ def _add_import(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
         "--source",
         required=True,
         type=Path,
-        help="the file: text, packed or not, parquet or feather; or a folder of parquet",
+        help="the file: text, compressed or not, parquet or feather; or a folder of parquet",
     )
-    parser.add_argument("--format", choices=FORMATS, help="of the source; recognised from the content by default")
+    parser.add_argument("--format", choices=FORMATS, help="format of the source (default: recognised from its content)")
     parser.add_argument(
         "--columns",
         default="",
-        help="user,item,time or user,item, in parquet also lists of one row a user: names, or numbers from 0 (default: "
-        "those whose names say it)",
+        help="columns user,item,time or user,item, in parquet also lists with one row per user: names, or numbers from "
+        "0 (default: recognised by their names)",
     )
     parser.add_argument(
-        "--items", "--attributes", type=Path, help="movies.dat, Amazon's metadata, S3-Rec's attributes, or a table"
+        "--items",
+        "--attributes",
+        type=Path,
+        help="file about the items: movies.dat, Amazon's metadata, S3-Rec's attributes, or a table",
     )
     _add_destination(parser)
-    parser.add_argument("--allow_difference", action="store_true", help="write with other counts than the paper's too")
+    parser.add_argument(
+        "--allow_difference", action="store_true", help="write the dataset even if its counts differ from the paper's"
+    )
 
 
 def _import(given: argparse.Namespace, _: Sequence[str]) -> None:

@@ -4,7 +4,7 @@ from recbole_tslrec import compatibility
 
 
 def install() -> None:
-    """Mend RecBole 1.2.1 and make the models, datasets and loaders of this package known to it. Safe to call twice.
+    """Fix RecBole 1.2.1 and make the models, datasets and loaders of this package known to it. Safe to call twice.
 
     Importing ``recbole_tslrec`` calls it, unless the environment has ``RECBOLE_TSLREC_NO_INSTALL=1``.
 

@@ -28,7 +28,7 @@ def run(
     stop_after: str | None = None,
     result_file: str | None = None,
 ) -> Result:
-    """Run the stages of a model on a dataset, reusing what earlier runs have left.
+    """Run the stages of a model on a dataset, reusing the artifacts of earlier runs.
 
     Args:
         model: ``TSLRec<Backbone>``, ``CI<Backbone>`` or a sequential model of RecBole.
@@ -36,7 +36,7 @@ def run(
         config_file_list: yaml files over the defaults.
         config_dict: settings over the files.
         argv: ``--key=value`` arguments over both.
-        rebuild: stages to build anew.
+        rebuild: stages to rebuild.
         stop_after: the last stage to run.
         result_file: where to write the result as JSON.
 

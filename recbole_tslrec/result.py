@@ -1,4 +1,4 @@
-"""What a run has found: metrics, seconds and folders, as a table and as JSON."""
+"""The result of a run: metrics, seconds and folders, as a table and as JSON."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -24,14 +24,14 @@ TRAINING_SETTINGS = ("epochs", "backbone_epochs", "MAX_ITEM_LIST_LENGTH", "train
 
 @dataclass(frozen=True)
 class StageResult:
-    """What a stage of a run has left.
+    """The result of one stage of a run.
 
     Attributes:
-        stage: its kind.
-        row: the row of the table, for an evaluation; else empty.
+        stage: the kind of the stage.
+        row: the row of the table, for an evaluation; empty otherwise.
         state: given, reused or built.
         seconds: spent in this run.
-        built_in_seconds: what building the artifact took, now or before.
+        built_in_seconds: how long building the artifact took, in this run or an earlier one.
         folder: the folder of the artifact.
     """
 
@@ -57,16 +57,16 @@ class Result:
     Attributes:
         model: as asked for.
         dataset: its name.
-        seed: RecBole's.
-        settings: what the run did, for the table's caption; ``eval_history`` is the mode of ``metrics``.
-        metrics: by row (Base, CI, TSLRec), then ``valid`` and ``test``, then RecBole's metric names; in the history
-            mode that was asked for, and ``unmasked`` where all were.
-        modes: by row and part, then history mode, then metric.
+        seed: RecBole's seed.
+        settings: the main settings of the run, for the table's caption.
+        metrics: by row (Base, CI, TSLRec), then by part (``valid``, ``test``), then by RecBole's metric name; in the
+            history mode of ``eval_history``, or in ``unmasked`` if that is ``all``.
+        modes: by row and part, then by history mode, then by metric.
         targets: by row and part, then ``repeat`` and ``explore``: the same for the users whose target is in their
-            history, and for the others; ``users`` is their number.
-        stages: what each has left, in the order of their end; first those that were given.
-        coverage: by row of an LLM baseline: how many ``candidates`` of a user it puts in order (``None``: all items),
-            and by part the share of the users whose target is among them, ``candidate_coverage``.
+            history and for the others; ``users`` is the number of these users.
+        stages: the result of each stage, in the order in which they ended; artifacts that were given come first.
+        coverage: by row of an LLM baseline: how many ``candidates`` it ranks for a user (``None``: all items), and by
+            part the share of the users whose target is among them, ``candidate_coverage``.
     """
 
     model: str
@@ -100,7 +100,7 @@ class Result:
 
     @property
     def folders(self) -> dict[str, str]:
-        """The folder of each stage but the evaluations."""
+        """The folder of each stage except the evaluations."""
         return {each.stage: each.folder for each in self.stages if not each.row}
 
     @property
@@ -110,7 +110,7 @@ class Result:
 
     @property
     def reused(self) -> dict[str, bool]:
-        """Whether the artifact of each stage but the evaluations was found; stages that were given are left out."""
+        """Whether the artifact of each stage was found; without evaluations and artifacts that were given."""
         return {each.stage: each.state != BUILT for each in self.stages if not each.row and each.state != GIVEN}
 
     def write(self, path: str | Path) -> None:
@@ -120,7 +120,7 @@ class Result:
         write_json(path, asdict(self))
 
     def table(self) -> str:
-        """Metrics on the test items, then the stages."""
+        """A table of the metrics on the test items, and one of the stages."""
         settings = ", ".join(f"{key} {value}" for key, value in self.settings.items())
         lines = [f"{self.model} on {self.dataset}, seed {self.seed}", settings, ""]
         if self.metrics:

@@ -44,7 +44,7 @@ def _set_dataset(name: str, dataset: type) -> None:
 def with_knowledge(model: type, tables: Sequence[str] = ()) -> type:
     """A sequential model whose item tables are fused with knowledge: ``TSLRec<Name>``.
 
-    The new class reads ``knowledge_path`` and ``fusion_type``. RecBole finds it by its name from now on, so
+    The new class reads ``knowledge_path`` and ``fusion_type``. From now on RecBole finds it by its name, so
     ``run_recbole(model=with_knowledge(MyModel), ...)`` works. Arguments and errors are those of
     :func:`recbole_tslrec.models.factory.fused_class`.
     """

@@ -32,18 +32,18 @@ def public_dataset(name: str) -> PublicDataset:
 def download_dataset(dataset: PublicDataset, data_path: Path, overwrite: bool = False, mirror: str = "") -> Imported:
     """Fetch a dataset's files into ``<data_path>/downloads`` and import them into ``<data_path>/<name>``.
 
-    A file that is in ``downloads``, from an earlier call or put there by hand, is checked and not fetched. Two
-    processes take turns.
+    A file that is already in ``downloads``, from an earlier call or put there by hand, is checked and not fetched
+    again. Two processes take turns.
 
     Args:
-        dataset: which.
-        data_path: RecBole's.
+        dataset: which dataset.
+        data_path: RecBole's ``data_path``.
         overwrite: whether to replace the folder of an existing dataset.
         mirror: another address of its first file or, with a slash at the end, of the folder of its files.
 
     Raises:
-        SourceError: a file cannot be had or is not the published one; the message says what to do by hand. Or see
-            :func:`~recbole_tslrec.data.importing.import_dataset`.
+        SourceError: a file cannot be fetched or is not the published one; the message says what to do by hand. Or as
+            in :func:`~recbole_tslrec.data.importing.import_dataset`.
     """
     if not dataset.files:
         raise SourceError(f"[{dataset.name}] is not for programs to fetch. {dataset.by_hand}")

@@ -22,13 +22,13 @@ CORE = 5  # interactions that a user and an item must have, where the source is 
 
 @dataclass(frozen=True)
 class Imported:
-    """What became of a source.
+    """What an import did with a source.
 
     Attributes:
-        counts: of the dataset that was written.
+        counts: the counts of the dataset that was written.
         source: what was read, and how.
-        dropped: interactions that were left out, by why.
-        difference: to the counts of the paper's Table 1; empty where there is none.
+        dropped: how many interactions were left out, by the reason.
+        difference: the difference from the counts of the paper's Table 1; empty if there is none.
     """
 
     counts: Counts
@@ -65,26 +65,26 @@ def import_dataset(
     overwrite: bool = False,
     allow_difference: bool = False,
 ) -> Imported:
-    """Write ``<data_path>/<name>/<name>.inter``, and ``.item`` where there is a file of items.
+    """Write ``<data_path>/<name>/<name>.inter``, and ``.item`` if there is a file of items.
 
     Users keep the order in which the source first names them, and their interactions are in time order; ties keep the
-    order of the source. Repeated interactions are kept. A raw source (MovieLens, Amazon) is cut to its 5-core;
-    tokens are the source's own.
+    order of the source. Repeated interactions are kept. A raw source (MovieLens, Amazon) is reduced to its 5-core;
+    tokens are those of the source.
 
     Args:
         name: the name of the dataset.
         source: a file, or a folder of parquet, of one of :data:`~recbole_tslrec.data.sources.FORMATS`.
-        data_path: RecBole's.
+        data_path: RecBole's ``data_path``.
         form: the source's format; ``None`` recognises it from the content.
         items: see :func:`~recbole_tslrec.data.item_information.read_items`; ``None`` takes a ``movies.dat`` beside
             MovieLens' ratings.
         columns: see :func:`~recbole_tslrec.data.sources.read_source`.
         overwrite: whether to replace the folder of an existing dataset, as a whole.
-        allow_difference: whether to write a dataset of Table 1 with other counts than the paper's.
+        allow_difference: whether to write a dataset of Table 1 even if its counts differ from the paper's.
 
     Raises:
-        SourceError: the folder exists; a file cannot be read; the counts differ from the paper's, and no columns of a
-            table of one's own were named. Nothing is written.
+        SourceError: the folder exists; a file cannot be read; or the counts differ from the paper's and ``columns``
+            were not given. Nothing is written.
     """
     if name in ("", "..") or Path(name).name != name:
         raise SourceError(f"dataset name [{name}] must be the name of a folder")

@@ -1,8 +1,8 @@
 """Whether a difference between two rows is more than chance: over users, and over seeds.
 
-Users: both rows rank the same targets, so the tests are paired. They say how far the difference of *these two trained
-models* carries over to other users, and nothing of another seed. Seeds: the paper's two-sample t-test over the figures
-of repeated runs. Seed noise is as large as most gains, so a claim needs the latter.
+Users: both rows rank the same targets, so the tests are paired. They show how far the difference between *these two
+trained models* carries over to other users, and nothing about other seeds. Seeds: the paper's two-sample t-test over
+the figures of repeated runs. The noise between seeds is as large as most gains, so a claim needs the latter.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,14 +18,14 @@ _NUMBERS = 2**21  # drawn together
 
 @dataclass(frozen=True)
 class PairedTest:
-    """Row a against row b over the same users.
+    """The comparison of rows a and b over the same users.
 
     Attributes:
         mean_difference: the mean of a - b.
         t_pvalue: two-sided, of the paired t-test.
-        wilcoxon_pvalue: two-sided, of Wilcoxon's signed-rank test; users without a difference are left out.
-        low: 2.5% end of the bootstrap interval of the mean difference.
-        high: 97.5% end.
+        wilcoxon_pvalue: two-sided, of Wilcoxon's signed-rank test, which leaves out users without a difference.
+        low: the 2.5% end of the bootstrap interval of the mean difference.
+        high: the 97.5% end.
     """
 
     mean_difference: float
@@ -37,12 +37,12 @@ class PairedTest:
 
 @dataclass(frozen=True)
 class SeedTest:
-    """Row a against row b over seeds.
+    """The comparison of rows a and b over seeds.
 
     Attributes:
         mean_difference: the mean of the means, a - b.
-        pvalue: two-sided, of Welch's two-sample t-test; ``None`` where it cannot be had.
-        reason: why not.
+        pvalue: two-sided, of Welch's two-sample t-test; ``None`` if it cannot be computed.
+        reason: why it cannot be computed.
     """
 
     mean_difference: float
@@ -51,7 +51,7 @@ class SeedTest:
 
 
 def paired(a: ArrayLike, b: ArrayLike, seed: int = 0) -> PairedTest:
-    """Compare a figure of two rows user by user.
+    """Compare the figures of two rows user by user.
 
     Args:
         a: figures of one row, [U].
@@ -75,10 +75,10 @@ def paired(a: ArrayLike, b: ArrayLike, seed: int = 0) -> PairedTest:
 
 
 def two_sample(a: ArrayLike, b: ArrayLike) -> SeedTest:
-    """Compare a figure of two rows over seeds, as the paper does; the variances may differ (Welch).
+    """Compare the figures of two rows over seeds, as the paper does; the variances may differ (Welch).
 
     Args:
-        a: the figure of one row, one number a seed.
+        a: the figures of one row, one per seed.
         b: the figures of the other row; the seeds need not be the same.
     """
     of_a, of_b = _numbers(a), _numbers(b)
@@ -94,13 +94,14 @@ def two_sample(a: ArrayLike, b: ArrayLike) -> SeedTest:
 
 
 def holm(pvalues: Sequence[float | None]) -> list[float | None]:
-    """Holm's step-down correction over the comparisons of a table; a missing one stays missing and does not count.
+    """Holm's step-down correction over the comparisons of a table; a missing p-value stays missing and is not counted.
 
     Args:
         pvalues: the p-values of the single tests.
 
     Returns:
-        Adjusted, in the same order: at most .05 where a difference holds at that level in the family of all.
+        The adjusted p-values, in the same order. A difference is significant at the level .05 in the whole family where
+        its value is at most .05.
     """
     adjusted: list[float | None] = list(pvalues)
     order = sorted((value, place) for place, value in enumerate(pvalues) if value is not None)
@@ -115,11 +116,11 @@ def interval(values: ArrayLike, seed: int = 0) -> tuple[float, float]:
     """The 95% percentile bootstrap interval of a mean over users.
 
     Args:
-        values: one number a user, [U].
+        values: one number per user, [U].
         seed: the seed of the draws.
 
     Raises:
-        ValueError: there is no user.
+        ValueError: there are no users.
     """
     numbers = _numbers(values)
     if not len(numbers):

@@ -133,7 +133,7 @@ def override(arguments: Sequence[str], by: Sequence[str]) -> tuple[str, ...]:
 def _parser(name: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=f"python -m recbole_tslrec report {name}",
-        description="Every other --key=value is a configuration key of all runs; see properties/overall.yaml.",
+        description="Every other --key=value is a configuration key for all runs; see properties/overall.yaml.",
         allow_abbrev=False,
     )
     parser.add_argument(
@@ -144,24 +144,31 @@ def _parser(name: str) -> argparse.ArgumentParser:
     parser.add_argument(
         "--models", default=",".join(_models_of(name)), help="backbones, separated by commas (default: %(default)s)"
     )
-    parser.add_argument("--seeds", default="2020", help="separated by commas (default: %(default)s)")
-    rows = f"all (without {', '.join(_WITH_WORDS)}) or some of {', '.join(ROWS)}, or sources with + between"
+    parser.add_argument("--seeds", default="2020", help="seeds, separated by commas (default: %(default)s)")
+    rows = f"all (without {', '.join(_WITH_WORDS)}), or some of {', '.join(ROWS)}, or sources joined by +"
     parser.add_argument("--rows", default="", help=f"{rows} (default: {','.join(_rows_of(name))})")
     parser.add_argument(
         "--output_dir", default="reports", help="where runs and pages are written (default: %(default)s)"
     )
     parser.add_argument("--config_files", default="", help="yaml files, separated by spaces (default: none)")
     parser.add_argument("--jobs", type=int, default=1, help="processes that train at once (default: %(default)s)")
-    parser.add_argument("--budget", action="store_true", help="list the runs with time estimates, run nothing")
+    parser.add_argument(
+        "--budget", action="store_true", help="list the runs with estimates of their time, and run nothing"
+    )
     if name == "table2":
-        parser.add_argument("--paper", action="store_true", help="the paper's figures beside the measured ones")
+        parser.add_argument("--paper", action="store_true", help="show the paper's figures beside the measured ones")
     if name == "cold":
-        parser.add_argument("--new_share", type=_share, default=0.1, help="of the items (default: %(default)s)")
         parser.add_argument(
-            "--new_by", choices=("random", "latest"), default="random", help="which items (default: %(default)s)"
+            "--new_share", type=_share, default=0.1, help="share of the items that are new (default: %(default)s)"
+        )
+        parser.add_argument(
+            "--new_by",
+            choices=("random", "latest"),
+            default="random",
+            help="which items are new (default: %(default)s)",
         )
     if name == "ablation":
-        parser.add_argument("--axes", default="", help="what is varied, separated by commas (default: all of it)")
+        parser.add_argument("--axes", default="", help="what is varied, separated by commas (default: everything)")
         parser.add_argument("--values", default="", help='other values, e.g. "group_count: [8, 32], lora_rank: [4]"')
     return parser
 

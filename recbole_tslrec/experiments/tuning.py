@@ -153,15 +153,22 @@ def main(argv: Sequence[str]) -> None:
         "Every other --key=value is a configuration key that all trials share.",
         allow_abbrev=False,
     )
-    parser.add_argument("--params_file", required=True, help="what to search over")
+    parser.add_argument("--params_file", required=True, help="file that describes the search space")
     parser.add_argument("--model", required=True, help="TSLRec<Backbone>, CI<Backbone> or a RecBole model")
     parser.add_argument("--dataset", required=True, help="a folder of data_path")
     parser.add_argument("--config_files", default="", help="yaml files, separated by spaces (default: none)")
     parser.add_argument(
-        "--algo", default="exhaustive", choices=ALGORITHMS, help="exhaustive is for choices only (default: %(default)s)"
+        "--algo",
+        default="exhaustive",
+        choices=ALGORITHMS,
+        help="exhaustive works for choices only (default: %(default)s)",
     )
-    parser.add_argument("--max_evals", type=int, help="trials (default: all of an exhaustive search, else 100)")
-    parser.add_argument("--output_file", help="JSON (default: artifacts_dir/<dataset>/tuning-<model>.json)")
+    parser.add_argument(
+        "--max_evals", type=int, help="number of trials (default: all of an exhaustive search, else 100)"
+    )
+    parser.add_argument(
+        "--output_file", help="JSON file for the trials (default: artifacts_dir/<dataset>/tuning-<model>.json)"
+    )
     given, keys = parser.parse_known_args(argv)
     config = Config(given.model, given.dataset, given.config_files.split(), argv=keys)
     space = read_space(given.params_file, config, [key.removeprefix("--").partition("=")[0] for key in keys])

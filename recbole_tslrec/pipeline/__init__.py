@@ -47,13 +47,13 @@ def run_stages(
 
     Args:
         config: the configuration.
-        rebuild: kinds of stages to build anew.
+        rebuild: kinds of stages to rebuild.
         stop_after: the last stage to run; ``None`` runs all.
-        data: the dataset, where it is loaded already.
+        data: the dataset, if it is already loaded.
 
     Raises:
         ConfigError: a key is wrong; raised before the dataset is loaded.
-        ValueError: there is no such stage, or a key does not go with the dataset; raised before anything is built.
+        ValueError: there is no such stage, or a key does not fit the dataset; raised before anything is built.
         ArtifactError: an artifact is damaged.
         LLMError: the LLM cannot be loaded; raised before anything is built.
     """

@@ -67,13 +67,13 @@ class Run:
     """One run: its configuration and data, and what its stages have left so far.
 
     Attributes:
-        config: the configuration of the model that is asked for; for the result's caption.
+        config: the configuration of the requested model; for the result's caption.
         data: its dataset.
         store: where artifacts are kept.
         hashes: the hashes of files that are no artifacts.
-        rebuild: kinds of stages to build anew even if nothing changed.
-        given: artifacts that were not made by this run's stages: the user's, or found.
-        finished: in the order of their end.
+        rebuild: kinds of stages to rebuild even if nothing has changed.
+        given: artifacts that were not made by stages of this run, but given by the user or found.
+        finished: the finished stages, in the order in which they ended.
         loaded: see :class:`recbole_tslrec.pipeline.stage.Inputs`.
         planned: the names of the stages that the model needs, for the lines that say how far the run is; all if empty.
     """
@@ -90,12 +90,12 @@ class Run:
 
     @property
     def artifacts(self) -> dict[str, Artifact]:
-        """What was given and what stages have left, by the name of the stage; without evaluations."""
+        """The artifacts that were given and those of finished stages, by the name of the stage; without evaluations."""
         return {**self.given, **{str(each): each.artifact for each in self.finished if not each.row}}
 
     @property
     def evaluations(self) -> dict[str, Artifact]:
-        """The evaluations, by the row of the table that they are."""
+        """The evaluations, by their row of the table."""
         return {each.row: each.artifact for each in self.finished if each.row}
 
     @property

@@ -1,4 +1,4 @@
-"""Ablations: what each choice of the method does, one at a time, beside the same Base."""
+"""Ablations: the effect of each choice of the method, one at a time, compared with the same Base."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace

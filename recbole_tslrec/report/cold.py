@@ -1,4 +1,4 @@
-"""Cold items: those that training never sees, put into the trained model by their vectors, and their ranks."""
+"""Cold items: the ranks of items that training never saw and that are added to the trained model by their vectors."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Maps in two dimensions of the items' stage-0 vectors and of their knowledge vectors, coloured by k-means group."""
+"""Two-dimensional maps of the items' stage-0 vectors and of their knowledge vectors, coloured by k-means group."""
 
 from dataclasses import dataclass, replace
 from importlib.util import find_spec

@@ -1,4 +1,4 @@
-"""Figure 3: the LLM's time for a training epoch and for inference, TSLRec against E4SRec on the same LLM.
+"""Figure 3: the LLM's time for a training epoch and for inference, TSLRec and E4SRec with the same LLM.
 
 ``experiments/llm_costs.py`` has timed a sample of prompts, or counted operations where the LLM is too large for this
 machine; table and bars say which.

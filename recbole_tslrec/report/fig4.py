@@ -1,4 +1,4 @@
-"""Fig. 4: how the categories that the LLM infers agree with the groups that it was fine-tuned towards.
+"""Figure 4: how well the categories that the LLM infers agree with the groups towards which it was fine-tuned.
 
 An item's inferred category is the largest entry of its g-hat^v. C1: it is the item's k-means group. C2: it is not, but
 the group is among the three largest. C3: neither.

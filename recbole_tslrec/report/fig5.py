@@ -1,4 +1,4 @@
-"""Fig. 5: the metrics by the activity of the users, and the same by the popularity of the target."""
+"""Figure 5: the metrics by the activity of the users, and by the popularity of the target."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

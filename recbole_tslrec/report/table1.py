@@ -1,4 +1,4 @@
-"""Table 1: the size of the datasets beside the paper's, and what in them a ranking depends on."""
+"""Table 1: the size of the datasets beside the paper's, and properties on which a ranking depends."""
 
 from dataclasses import asdict
 

@@ -1,4 +1,4 @@
-"""Table 2: every row on every dataset, with the tests that a gain has to pass."""
+"""Table 2: all rows on all datasets, with the tests that a gain has to pass."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any

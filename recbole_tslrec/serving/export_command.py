@@ -13,26 +13,28 @@ def main(argv: Sequence[str] = ()) -> None:
     """The command ``export``: ``--model_folder=...`` and ``--format=... [--output=...]`` or ``--push_to_hub=...``."""
     parser = argparse.ArgumentParser(
         prog="python -m recbole_tslrec export",
-        description="Write a trained model's item table as it scores it, or the model as an ONNX graph, and check it.",
+        description="Write the item table with which a trained model scores, or the model as an ONNX graph; check it.",
     )
     parser.add_argument(
         "--model_folder",
         required=True,
-        help="a recommender or backbone folder of artifacts_dir; for --push_to_hub a knowledge folder, too",
+        help="a recommender or backbone folder of artifacts_dir; for --push_to_hub also a knowledge folder",
     )
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument(
-        "--format", help=f"{', '.join(FORMATS)}; onnx is the sequence encoder as well, ann an index for recommend"
+        "--format", help=f"{', '.join(FORMATS)}; onnx also has the sequence encoder, and ann is an index for recommend"
     )
     what.add_argument(
         "--push_to_hub",
         metavar="OWNER/NAME",
-        help="push knowledge vectors or the item table to this repository of the Hugging Face hub, which is made for "
-        "everybody to see where it does not exist, with a card; --knowledge_path=hf://OWNER/NAME reads it",
+        help="push knowledge vectors or the item table, with a card, to this repository of the Hugging Face hub; if it "
+        "does not exist, it is created and is public; --knowledge_path=hf://OWNER/NAME reads it",
     )
     parser.add_argument("--output", help="the file (default: <name of the folder>.<format> in the working directory)")
     parser.add_argument(
-        "--hub_license", default="", help="for --push_to_hub: mit, cc-by-4.0, ... or other, as the hub names them"
+        "--hub_license",
+        default="",
+        help="for --push_to_hub: the licence, as the hub names it: mit, cc-by-4.0, ... or other",
     )
     given = parser.parse_args(list(argv))
     logging.basicConfig(level=logging.INFO, format="%(message)s")

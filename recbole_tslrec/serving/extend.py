@@ -37,28 +37,28 @@ from recbole_tslrec.store.artifacts import (
 
 
 def extend_knowledge(model_folder: str | Path, items: Mapping[str, NewItem], skip_bad: bool = False) -> Path:
-    """A copy of a trained TSLRec model that knows new items too; nothing is trained.
+    """A copy of a trained TSLRec model that also knows new items; nothing is trained.
 
-    A new item's stage-0 embedding (the mean of its neighbours', or the given one) goes through the LLM that was
-    fine-tuned for this model, as those of the other items did (Section 4.2 of the paper), and is standardised by their
-    statistics; in a prompt with words of items it has none. The ID part of its row, and whatever else the model keeps
-    for each item, is the mean of its neighbours', as long as these are on average, or of all items where a vector is
-    given (our choice). Its item features are unknown. All that the model holds of the former items stays bit by bit;
-    so do their scores, but for rounding, and but for models that normalise over all.
+    The stage-0 embedding of a new item (the mean of its neighbours', or the given one) goes through the LLM that was
+    fine-tuned for this model, as those of the other items did (Section 4.2 of the paper). The result is standardised by
+    the statistics of the other items. If the prompt has words of items, the new item has none. The ID part of its row,
+    and whatever else the model keeps for each item, is the mean of its neighbours' (or, if a vector is given, of all
+    items'), scaled to their average length (our choice). Its item features are unknown. What the model holds for the
+    former items is not changed, and their scores differ only by rounding, except in models that normalise over all.
 
     Args:
         model_folder: a ``recommender`` artifact of a TSLRec model. The ``knowledge``, ``sft`` and ``item_embeddings``
-            artifacts that it was made of are looked for beside it.
-        items: for each new token either tokens of similar items, or a stage-0 embedding [d].
-        skip_bad: whether to leave out items that cannot be placed, and to count them in a warning.
+            artifacts from which it was made are searched for beside it.
+        items: for each new token, either the tokens of similar items or a stage-0 embedding [d].
+        skip_bad: whether to leave out items that cannot be added, and to count them in a warning.
 
     Returns:
-        The folder of the new model, beside the former one, which stays. The same items give the same folder.
+        The folder of the new model, beside the old one, which stays. The same items give the same folder.
 
     Raises:
         ArtifactError: a folder is missing (says which), damaged, or of another kind.
-        ValueError: the model is no TSLRec model, or its LLM reads words alone; an item is known already, has an unknown
-            neighbour, or a vector of the wrong width or that is not finite. All of that before the LLM is loaded.
+        ValueError: the model is not a TSLRec model, or its LLM reads only words; an item is already known, or has an
+            unknown neighbour, or a vector that has the wrong width or is not finite. Raised before the LLM is loaded.
         ImportError: transformers or peft is not installed.
         LLMError: the LLM cannot be loaded.
     """
@@ -190,14 +190,18 @@ def main(argv: Sequence[str]) -> None:
     """``python -m recbole_tslrec extend``: put new items into a trained model and say where the new one lies."""
     parser = argparse.ArgumentParser(
         prog="python -m recbole_tslrec extend",
-        description="A copy of a trained TSLRec model that knows new items too. Nothing is trained.",
+        description="Write a copy of a trained TSLRec model that also knows new items. Nothing is trained.",
         allow_abbrev=False,
     )
     parser.add_argument("--model_folder", required=True, help="the folder of a trained TSLRec model: recommender-...")
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--items", type=Path, help=f"a file with lines {LINE}, or a table")
-    what.add_argument("--vectors", type=Path, help="vectors of the encoder behind knowledge_path, in any file it takes")
-    parser.add_argument("--skip_bad", action="store_true", help="leave out items that cannot be placed; count them")
+    what.add_argument(
+        "--vectors",
+        type=Path,
+        help="vectors by the encoder whose vectors were in knowledge_path, in any file that it takes",
+    )
+    parser.add_argument("--skip_bad", action="store_true", help="leave out items that cannot be added, and count them")
     given = parser.parse_args(argv)
     folder = (
         extend_with_vectors(given.model_folder, given.vectors)

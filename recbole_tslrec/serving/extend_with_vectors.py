@@ -11,25 +11,25 @@ from recbole_tslrec.store.artifacts import Artifact, ArtifactError
 
 
 def extend_with_vectors(model_folder: str | Path, vectors: Vectors) -> Path:
-    """A copy of a trained TSLRec model that knows new items by their vectors; nothing is trained, no LLM is loaded.
+    """A copy of a trained TSLRec model that also knows new items, by their vectors; nothing is trained.
 
-    For a model of item vectors from elsewhere (``knowledge_path``). A new item's vector is standardised by the
-    statistics of the others. The ID part of its row, and whatever else the model keeps for each item, is the mean of
-    its :data:`~recbole_tslrec.serving.new_vectors.NEIGHBOURS` nearest known items by the cosine, as long as these are
-    on average (our choice). All that the model holds of the former items stays bit by bit.
+    No LLM is loaded. This is for a model with item vectors from elsewhere (``knowledge_path``). The vector of a new
+    item is standardised by the statistics of the others. The ID part of its row, and whatever else the model keeps for
+    each item, is the mean of its :data:`~recbole_tslrec.serving.new_vectors.NEIGHBOURS` nearest known items by the
+    cosine, scaled to their average length (our choice). What the model holds for the former items is not changed.
 
     Args:
         model_folder: a ``recommender`` artifact of a TSLRec model.
-        vectors: a file, as ``knowledge_path`` takes it, or a row for each token. Items that the model knows may be
-            among them; they are compared with what it was trained with, and stay.
+        vectors: a file, as ``knowledge_path`` takes it, or a row for each token. It may contain items that the model
+            knows; their rows are compared with those of its training, and the model's stay.
 
     Returns:
-        The folder of the new model, beside the former one, which stays. The same vectors give the same folder.
+        The folder of the new model, beside the old one, which stays. The same vectors give the same folder.
 
     Raises:
         ArtifactError: the folder is missing, damaged, or of another kind.
         VectorsError: the vectors cannot be read, are of another width or encoder, or no item is new.
-        ValueError: the model is no TSLRec model, or its vectors are not one encoder's alone.
+        ValueError: the model is not a TSLRec model, or its vectors are not from a single encoder.
     """
     model = open_tslrec(model_folder)
     check_one_encoder(model)

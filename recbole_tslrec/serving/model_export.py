@@ -44,17 +44,17 @@ def export(model_folder: str | Path, format: str, output: str | Path | None = No
         format: ``safetensors`` (tensors ``item_table`` and ``item_bias``, metadata ``tokens``), ``parquet`` (columns
             ``item_id``, ``vector``, ``bias``), ``itememb`` (RecBole's atomic file: ``item_id:token``,
             ``item_emb:float_seq``, ``item_bias:float``), ``onnx`` (see ``onnx_export.py``), or ``ann``, an index for
-            ``recommend`` (see ``approximate_items.py``). The bias only where the model has one. The first three can be
-            another model's ``knowledge_path``.
-        output: the file; ``<name of the folder>.<format>`` in the working directory by default. An existing one is
-            replaced when the new one is whole.
+            ``recommend`` (see ``approximate_items.py``). The bias is written only if the model has one. The first three
+            can be another model's ``knowledge_path``.
+        output: the file; ``<name of the folder>.<format>`` in the working directory by default. An existing file
+            is replaced when the new one is complete.
 
     Returns:
         ``output``.
 
     Raises:
-        ExportError: no such format, the output cannot lie there, the model cannot be exported in this format, or what
-            was read back does not score as the model does.
+        ExportError: there is no such format, the output cannot be written there, the model cannot be exported in this
+            format, or what was read back does not give the model's scores.
         ImportError: a package of the extra ``serving`` or ``ann`` is missing.
         ArtifactError: the model folder is damaged, of another kind or of another version.
     """

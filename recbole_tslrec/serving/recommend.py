@@ -41,15 +41,15 @@ def recommend(
 ) -> dict[str, Recommendation]:
     """The k best next items of each user.
 
-    Items that the model does not know are skipped and counted in a warning. Of a history longer than
-    ``MAX_ITEM_LIST_LENGTH`` the model sees the most recent items.
+    Items that the model does not know are skipped and counted in a warning. If a history is longer than
+    ``MAX_ITEM_LIST_LENGTH``, the model sees only the most recent items.
 
     Args:
         model_folder: a ``recommender`` or ``backbone`` artifact, or E4SRec's ``llm_task``, LlamaRec's ``ranker``.
-        histories: for each user the tokens of the items, in time order.
-        k: how many items.
-        mask_history: whether to leave out the items of the history, those that the model does not see as well.
-        batch_size: users scored at once.
+        histories: for each user, the tokens of the items in time order.
+        k: how many items to recommend.
+        mask_history: whether to leave out the items of the history, including those that the model does not see.
+        batch_size: number of users who are scored at once.
         device: where to compute; ``None`` takes a GPU if there is one.
         skip_bad: whether to leave out users whose history cannot be answered, and to count them in a warning.
         index: an index over the model's items (``export --format=ann``), which may miss some of the best.
@@ -222,22 +222,22 @@ def recommend_file(
     skip_bad: bool = False,
     index: Path | None = None,
 ) -> None:
-    """:func:`recommend` from one file to another; JSON lines and parquet never lie in memory as a whole.
+    """:func:`recommend` from one file to another; JSON lines and parquet are never held in memory as a whole.
 
     Args:
         model_folder: a ``recommender`` or ``backbone`` artifact, or E4SRec's ``llm_task``, LlamaRec's ``ranker``.
-        source: as of :func:`~recbole_tslrec.serving.histories.read_histories`.
-        output: lines ``{"user": "u1", "items": [...], "scores": [...]}``, best first; put into place when whole.
-        k: how many items.
+        source: as in :func:`~recbole_tslrec.serving.histories.read_histories`.
+        output: lines ``{"user": "u1", "items": [...], "scores": [...]}``, best first; put in place when complete.
+        k: how many items to recommend.
         mask_history: whether to leave out the items of the history.
-        batch_size: users scored at once.
+        batch_size: number of users who are scored at once.
         skip_bad: whether to leave out lines that cannot be answered, and to count them in a warning.
-        index: as of :func:`recommend`; the recall of some users against their exact best items is printed.
+        index: as in :func:`recommend`; its recall of the exact best items, for a sample of users, is printed.
 
     Raises:
         ArtifactError: as :func:`recommend`.
         ValueError: as :func:`recommend`; a line of ``source`` is malformed or gives a user a second time (says which),
-            or ``output`` cannot be.
+            or ``output`` cannot be written.
     """
     if not output.parent.is_dir():
         raise ValueError(f"{output} cannot be written: there is no folder {output.parent}; make it first")
@@ -268,10 +268,12 @@ def main(argv: Sequence[str]) -> None:
     """``python -m recbole_tslrec recommend``: from histories in a file to recommendations in another."""
     parser = argparse.ArgumentParser(
         prog="python -m recbole_tslrec recommend",
-        description="The best next items for users that the model has never seen.",
+        description="Recommend the best next items to users, given their histories.",
         allow_abbrev=False,
     )
-    parser.add_argument("--model_folder", required=True, help="the folder of a trained model: recommender-... ")
+    parser.add_argument(
+        "--model_folder", required=True, help="the folder of a trained model: recommender-... or backbone-..."
+    )
     parser.add_argument(
         "--input",
         required=True,
@@ -281,11 +283,13 @@ def main(argv: Sequence[str]) -> None:
     parser.add_argument("--output", required=True, type=Path, help='lines {"user": ..., "items": ..., "scores": ...}')
     parser.add_argument("--k", type=int, default=10, help="items per user (default: 10)")
     parser.add_argument("--keep_history", action="store_true", help="also recommend items of the user's own history")
-    parser.add_argument("--skip_bad", action="store_true", help="leave out lines that cannot be answered; count them")
+    parser.add_argument(
+        "--skip_bad", action="store_true", help="leave out lines that cannot be answered, and count them"
+    )
     parser.add_argument(
         "--index", type=Path, help="an index of export --format=ann, for a large catalogue; its recall is printed"
     )
-    parser.add_argument("--batch_size", type=int, default=256, help="users scored at once (default: 256)")
+    parser.add_argument("--batch_size", type=int, default=256, help="users who are scored at once (default: 256)")
     given = parser.parse_args(argv)
     recommend_file(
         given.model_folder,

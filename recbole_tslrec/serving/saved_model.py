@@ -1,4 +1,4 @@
-"""A trained model by itself: its folder says all that is needed to score, without the dataset, the LLM or knowledge.
+"""A trained model by itself: its folder has all that is needed to score, without the dataset, the LLM or knowledge.
 
 RecBole's models are built from a configuration and a dataset. The folder keeps what their constructors read of both.
 """
@@ -52,7 +52,7 @@ class SavedModel:
     Attributes:
         name: the name of the model, e.g. ``TSLRecSASRec``.
         model: in evaluation mode.
-        config: what its constructor was given.
+        config: the configuration that its constructor was given.
         item_tokens: the external tokens of the items 1..N.
     """
 
@@ -63,7 +63,7 @@ class SavedModel:
 
     @property
     def max_length(self) -> int:
-        """L, the most recent items that the model sees; 0 where it sees all."""
+        """L, how many of the most recent items the model sees; 0 if it sees all."""
         return int(self.config["MAX_ITEM_LIST_LENGTH"])
 
     @functools.cached_property
@@ -80,11 +80,11 @@ class SavedModel:
         """The scores of all items.
 
         Args:
-            item_seq: item ids 1..N, int64 [B, L]; pads (0) behind.
+            item_seq: item ids 1..N, int64 [B, L]; padded with 0 at the end.
             item_seq_len: how many items each row has, int64 [B].
 
         Returns:
-            [B, N + 1]; column 0 is the pad's and means nothing.
+            [B, N + 1]; column 0 belongs to the pad and has no meaning.
         """
         model: Any = self.model
         scores: Tensor = model.full_sort_predict(self.batch(item_seq, item_seq_len))
@@ -94,13 +94,13 @@ class SavedModel:
     def best(
         self, item_seq: Tensor, item_seq_len: Tensor, k: int, left_out: Sequence[Sequence[int]] | None = None
     ) -> tuple[Tensor, Tensor]:
-        """The k best items of each row; of equal scores the smaller id comes first.
+        """The k best items of each row; of items with equal scores, the smaller id comes first.
 
         Args:
-            item_seq: item ids 1..N, int64 [B, L]; pads (0) behind.
+            item_seq: item ids 1..N, int64 [B, L]; padded with 0 at the end.
             item_seq_len: how many items each row has, int64 [B].
-            k: how many.
-            left_out: ids of items that are not to be among them, for each row.
+            k: how many items.
+            left_out: ids of items to leave out, for each row.
 
         Returns:
             Scores, best first, [B, k], and item ids, int64 [B, k].

@@ -1,7 +1,7 @@
-"""What a stage leaves behind: a folder with safetensors, JSON and a manifest, found again by what it was made from.
+"""The result of a stage: a folder with safetensors, JSON and a manifest, found again by what it was made from.
 
-A folder is written under another name and renamed when it is whole, so a reader never sees half of one. Nothing in it
-is ever unpickled. Rows of items or users are matched by their external tokens, never by position.
+A folder is written under another name and renamed when it is complete, so a reader never sees part of one. Nothing in
+it is ever unpickled. Rows of items or users are matched by their external tokens, never by position.
 """
 
 import json
@@ -77,8 +77,8 @@ class Artifact:
     """A verified artifact folder.
 
     Attributes:
-        folder: where it lies.
-        manifest: what ``manifest.json`` says.
+        folder: the folder.
+        manifest: the contents of ``manifest.json``.
     """
 
     folder: Path
