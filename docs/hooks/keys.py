@@ -14,11 +14,12 @@ from recbole_tslrec.settings import Settings
 INTRODUCTION = f"""# Every key
 
 This page is generated from `properties/overall.yaml`, `properties/llm/scratch.yaml` and the classes of the settings.
-Give a key as `--key=value` on the command line, in a yaml file (`--config_files`), or in `config_dict` from Python; the
-command line is over the dict, the dict over the files. An unknown key is refused with the nearest name. `~` is `None`.
+Set a key by `--key=value` on the command line, in a yaml file (`--config_files`), or in `config_dict` from Python. The
+command line overrides the dict, which overrides the files. An unknown key is refused, with a suggestion of the nearest
+one. `~` means `None`.
 
-A key *changes results* if it enters the recipe of some artifact: another value builds that artifact anew. The others
-cannot change a result, and the page says why.
+A key *changes results* if it enters the recipe of an artifact: with another value, that artifact is built again. The
+other keys cannot change a result, and the page says why.
 
 RecBole's keys are described [in its own documentation]({RECBOLES_KEYS}). Those that a run of this package reads are
 listed [at the end](#recboles-keys).
@@ -42,7 +43,7 @@ def page() -> str:
         lines += [f"## {section}\n", *_table(keys, neutral)]
     known = {key.name for key in ours}
     read = sorted((changing | set(neutral)) - known - {"model", "dataset"})
-    lines += ["## RecBole's keys\n", "Read by this package as RecBole does; its defaults are RecBole's.\n"]
+    lines += ["## RecBole's keys\n", "This package reads these keys as RecBole does, with RecBole's defaults.\n"]
     lines += ["| key | changes results |", "|---|---|", *(f"| `{key}` | {_effect(key, neutral)} |" for key in read)]
     lines += ["\n## Keys of single models\n", "| model | defaults |", "|---|---|", *_of_models()]
     return "\n".join(lines)

@@ -62,11 +62,11 @@ class ExportSettings(Settings):
     """(str) The paper's last token, or the mean over the item's own."""
     export_context: str = setting(choices=("single", "users"))
     """(str) The paper's prompt of one item, or users' histories up to the item."""
-    export_batch_size: int = setting(check=positive_integer, neutral="each prompt is computed for itself")
+    export_batch_size: int = setting(check=positive_integer, neutral="each prompt is computed independently")
     """(int) Items per forward pass."""
     llm_dtype: str = setting(choices=("auto", *DTYPES))
     """(str) Floating-point type of fine-tuning, which ``export_dtype`` auto may fall back to."""
-    device: Any = setting(neutral="the type that it computes in is in the recipe")
+    device: Any = setting(neutral="the type in which it computes is in the recipe")
     """(torch.device) Where the export runs."""
 
     @property

@@ -39,7 +39,7 @@ class LlamaRecSettings(Settings):
 class RetrieverSettings(Settings):
     """Whose candidates LlamaRec ranks."""
 
-    retriever: str | None = setting(neutral="the model that finds candidates enters by its artifact")
+    retriever: str | None = setting(neutral="the model that finds candidates enters the recipe by its artifact")
     """(str) The model whose 20 best items are ranked; ``None`` means LRURec."""
 
 
@@ -80,9 +80,9 @@ class GenerationSettings(Settings):
     """The T5 and its training."""
     index: P5IndexSettings = setting()
     """What items are named by."""
-    beams: int = setting(neutral="how many items are generated, by what was trained", check=positive_integer)
+    beams: int = setting(neutral="how many items the trained model generates", check=positive_integer)
     """(int) Items that are generated."""
-    beam_batch_size: int = setting(neutral="users at once: equal but for rounding", check=positive_integer)
+    beam_batch_size: int = setting(neutral="users processed at once: equal up to rounding", check=positive_integer)
     """(int) Users whose items are generated at once."""
 
 

@@ -28,7 +28,7 @@ class EvaluationSettings(Settings):
     """(bool) Whether items of the history may be ranked; RecBole sets it for sequential models."""
     valid_metric: Any = setting(neutral="chooses an epoch in training, where it is in the recipe")
     """(str) The metric that is tested between rows."""
-    eval_batch_size: Any = setting(neutral="each row is ranked by itself")
+    eval_batch_size: Any = setting(neutral="each row is ranked independently")
     """(int) Rows that are ranked at once."""
     eval_history: str = setting(choices=(*MODES, ALL), neutral="every evaluation has all history modes")
     """(str) The history mode that is shown."""

@@ -17,7 +17,7 @@ QUANTIZATIONS = ("none", "8bit", "4bit")
 NO_TEXT = "none"
 PREFIX_ROW, PADDED = LAYOUTS = ("prefix_row", "padded")  # how prompts lie in memory
 
-_DEVICE = "where a run happens: results agree but for rounding"
+_DEVICE = "where a run happens: results agree up to rounding"
 _SHOWN = "what a run shows"
 
 
@@ -47,7 +47,7 @@ class LLMSettings(Settings):
     """(str) Floating-point type; auto: bfloat16 on a GPU, float32 on a CPU."""
     llm_quantization: str = setting(choices=QUANTIZATIONS)
     """(str) none, 8bit or 4bit."""
-    llm_attn_implementation: str | None = setting(neutral="kernels of the same attention: equal but for rounding")
+    llm_attn_implementation: str | None = setting(neutral="kernels of the same attention: equal up to rounding")
     """(str) Attention of transformers for padded prompts; ``None`` lets it choose."""
     scratch: ScratchSettings = setting()
     """The embedded LLM."""
@@ -101,15 +101,15 @@ class ItemTextSettings(Settings):
     """(str or list) Text columns of the ``.item`` file, or none."""
     prompt_item_vector: bool = setting(check=boolean)
     """(bool) Whether the item's vector stands behind its words."""
-    dataset: str = setting(neutral="the words enter by their content")
+    dataset: str = setting(neutral="the words enter the recipe by their content")
     """(str) Name of the dataset."""
-    data_path: str = setting(neutral="the words enter by their content")
+    data_path: str = setting(neutral="the words enter the recipe by their content")
     """(str) Its folder."""
-    encoding: str = setting(neutral="the words enter by their content")
+    encoding: str = setting(neutral="the words enter the recipe by their content")
     """(str) Encoding of its files."""
-    field_separator: str = setting(neutral="the words enter by their content")
+    field_separator: str = setting(neutral="the words enter the recipe by their content")
     """(str) Between two columns."""
-    ITEM_ID_FIELD: str = setting(neutral="the words enter by their content")
+    ITEM_ID_FIELD: str = setting(neutral="the words enter the recipe by their content")
     """(str) The column of the item."""
 
     @property

@@ -28,13 +28,13 @@ def known_paths(key: str, value: Any) -> None:
 class ArtifactSettings(Settings):
     """Where artifacts lie, and which are given."""
 
-    artifacts_dir: str = setting(neutral="where artifacts lie")
+    artifacts_dir: str = setting(neutral="where artifacts are stored")
     """(str) The folder of the stages' results, one sub-folder per dataset."""
     knowledge_path: str | Sequence[str] | None = setting(
-        neutral="what is given enters as a parent, by its content", check=known_paths
+        neutral="what is given enters the recipe as a parent, by its content", check=known_paths
     )
     """(str or list) A knowledge artifact, or item vectors from any source; several stand side by side."""
-    groups_path: str | None = setting(neutral="what is given enters as a parent, by its content")
+    groups_path: str | None = setting(neutral="what is given enters the recipe as a parent, by its content")
     """(str) A groups artifact for a CI model to start from."""
 
 

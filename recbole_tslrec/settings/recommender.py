@@ -15,7 +15,7 @@ LOSSES = (None, "CE", "BPR", *SAMPLED_LOSSES)
 
 # what is done to a row that is a prefix: transformations of a batch, files that were split elsewhere, a sample
 _OF_PREFIXES = ("transform", "benchmark_filename", "prefixes_per_user")
-_WHERE = "where a run happens: results agree but for rounding"
+_WHERE = "where a run happens: results agree up to rounding"
 _SHOWN = "what a run shows or logs"
 _SAVED = "RecBole's own copies of data on the disk, which this package does not make"
 _DERIVED = "follows from the model and eval_args, which are in the recipe"
@@ -45,7 +45,7 @@ class MachineSettings(Settings):
     """(str) The project there."""
     loss_decimal_place: Any = setting(neutral=_SHOWN)
     """(int) Decimals of a loss in the log."""
-    checkpoint_dir: Any = setting(neutral="artifacts lie in artifacts_dir")
+    checkpoint_dir: Any = setting(neutral="artifacts are stored in artifacts_dir")
     """(str) RecBole's folder of checkpoints."""
     save_dataset: Any = setting(neutral=_SAVED)
     """(bool) Whether RecBole saves the filtered dataset."""
@@ -71,9 +71,9 @@ class MachineSettings(Settings):
 class DatasetSettings(Settings):
     """How RecBole reads and filters a dataset. Its files enter by their content, see ``Data.contents``."""
 
-    dataset: str = setting(neutral="interactions enter by their fingerprint, other files by their content")
+    dataset: str = setting(neutral="interactions enter the recipe by their fingerprint, other files by their content")
     """(str) Name of the folder and of the files in it."""
-    data_path: str = setting(neutral="interactions enter by their fingerprint, other files by their content")
+    data_path: str = setting(neutral="interactions enter the recipe by their fingerprint, other files by their content")
     """(str) The folder of the atomic files."""
     encoding: Any = setting()
     """(str) Encoding of the files."""
@@ -213,7 +213,7 @@ class TrainingSettings(Settings):
     """(int) Items drawn for a step by a sampled loss."""
     loss_calibration: Any = setting()
     """(float) gBCE's t."""
-    loss_memory: Any = setting(neutral="chunks of the full cross entropy: the same sum but for rounding")
+    loss_memory: Any = setting(neutral="chunks of the full cross entropy: the same sum up to rounding")
     """(float) MiB of scores held at once."""
     eval_args: Any = setting()
     """(dict) How interactions are split, and which items are ranked."""
@@ -231,7 +231,7 @@ class TrainingSettings(Settings):
     """(list) What RecBole's trainer computes at a validation."""
     topk: Any = setting(neutral="valid_metric alone chooses the epoch; an evaluation has topk in its own recipe")
     """(list) Cut-offs of the metrics."""
-    eval_batch_size: Any = setting(neutral="each row is ranked by itself")
+    eval_batch_size: Any = setting(neutral="each row is ranked independently")
     """(int) Rows that are ranked at once."""
 
     def recipe(self) -> dict[str, Any]:

@@ -33,13 +33,15 @@ class FineTuningSettings(Settings):
     """(float) Largest norm of the gradient; ``None`` clips none."""
     sft_stopping_step: int = setting()
     """(int) Epochs without a better validation loss before training stops."""
-    reproducibility: bool = setting(neutral="whether cuDNN is held to deterministic algorithms: equal but for rounding")
+    reproducibility: bool = setting(neutral="whether cuDNN must use deterministic algorithms: equal up to rounding")
     """(bool) RecBole's."""
-    sft_layout: str = setting(choices=LAYOUTS, neutral="layouts of the same prompts: equal but for rounding")
+    sft_layout: str = setting(choices=LAYOUTS, neutral="layouts of the same prompts: equal up to rounding")
     """(str) prefix_row: the instruction once, nothing padded; padded: one prompt a row."""
     sft_tokens_per_batch: int | None = setting(
-        check=optional_positive_integer, neutral="portions in which a step's gradient is summed up"
+        check=optional_positive_integer, neutral="only cuts the sum of a step's gradient into portions"
     )
     """(int) Tokens per micro-batch; ``None`` takes what fits the memory."""
-    sft_save_steps: int | None = setting(check=optional_positive_integer, neutral="an interrupted run goes on exactly")
+    sft_save_steps: int | None = setting(
+        check=optional_positive_integer, neutral="an interrupted run continues exactly"
+    )
     """(int) Steps between two step checkpoints; ``None`` saves every four minutes."""

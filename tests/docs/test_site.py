@@ -47,7 +47,7 @@ def test_a_key_that_cannot_change_a_result_says_why(site: Path) -> None:
     rows = re.findall(r"<tr>.*?</tr>", (site / "keys.html").read_text(encoding="utf-8"), re.DOTALL)
     effects = {cells[0]: cells[-1] for row in rows if (cells := re.findall(r"<td>(.*?)</td>", row, re.DOTALL))}
     assert effects["<code>sft_epochs</code>"] == "yes"
-    assert effects["<code>artifacts_dir</code>"] == "no: where artifacts lie"
+    assert effects["<code>artifacts_dir</code>"] == "no: where artifacts are stored"
 
 
 def test_badges_say_what_the_project_says() -> None:
