@@ -1,6 +1,6 @@
 """TSLRec (P2Rec) for RecBole.
 
-Importing the package mends RecBole's faults (:mod:`recbole_tslrec.compatibility`) and makes its model names known to
+Importing the package fixes RecBole's faults (:mod:`recbole_tslrec.compatibility`) and makes its model names known to
 stock RecBole (:mod:`recbole_tslrec.configuration.registration`): it calls :func:`install`, unless the environment has
 ``RECBOLE_TSLREC_NO_INSTALL=1``. It imports neither transformers nor peft.
 """

@@ -58,7 +58,7 @@ def _read_atomic(path: Path) -> TokensAndRows:
                 if len(fields) != len(header):
                     raise VectorsError(
                         f"{path}, line {number} has {len(fields)} fields separated by tabs, not {len(header)} as its "
-                        "first line; mend it"
+                        "first line; correct it"
                     )
             tokens.extend(fields[token_field] for _, fields in block)
             blocks.append(parse_rows(path, (" ".join(fields[it] for it in vector_fields) for _, fields in block)))

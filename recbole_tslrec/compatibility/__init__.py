@@ -26,7 +26,7 @@ __all__ = ["apply", "loading_a_checkpoint", "sort_by_time", "wrap_once"]
 
 
 def apply() -> None:
-    """Make RecBole importable on this machine and mend the faults that touch every user. Safe to call twice.
+    """Make RecBole importable on this machine and fix the faults that affect every user. Safe to call twice.
 
     Raises:
         ImportError: pandas 3 or a RecBole other than 1.2.1 is installed; both would give wrong results silently.

@@ -6,8 +6,8 @@ instead, and the few classes of a configuration are declared safe, only while Re
 freely; a file of a RecBole without this package needs its reader's consent.
 
 In a process that imports RecBole alone, torch knows no class of it, and nobody can declare one: there such a file needs
-``TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD=1``. Unpickling ``Config.model_class`` then imports this package, which mends what it
-mends before the data are read and the model is looked up.
+``TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD=1``. Unpickling ``Config.model_class`` then imports this package, which fixes what it
+fixes before the data are read and the model is looked up.
 """
 
 import pickle

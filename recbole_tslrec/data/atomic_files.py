@@ -264,7 +264,7 @@ def _check_rows(file: AtomicFile, ids: Sequence[str], time: str | None) -> None:
             number, value = _line_of(file, time, int(np.flatnonzero(missing)[0]))
             raise DatasetError(
                 f"{int(missing.sum()):,} of {len(frame):,} lines of {file.path} have no finite number in column "
-                f"{time}, first line {number} with [{value}]; RecBole would put the mean of all times there: mend or "
+                f"{time}, first line {number} with [{value}]; RecBole would put the mean of all times there; fix or "
                 "remove these lines"
             )
         found = units(frame[time].to_numpy())

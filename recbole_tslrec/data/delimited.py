@@ -167,7 +167,7 @@ def _read_rows(path: Path, separator: str, width: int, places: Sequence[int], ha
     for first, last, fields, blank_inside in _rows(path, separator):
         if len(fields) != width:
             raise SourceError(
-                f"{path}, line {first} has {len(fields)} fields, not {width}; mend the line, or name its --format"
+                f"{path}, line {first} has {len(fields)} fields, not {width}; correct the line, or name its --format"
             )
         if last > first:
             _check_continued(path, separator, first, last, fields)

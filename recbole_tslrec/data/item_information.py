@@ -94,7 +94,7 @@ def _fields_of_movies(path: Path, encoding: str | None) -> list[list[str]]:
                 found.append(line.strip().split("::"))
                 if len(found[-1]) != 3:
                     raise SourceError(
-                        f"item file {path}, line {number} has {len(found[-1])} fields, not 3; mend the line"
+                        f"item file {path}, line {number} has {len(found[-1])} fields, not 3; correct the line"
                     )
     return found
 

@@ -44,7 +44,7 @@ class Backbone:
     """What this package knows of one sequential model.
 
     Attributes:
-        base: the class: RecBole's, or the one of this package where that is mended, faster or missing there.
+        base: the class: RecBole's, or that of this package where RecBole's is wrong, slower or missing.
         fused: what the fused table does in the model, for the table in the documentation.
         tables: the embeddings that are fused, the first of them for the input. Each has a fusion of its own.
         scoring: how scores are made of a sequence's vector and an item table; ``None`` where they are not.

@@ -59,10 +59,10 @@ def axis_section(axis: str, measured: Measured, mode: str, metric: str) -> Secti
     about = AXES[axis].about if axis in AXES else "A key of the configuration."
     return Section(
         f"Ablation of {axis}, {mode}",
-        f"{about} History mode {mode}; mean over seeds, and their standard deviation.",
+        f"{about} History mode {mode}; means over seeds, with their standard deviation.",
         axis_table(axis, measured, mode, metric),
         axis_figure(axis, measured, mode, metric),
-        note=f"Test items, but for valid {label(metric)} (always unmasked): a setting is chosen by that alone.",
+        note=f"On the test items, except for valid {label(metric)} (unmasked), by which alone a setting is chosen.",
     )
 
 

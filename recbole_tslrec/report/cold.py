@@ -42,10 +42,10 @@ AMONG = ("all", "new")  # candidates: all items but those of the history, and th
 BASE, NEAREST, MEAN, VECTORS = "Base, nearest", "TSLRec, nearest", "TSLRec, mean", "vectors alone"
 Values = dict[str, NDArray[np.float64]]
 ABOUT = {
-    BASE: "no knowledge; the ID row of a new item comes from its nearest known items by their vectors",
-    NEAREST: "the vectors go through the gate, the ID part comes from the nearest: extend --vectors",
+    BASE: "no knowledge; the ID row of a new item comes from the known items that are nearest by their vectors",
+    NEAREST: "the vectors go through the gate, and the ID part comes from the nearest items: extend --vectors",
     MEAN: "the same, but the ID part is the mean of all items",
-    VECTORS: "no model: the cosine between an item's vector and the mean of the history's",
+    VECTORS: "no model: the cosine between an item's vector and the mean of those in the history",
 }
 
 
@@ -152,8 +152,8 @@ def section(name: str, ranks: Mapping[str, Sequence[Ranks]], cases: NewItemCases
     values = {row: over_seeds(seeds, measured) for row, seeds in ranks.items()}
     table = pd.DataFrame([*(line(row, of_row) for row, of_row in values.items()), chance(cases, measured)])
     text = (
-        f"{len(cases.new):,} of {len(cases.new) + len(cases.known):,} items are new: no training saw an interaction "
-        f"with them, and they were put into the trained models afterwards. {len(cases.targets):,} interactions of "
+        f"{len(cases.new):,} of {len(cases.new) + len(cases.known):,} items are new: training saw no interaction "
+        f"with them, and they were added to the trained models afterwards. {len(cases.targets):,} interactions of "
         "users who had a known item before; these items are the history, and are not ranked. Seeds: "
         f"{len(next(iter(ranks.values())))}; a value is the mean over them, intervals (95%, bootstrap) are over "
         "interactions."

@@ -106,7 +106,7 @@ def credit(tests: pd.DataFrame, subject: str = OURS, words: bool = False) -> Ite
         against = group.set_index("against")
         missing = [row for row in bars if row not in against.index]
         yield f"{dataset}, {backbone}: " + (
-            f"nothing is credited to an LLM, for the rows {', '.join(missing)} are not there (--rows)."
+            f"nothing is credited to an LLM, since the rows {', '.join(missing)} are missing (--rows)."
             if missing
             else _verdict(subject, bars, against)
         )
@@ -115,7 +115,7 @@ def credit(tests: pd.DataFrame, subject: str = OURS, words: bool = False) -> Ite
 def _verdict(subject: str, bars: Mapping[str, str], against: pd.DataFrame) -> str:
     told = f"({'; '.join(f'{row} {_told(against.loc[row])}' for row in bars)})"
     if against.loc[list(bars), "seeds p"].isna().any():
-        return f"nothing is credited to an LLM, for there is no test over seeds {told}."
+        return f"nothing is credited to an LLM, since there is no test over seeds {told}."
     unbeaten = [name for row, name in bars.items() if not _beats(against.loc[row])]
     if unbeaten:
         return f"{subject} does not beat {_listed(unbeaten)}, so no LLM is credited {told}."
@@ -123,11 +123,11 @@ def _verdict(subject: str, bars: Mapping[str, str], against: pd.DataFrame) -> st
     if subject == UNTUNED:
         return f"{gain}, without Stage 1."
     if UNTUNED not in against.index:
-        return f"{gain}; whether to Stage 1 too, the row {UNTUNED} would tell."
+        return f"{gain}; the row {UNTUNED} would show whether also to Stage 1."
     untuned = against.loc[UNTUNED]
     if not _beats(untuned):
-        return f"{gain}, as it was before Stage 1: the {UNTUNED} one is not beaten ({_told(untuned)})."
-    return f"{gain} and to Stage 1: the {UNTUNED} one is beaten too ({_told(untuned)})."
+        return f"{gain}, but not to Stage 1: the {UNTUNED} one is not beaten ({_told(untuned)})."
+    return f"{gain} and to Stage 1, since the {UNTUNED} one is beaten too ({_told(untuned)})."
 
 
 def _listed(names: Sequence[str]) -> str:

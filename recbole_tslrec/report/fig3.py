@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _CLAIM = (
-    "The paper's claim: TSLRec's LLM is the cheaper one in both. It is fine-tuned on one prompt per user, where E4SRec "
+    "The paper claims that TSLRec's LLM is cheaper in both. It is fine-tuned on one prompt per user, where E4SRec "
     "has one per training interaction; and its inference is one prompt per item, once for all, where E4SRec has one "
     "per user whenever recommendations are made."
 )
@@ -46,10 +46,10 @@ def build(command: Command, scale: Sample = SAMPLE) -> Page:
     text = (
         f"{_CLAIM}\n\nLLM: {llm.llm_name_or_path}, {llm.dtype}, on {where(config)}. Measured "
         f"seconds are scaled from up to {scale.prompts} prompts and {scale.items} items, the median of {scale.rounds} "
-        "rounds in turns; estimated ones are operations at half the speed of a matrix product on this machine."
+        "rounds in turns; estimated seconds assume operations at half the speed of a matrix product on this machine."
     )
     note = (
-        "x tslrec: how many times TSLRec's seconds. e4srec: batched as well as it can be without a shared prefix. "
+        "x tslrec: the seconds divided by TSLRec's. e4srec: batched as well as it can be without a shared prefix. "
         "e4srec_prefix_row: through this package's prefix row, so that what is left is one prompt a user against one "
         "an interaction. e4srec_published: pads between instruction and response, batches of 16 in training and of 1 "
         "in inference; only where it could be measured."

@@ -121,7 +121,7 @@ def shares_section(found: list[Categories]) -> Section:
     text = (
         "C1: the inferred category is the item's k-means group. C2: the group is among the three most probable "
         "categories only. C3: neither. The bars are means over seeds.\n\n"
-        "These shares say how well Stage 1 reproduces the groups, not what that is worth in a ranking; no item is "
+        "These shares show how well Stage 1 reproduces the groups, not whether that improves a ranking; no item is "
         "ranked here, so no history mode applies."
     )
     return Section("Shares", text, table, figure)
@@ -144,7 +144,7 @@ def confusion_section(categories: Categories) -> Section:
         }
     )
     figure = heat_map(items / sizes[:, None], "k-means group", "inferred category", "share of the group's items")
-    text = f"Seed {trial.seed}. Groups and categories are numbered by the size of the group, the largest is 0."
+    text = f"Seed {trial.seed}. Groups and categories are numbered by the size of the group; the largest is 0."
     return Section(f"Confusion {trial.dataset} {trial.backbone}", text, table, figure)
 
 
@@ -159,8 +159,9 @@ def labels_section(found: list[Categories]) -> Section:
     means = table.drop(columns="seed").groupby(["dataset", "backbone"], sort=False).mean()
     text = "\n\n".join(
         [
-            "Of an item's labels in the .item file the commonest counts that at most half of the items have. Purity: "
-            "the share of items with the commonest label of their group; it grows with the number of groups, NMI less.",
+            "Of an item's labels in the .item file, the most common one that at most half of the items have is used. "
+            "Purity: the share of items with the most common label of their group; it grows with the number of groups, "
+            "NMI less so.",
             *(f"{' '.join(names)}: {_verdict(row)}" for names, row in means.iterrows()),
         ]
     )

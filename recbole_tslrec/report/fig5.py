@@ -112,11 +112,11 @@ def section(name: str, mode: str, results: Mapping[str, Sequence[UserResults]], 
     seeds = ", ".join(str(seed.about["seed"]) for seed in next(iter(results.values())))
     text = (
         f"eval_history {mode}. Means over users with 95% bootstrap intervals. A user's value is the mean over seeds "
-        f"({seeds}), so the intervals hold the chance of the users, not that of the seeds. Sequence length and target "
-        "popularity count training interactions."
+        f"({seeds}), so the intervals reflect the variation between users, not that between seeds. Sequence length and "
+        "target popularity count training interactions."
     )
     drawing = figure(table, f"{name}, {mode}")
-    note = "Best of each group bold, second underlined."
+    note = "The best row of each group is bold, the second underlined."
     if lacking:
         note += f" No run has finished of {', '.join(lacking)}."
     return Section(f"{name} {mode}", text, table, drawing, emphasis=marks(table), note=note)

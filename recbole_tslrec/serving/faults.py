@@ -55,6 +55,8 @@ class Faults:
         form = f". The form is {self._form}" if self._of_form else ""
         option = "--skip_bad" if self._source else "skip_bad=True"
         cure = (
-            "nothing is left" if skip_bad else f"mend that, or leave {'it' if bad == 1 else 'them'} out with {option}"
+            "nothing is left"
+            if skip_bad
+            else f"correct that, or leave {'it' if bad == 1 else 'them'} out with {option}"
         )
         raise ValueError(f"{where}{said}{form}; {cure}")

@@ -140,10 +140,10 @@ WITHOUT_LLM = {"stage0": LOW, "co_interaction": LOW, "co_occurrence": LOW}
 @pytest.mark.parametrize(
     ("rows", "verdict"),
     [
-        ({**WITHOUT_LLM, "TSLRec": HIGH}, "to Stage 1 too, the row untuned would tell"),
+        ({**WITHOUT_LLM, "TSLRec": HIGH}, "the row untuned would show whether also to Stage 1"),
         ({**WITHOUT_LLM, "untuned": HIGH, "TSLRec": HIGH}, "LLM (stage0 +0.4000, p 0.000; "),
-        ({**WITHOUT_LLM, "untuned": HIGH, "TSLRec": HIGH}, "as it was before Stage 1: the "),
-        ({**WITHOUT_LLM, "untuned": MIDDLE, "TSLRec": HIGH}, "and to Stage 1: the untuned one"),
+        ({**WITHOUT_LLM, "untuned": HIGH, "TSLRec": HIGH}, "but not to Stage 1: the "),
+        ({**WITHOUT_LLM, "untuned": MIDDLE, "TSLRec": HIGH}, "and to Stage 1, since the untuned one"),
         ({**WITHOUT_LLM, "co_interaction": HIGH, "TSLRec": MIDDLE}, "does not beat the co-interaction row, so no LLM"),
         ({**WITHOUT_LLM, "co_occurrence": HIGH, "TSLRec": MIDDLE}, "does not beat the co-occurrence row, so no LLM"),
         ({**WITHOUT_LLM, "stage0": HIGH, "TSLRec": MIDDLE}, "does not beat the stage-0 vectors, so no LLM"),
@@ -151,7 +151,7 @@ WITHOUT_LLM = {"stage0": LOW, "co_interaction": LOW, "co_occurrence": LOW}
             {**WITHOUT_LLM, "stage0": HIGH, "co_interaction": HIGH, "TSLRec": MIDDLE},
             "vectors and the co-interaction row, so",
         ),
-        ({"stage0": LOW, "TSLRec": HIGH}, "for the rows co_interaction, co_occurrence are not there"),
+        ({"stage0": LOW, "TSLRec": HIGH}, "since the rows co_interaction, co_occurrence are missing"),
         ({**dict.fromkeys(WITHOUT_LLM, LOW[:1]), "TSLRec": HIGH[:1]}, "no test over seeds"),
     ],
 )
@@ -164,7 +164,7 @@ def test_a_gain_is_credited_only_beyond_the_rows_without_an_llm_or_without_stage
 @pytest.mark.parametrize(
     ("tfidf", "verdict"),
     [
-        ([], "for the rows tfidf are not there"),
+        ([], "since the rows tfidf are missing"),
         (HIGH, "does not beat the words' TF-IDF, so no LLM is credited"),
         (
             LOW,
