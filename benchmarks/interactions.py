@@ -60,6 +60,21 @@ def write(folder: Path, name: str, user: NDArray[np.int64], item: NDArray[np.int
         (home / f"{name}.item").write_text(f"item_id:token\n{names}\n")
 
 
+def write_walks(folder: Path, name: str, users: int, items: int, mean_length: int) -> None:
+    """Write walks with as many jumps as steps, their interactions in no order.
+
+    Args:
+        folder: RecBole's ``data_path``.
+        name: of the dataset.
+        users: M, with 5 interactions each at least.
+        items: N.
+        mean_length: interactions of a user on average.
+    """
+    user, item = walk(np.resize(np.arange(5, 2 * mean_length - 4), users), items, steps=(1, 2, 3), jumps=0.5)
+    order = np.random.default_rng(SEED).permutation(len(user))
+    write(folder, name, user[order], item[order])
+
+
 def item_tokens(folder: Path, name: str) -> list[str]:
     """The tokens in the item column of ``folder/name/name.inter``, each once."""
     _, *rows = (folder / name / f"{name}.inter").read_text().splitlines()

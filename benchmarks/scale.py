@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import psutil
 
 import interactions
 import processes
+import stages
 from catalogue import ITEMS, ranking_vs_fixed_chunks, recommend_throughput, sft_split_growth
 from loading import ANSWER, NAME, OURS, STOCK
 from measure import Report, arguments, say
@@ -124,18 +124,21 @@ def two_processes(scale: Scale, report: Report, folder: Path) -> None:
     processes.measure(processes.QUICK if scale == QUICK else processes.Scale(), report)
 
 
+def costs_of_stages(scale: Scale, report: Report, folder: Path) -> None:
+    """Every stage at this size and at a tenth of it; takes an hour, and is left out at --quick."""
+    if scale != QUICK:
+        stages.stage_costs(folder, scale.users, scale.items, scale.mean_length, report)
+
+
 # what is measured at this size; each writes its table and its ratios into the report
-MEASURES: list[Callable[[Scale, Report, Path], None]] = [loading, catalogue, two_processes]
+MEASURES: list[Callable[[Scale, Report, Path], None]] = [loading, catalogue, two_processes, costs_of_stages]
 
 
 def measure(scale: Scale, report: Report) -> None:
     """Write the dataset, in no order, and measure on it."""
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        length = np.resize(np.arange(5, 2 * scale.mean_length - 4), scale.users)
-        user, item = interactions.walk(length, scale.items, steps=(1, 2, 3), jumps=0.5)
-        order = np.random.default_rng(interactions.SEED).permutation(len(user))
-        interactions.write(folder, NAME, user[order], item[order])
+        interactions.write_walks(folder, NAME, scale.users, scale.items, scale.mean_length)
         for one in MEASURES:
             try:
                 one(scale, report, folder)

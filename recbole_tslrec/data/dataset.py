@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from recbole.data import data_preparation
 
+from recbole_tslrec.compute.shared_memory import check_shared_memory
 from recbole_tslrec.data.atomic_files import DatasetError
 from recbole_tslrec.data.histories import Histories, training_histories
 from recbole_tslrec.data.item_tokens import dataset_item_tokens
@@ -16,6 +17,8 @@ from recbole_tslrec.data.stage import load_mapped
 from recbole_tslrec.store.contents import ContentHashes
 
 __all__ = ["Data", "DatasetError"]
+
+_NUMBER_BYTES = 8
 
 
 class Data:
@@ -48,7 +51,13 @@ class Data:
 
     @functools.cached_property
     def loaders(self) -> tuple[Any, Any, Any]:
-        """RecBole's training, validation and test loaders; making them rewrites ``dataset`` in place."""
+        """RecBole's training, validation and test loaders; making them rewrites ``dataset`` in place.
+
+        Raises:
+            DatasetError: RecBole cannot split the dataset so.
+            RuntimeError: ``worker`` asks for processes whose batches do not fit the shared memory.
+        """
+        check_shared_memory(self.config["worker"], self._batch_bytes())
         try:
             train_data, valid_data, test_data = data_preparation(self.config, self.dataset)
         except FAULTS as error:
@@ -56,6 +65,11 @@ class Data:
                 raise
             raise not_loaded(self.config, error, "split") from error
         return train_data, valid_data, test_data
+
+    def _batch_bytes(self) -> int:
+        """What a batch takes at most: a list of each column, and the column."""
+        columns, longest = len(list(self.dataset.inter_feat)), self.config["MAX_ITEM_LIST_LENGTH"]
+        return int(self.config["train_batch_size"] * columns * (longest + 1) * _NUMBER_BYTES)
 
     @functools.cached_property
     def histories(self) -> Histories:

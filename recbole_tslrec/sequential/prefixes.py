@@ -71,6 +71,14 @@ class PrefixDataset(SequentialDataset):  # type: ignore[misc]  # RecBole is unty
         )
         self._in_known_order = rows.interaction
 
+    def leave_one_out(self, group_by: str | None, leave_one_mode: str) -> list[Any]:
+        """RecBole's parts; rows whose groups are known need no column of users for it."""
+        if leave_one_mode != "valid_and_test" or not self._has_known_groups():
+            parts: list[Any] = super().leave_one_out(group_by, leave_one_mode)
+            return parts
+        self._drop_unused_col()
+        return [self.copy(self.inter_feat[index]) for index in self._grouped_index(None).last_apart(2)]
+
     def split_by_ratio(self, ratios: Sequence[float], group_by: str | None = None) -> list[Any]:
         """RecBole's parts."""
         if group_by is None:
@@ -82,9 +90,12 @@ class PrefixDataset(SequentialDataset):  # type: ignore[misc]  # RecBole is unty
         return [self.copy(self.inter_feat[index]) for index in indices]
 
     def _grouped_index(self, group_by_list: Any) -> Groups:
-        if self.known_order and self.inter_feat.interaction is self._in_known_order:
+        if self.known_order and self._has_known_groups():
             return self.known_order[1]
         return Groups.of(group_by_list)
+
+    def _has_known_groups(self) -> bool:
+        return self.known_order is not None and self.inter_feat.interaction is self._in_known_order
 
     def _split_index_by_leave_one_out(self, grouped_index: Groups, leave_one_num: int) -> list[Any]:
         return list(grouped_index.last_apart(leave_one_num))
@@ -226,11 +237,9 @@ def tensor_index(index: Any) -> Any:
 
 def position_in_history(users: Tensor) -> Tensor:
     """How many interactions of the same user stand before each, int64 [n]; those of a user stand together."""
-    place = torch.arange(len(users))
-    is_first = torch.ones_like(users, dtype=torch.bool)
-    is_first[1:] = users[1:] != users[:-1]
-    start = torch.where(is_first, place, 0).cummax(0).values
-    return place - start
+    ends = torch.cat([(users[1:] != users[:-1]).nonzero().squeeze(1) + 1, torch.tensor([len(users)])])
+    lengths = torch.diff(ends, prepend=torch.zeros(1, dtype=torch.long))
+    return torch.arange(len(users)) - torch.repeat_interleave(ends - lengths, lengths)
 
 
 def places_before(end: Tensor, length: Tensor, width: int) -> tuple[Tensor, Tensor]:

@@ -91,9 +91,10 @@ def runs_of_targets(targets: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDAr
 
     A user's first interaction is no target, so a stretch never reaches over two users.
     """
-    targets = np.sort(targets)
-    breaks = np.flatnonzero(np.diff(targets) != 1) + 1
-    return targets[np.concatenate([[0], breaks])], targets[np.concatenate([breaks - 1, [len(targets) - 1]])] + 1
+    is_target = np.zeros(targets.max() + 3, dtype=np.int8)  # a place more at both ends
+    is_target[targets + 1] = 1
+    edges = np.flatnonzero(np.diff(is_target))
+    return edges[::2], edges[1::2]
 
 
 def cut_into_windows(
