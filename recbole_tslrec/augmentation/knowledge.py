@@ -42,6 +42,11 @@ class Knowledge:
         """Whether every item has a vector."""
         return bool(self.present[1:].all())
 
+    @property
+    def items(self) -> Tensor:
+        """The rows of the items that have a vector; no copy where all have one."""
+        return self.rows[1:] if self.is_complete else self.rows[self.present]
+
     def standardised(self, in_place: bool = False) -> "Knowledge":
         """With rows that are centred and of root-mean-square norm 1, over the items that have one; zero for the others.
 
@@ -50,9 +55,8 @@ class Knowledge:
         """
         if self.center is not None:
             return self
-        rows = self.rows
-        center, norm = center_and_norm(rows[1:] if self.is_complete else rows[self.present])  # the former is no copy
-        found = standardise(rows, center, norm, rows if in_place else None)
+        center, norm = center_and_norm(self.items)
+        found = standardise(self.rows, center, norm, self.rows if in_place else None)
         found[~self.present] = 0
         return replace(self, rows=found, center=center, norm=norm)
 
@@ -77,11 +81,13 @@ def load_knowledge(path: str | Path, dataset: Any, with_categories: bool = False
     found = torch.tensor([-1, *matched])  # [N + 1]
     present = found >= 0
     _report(path, vectors.tokens, tokens, int(present.sum()), notes)
-    rows = vectors.rows.new_zeros(len(found), vectors.rows.shape[1])
-    rows[present] = vectors.rows[found[present]]
-    check_repeated(vectors.source, rows[present], refuse=not is_artifact(vectors.source))
-    check_constant(vectors.source, rows[present])
-    return Knowledge(rows, present)
+    knowledge = Knowledge(vectors.rows.index_select(0, found.clamp_min(0)), present)
+    knowledge.rows[~present] = 0
+    source = vectors.source
+    del vectors  # before the checks, which may copy rows: they are large
+    check_repeated(source, knowledge.items, refuse=not is_artifact(source))
+    check_constant(source, knowledge.items)
+    return knowledge
 
 
 def _report(path: str | Path, tokens: Sequence[str], items: Sequence[str], count: int, notes: Sequence[str]) -> None:
@@ -147,10 +153,7 @@ def join_sources(parts: Sequence[Knowledge]) -> Knowledge:
     present = torch.stack([part.present for part in parts]).any(dim=0)  # [N + 1]
     columns = []
     for part in parts:
-        rows = torch.zeros_like(part.rows)
-        items = part.rows[part.present]
-        rows[part.present] = standardise(items, *center_and_norm(items))
-        columns.append(rows)
+        columns.append(part.standardised().rows)
         lacking = present & ~part.present
         if lacking.any():
             columns.append(lacking.float().unsqueeze(1))
@@ -169,7 +172,7 @@ def reduce_to_components(knowledge: Knowledge, dimension: int, whiten: bool, see
     Returns:
         Knowledge with rows [N + 1, min(dimension, items with a vector, H)].
     """
-    items = knowledge.rows[knowledge.present]
+    items = knowledge.items
     largest = min(items.shape)
     if dimension > largest:
         getLogger().info(
