@@ -43,16 +43,33 @@ def ranking_vs_fixed_chunks(items: int = ITEMS, users: int = 256, rounds: int = 
         users: whose targets are ranked.
         rounds: that are timed.
     """
-    random = torch.Generator().manual_seed(0)
-    table, query = torch.randn(items + 1, DIMENSION, generator=random), torch.randn(users, DIMENSION, generator=random)
-    target = torch.randint(1, items + 1, (users,), generator=random)
+    rank = _ranking(items, users)
 
     def former() -> None:
         with mock.patch.dict(ranking._PORTIONS, {"cpu": _FORMER}):
-            ranking.ranks_by_table(query, table, target)
+            rank()
 
-    seconds = _least({"former": former, "now": lambda: ranking.ranks_by_table(query, table, target)}, rounds)
+    seconds = _least({"former": former, "now": rank}, rounds)
     return seconds["former"] / seconds["now"]
+
+
+def ranking_throughput(items: int = ITEMS, users: int = 256, rounds: int = 5) -> float:
+    """Users a CPU second whose target is ranked among all items (d = 64), without the network that encodes them.
+
+    Args:
+        items: N.
+        users: whose targets are ranked.
+        rounds: that are timed.
+    """
+    with _one_thread():
+        return users / _least({"rank": _ranking(items, users)}, rounds)["rank"]
+
+
+def _ranking(items: int, users: int) -> Callable[[], object]:
+    random = torch.Generator().manual_seed(0)
+    table, query = torch.randn(items + 1, DIMENSION, generator=random), torch.randn(users, DIMENSION, generator=random)
+    target = torch.randint(1, items + 1, (users,), generator=random)
+    return lambda: ranking.ranks_by_table(query, table, target)
 
 
 def sft_split_growth(few: int = 100_000, many: int = 10_000_000, batch_size: int = 64, rounds: int = 20) -> float:

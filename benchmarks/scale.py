@@ -19,7 +19,7 @@ import psutil
 import interactions
 import processes
 import stages
-from catalogue import ITEMS, ranking_vs_fixed_chunks, recommend_throughput, sft_split_growth
+from catalogue import ITEMS, ranking_throughput, ranking_vs_fixed_chunks, recommend_throughput, sft_split_growth
 from loading import ANSWER, NAME, OURS, STOCK
 from measure import Report, arguments, say
 from trial import TrialFailed
@@ -113,8 +113,9 @@ def _load(contender: str, settings: Path) -> dict[str, Any]:
 def catalogue(scale: Scale, report: Report, folder: Path) -> None:
     """What grows with the items or the users: ranking, serving, the split of a step of fine-tuning."""
     say(f"ranking and recommending among {ITEMS:,} items")
-    served = recommend_throughput()
-    report.add_table(f"recommend, {ITEMS:,} items, d 64", [{"users a CPU second": served}])
+    served = {"recommend, SASRec": recommend_throughput(), "ranking the target": ranking_throughput()}
+    rows = [{"task": task, "users a CPU second": users} for task, users in served.items()]
+    report.add_table(f"{ITEMS:,} items, d 64", rows)
     report.add_ratios({"ranking_vs_fixed_chunks": ranking_vs_fixed_chunks(), "sft_split_growth": sft_split_growth()})
 
 
