@@ -1,4 +1,4 @@
-"""Slurm on one machine: the four commands that submitit calls, as scripts that run batch files in the background.
+"""Slurm on one machine: the commands that submitit calls, as scripts that run batch files in the background.
 
 A job is known by files in a folder: its name, its state, the group of its processes. While there is a file ``hold``,
 jobs wait in the queue; while there is one called ``limit``, it tells how many jobs may be in it.
@@ -6,6 +6,8 @@ jobs wait in the queue; while there is one called ``limit``, it tells how many j
 
 import contextlib
 import os
+import signal
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -62,6 +64,12 @@ for id in $ids; do
   echo "CANCELLED by 1000" > "$id.state"
 done
 """
+_SCONTROL = """
+[ "$1" = requeue ] && old=$(cat "$2.group") && rm "$2.group" && echo PENDING > "$2.state"
+(cd "$from" && SLURM_JOB_ID=$2 exec setsid "$here/job" "$here/$2.batch") < /dev/null > /dev/null 2>&1 &
+while [ ! -e "$2.group" ]; do sleep 0.02; done
+kill -KILL "-$old"
+"""
 
 
 class SmallSlurm:
@@ -74,7 +82,7 @@ class SmallSlurm:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         scripts = {"sbatch": _SBATCH, "job": _JOB, "srun": _SRUN, "sacct": _SACCT, "scancel": _SCANCEL}
-        for name, script in scripts.items():
+        for name, script in {**scripts, "scontrol": _SCONTROL}.items():
             (folder / name).write_text(f'#!/bin/sh\nfrom=$PWD here="{folder}"\ncd "$here"\n{script}')
             (folder / name).chmod(0o755)
 
@@ -95,6 +103,21 @@ class SmallSlurm:
     def batch_files(self) -> list[str]:
         """The texts of all batch files."""
         return [file.read_text() for file in self.folder.glob("*.batch")]
+
+    def end(self) -> None:
+        """Cancel all jobs."""
+        for file in self.folder.glob("*.name"):
+            subprocess.run([self.folder / "scancel", file.stem], check=False, capture_output=True)
+
+    def near_time_limit(self) -> None:
+        """Tell submitit's process on the other machine, as Slurm does before it ends a job."""
+        for process in psutil.process_iter(["cmdline"]):
+            with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):
+                if (
+                    "submitit.core._submit" in (process.info["cmdline"] or ())
+                    and os.getpgid(process.pid) in self.processes()
+                ):
+                    process.send_signal(signal.SIGUSR2)
 
     def processes(self) -> list[int]:
         """Those of the jobs that still run."""

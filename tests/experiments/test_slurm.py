@@ -1,8 +1,8 @@
 """Jobs of a report on a cluster: submitit's own executor and job, and the commands of Slurm on this machine."""
 
 import os
-import pickle
 import signal
+import sys
 import threading
 from dataclasses import replace
 
@@ -33,8 +33,7 @@ def cluster(tmp_path, monkeypatch):
     monkeypatch.setattr(slurm, "command_line", stand_in(tmp_path))
     monkeypatch.chdir(tmp_path)
     yield cluster
-    for group in cluster.processes():
-        os.killpg(group, signal.SIGKILL)
+    cluster.end()
     submitit.SlurmJob.watcher.clear()
 
 
@@ -182,9 +181,16 @@ def test_a_folder_that_others_can_write_to_is_refused(command, cluster):
     assert cluster.jobs() == {}
 
 
-def test_a_job_at_its_time_limit_is_asked_to_go_on_with_the_same_command(command, tmp_path):
-    function = pickle.loads(pickle.dumps(slurm._function(jobs_of(command)[0], tmp_path)))
-    for _ in range(2):  # its next life has a next one too
-        again = submitit.core.utils.DelayedSubmission(function)._checkpoint_function()
-        assert again.function.command == function.command
-        function = again.function
+def test_a_job_at_its_time_limit_goes_back_into_the_queue_and_goes_on(command, cluster, tmp_path, monkeypatch):
+    script = "import pathlib, sys, time; begun = pathlib.Path('begun'); print('life', begun.exists(), flush=True)\n"
+    script += "if begun.exists(): pathlib.Path(sys.argv[1]).touch()\nelse: begun.touch(); time.sleep(60)"
+    monkeypatch.setattr(slurm, "command_line", lambda job, result: [sys.executable, "-c", script, str(result)])
+    job = jobs_of(command)[0]
+    with slurm_jobs({"timeout_min": 1}, command.output_dir) as launcher:
+        running = launcher.start(job)
+        wait_until((tmp_path / "begun").exists)
+        cluster.near_time_limit()
+        wait_until(lambda: running.status() is not None)
+        assert running.status() == 0
+    assert job.log.read_text().splitlines() == ["life False", "life True"]
+    assert len(cluster.batch_files()) == 1
