@@ -167,7 +167,8 @@ def _finish(job: Job, process: Running) -> str | None:
     if process.status() or not process.result.is_file():
         reason = _reason(job, process)
     else:
-        write_json(job.file, {**read_json(process.result), "request": job.request})
+        write_json(process.result, {**read_json(process.result), "request": job.request})
+        process.result.replace(job.file)  # its own name is nobody else's, who may have finished the same trial now
     process.discard()
     return reason
 

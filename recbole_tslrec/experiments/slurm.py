@@ -122,6 +122,7 @@ class SlurmProcess:
     def __init__(self, submitted: Any, job: Job) -> None:
         self._submitted = submitted
         self._log = job.log
+        self._succeeded = False
         self.result: Path = submitted.paths.folder / "result.json"
 
     def waits(self) -> bool:
@@ -132,7 +133,8 @@ class SlurmProcess:
         """0 or 1; ``None`` until it has ended."""
         if not self._submitted.done():
             return None
-        return 0 if self.result.is_file() else 1
+        self._succeeded = self.result.is_file()
+        return 0 if self._succeeded else 1
 
     def state(self, mode: str) -> str:
         """What Slurm calls its state, without by whom."""
@@ -161,7 +163,7 @@ class SlurmProcess:
     def discard(self) -> None:
         """Forget it, and delete submitit's files where it has succeeded; of others they stay until the next report."""
         folder = self._submitted.paths.folder
-        if self.result.is_file():
+        if self._succeeded:
             shutil.rmtree(folder, ignore_errors=True)
         (folder / _RECORD).unlink(missing_ok=True)
 
