@@ -18,6 +18,8 @@ def read_parameters(text: str) -> dict[str, Any]:
         ConfigError: it does not read so, submitit has no such parameter, or the time limit is missing.
     """
     parameters = _parsed(text)
+    if "timeout_min" not in parameters or "time" in parameters:  # without one submitit takes five minutes
+        raise ConfigError("--slurm needs timeout_min, the minutes that one run may take, as in timeout_min: 600")
     known = sorted((AutoExecutor._valid_parameters() | SlurmExecutor._valid_parameters()) - _OURS)
     for name in parameters:
         if name in _OURS:
@@ -26,8 +28,6 @@ def read_parameters(text: str) -> dict[str, Any]:
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"did you mean {near[0]}?" if near else f"they are {', '.join(known)}"
             raise ConfigError(f"--slurm: [{name}] is no parameter of submitit; {hint}")
-    if not {"timeout_min", "time"} & set(parameters):  # submitit would take 5
-        raise ConfigError("--slurm needs timeout_min, the minutes that one run may take, as in timeout_min: 600")
     return parameters
 
 

@@ -30,6 +30,7 @@ def test_without_it_the_runs_are_processes_of_this_machine():
         ("colour: red, timeout_min: 60", r"\[colour\] is no parameter of submitit; they are account, .*, wckey"),
         ("nodes: 2, timeout_min: 60", r"cannot set \[nodes\]: a run is one process"),
         ("partition: gpu", "needs timeout_min"),
+        ("time: 1-00:00:00", "needs timeout_min, the minutes"),
         ("partition=gpu,timeout_min=60", r"must read as partition: gpu, timeout_min: 600, not \[partition=gpu"),
         ("partition: [gpu", "must read as"),
     ],
