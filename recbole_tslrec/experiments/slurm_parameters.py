@@ -20,7 +20,7 @@ def read_parameters(text: str) -> dict[str, Any]:
     parameters = _parsed(text)
     if "timeout_min" not in parameters or "time" in parameters:  # without one submitit takes five minutes
         raise ConfigError("--slurm needs timeout_min, the minutes that one run may take, as in timeout_min: 600")
-    known = sorted((AutoExecutor._valid_parameters() | SlurmExecutor._valid_parameters()) - _OURS)
+    known = sorted((AutoExecutor._valid_parameters() | SlurmExecutor._valid_parameters()) - _OURS - {"time"})
     for name in parameters:
         if name in _OURS:
             raise ConfigError(f"--slurm cannot set [{name}]: a run is one process with a name of its own; leave it out")
