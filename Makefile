@@ -10,7 +10,7 @@ setup: $(VENV)/installed
 $(VENV)/installed: setup.cfg constraints.txt
 	@echo "Installing the pinned packages into $(VENV): some minutes, once."
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install -q -c constraints.txt -e .[llm,gguf,serving,ann,tuning,report,docs,dev]
+	$(BIN)/pip install -q -c constraints.txt -e .[llm,gguf,serving,ann,tuning,slurm,report,docs,dev]
 	$(BIN)/pip install -q --no-deps recbole==1.2.1
 	touch $@
 

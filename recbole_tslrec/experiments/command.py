@@ -1,6 +1,7 @@
 """The command line that all reports share."""
 
 import argparse
+import importlib.util
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -33,6 +34,7 @@ class Command:
         rows: names that :func:`~recbole_tslrec.experiments.trials.row_of` knows.
         output_dir: where runs and pages are written.
         jobs: processes that train at once.
+        slurm: submitit's parameters, where they are jobs of a Slurm cluster; ``None`` for processes of this machine.
         budget: list what would run, and run nothing.
         settings: ``--key=value`` arguments for every run.
         config_files: yaml files for every run; ``{dataset}`` and ``{backbone}`` in a name are those of the run, as in
@@ -52,6 +54,7 @@ class Command:
     rows: tuple[str, ...]
     output_dir: Path
     jobs: int = 1
+    slurm: Mapping[str, Any] | None = field(default=None, hash=False)
     budget: bool = False
     settings: tuple[str, ...] = ()
     config_files: tuple[str, ...] = ()
@@ -88,6 +91,7 @@ def parse(name: str, argv: Sequence[str]) -> Command:
     Raises:
         ConfigError: a row, a seed, a value or a configuration file is wrong.
         ValueError: a model is wrong.
+        ImportError: ``--slurm`` without submitit.
     """
     given, settings = _parser(name).parse_known_args(list(argv))
     models = _list(given.models)
@@ -103,6 +107,7 @@ def parse(name: str, argv: Sequence[str]) -> Command:
         rows=_rows(given.rows) or _rows_of(name),
         output_dir=Path(given.output_dir),
         jobs=given.jobs,
+        slurm=_slurm(getattr(given, "slurm", "")),
         budget=given.budget,
         settings=tuple(settings),
         config_files=tuple(given.config_files.split()),
@@ -152,6 +157,12 @@ def _parser(name: str) -> argparse.ArgumentParser:
     )
     parser.add_argument("--config_files", default="", help="yaml files, separated by spaces (default: none)")
     parser.add_argument("--jobs", type=int, default=1, help="processes that train at once (default: %(default)s)")
+    if name not in ("table1", "fig3"):  # which run no trials
+        parser.add_argument(
+            "--slurm",
+            default="",
+            help='run them on a Slurm cluster, e.g. "partition: gpu, gpus_per_node: 1, timeout_min: 600"',
+        )
     parser.add_argument(
         "--budget", action="store_true", help="list the runs with estimates of their time, and run nothing"
     )
@@ -209,6 +220,16 @@ def _rows(text: str) -> tuple[str, ...]:
     order = [*ROWS]
     several = order.index("scratch") - 0.5  # sources side by side stand behind the single ones
     return tuple(sorted(dict.fromkeys(names), key=lambda row: order.index(row) if row in ROWS else several))
+
+
+def _slurm(text: str) -> dict[str, Any] | None:
+    if not text:
+        return None
+    if importlib.util.find_spec("submitit") is None:
+        raise ImportError("--slurm needs submitit; install it with: pip install 'recbole_tslrec[slurm]'")
+    from recbole_tslrec.experiments.slurm_parameters import read_parameters
+
+    return read_parameters(text)
 
 
 def _values(text: str) -> dict[str, list[Any]]:

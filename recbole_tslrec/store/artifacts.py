@@ -32,7 +32,7 @@ from recbole_tslrec.store.files import (
     write_json,
     write_tensors,
 )
-from recbole_tslrec.store.locks import locked
+from recbole_tslrec.store.locks import locked, locked_on_all_machines
 from recbole_tslrec.store.provenance import git_commit, peak_memory, versions
 from recbole_tslrec.version import __version__
 
@@ -200,13 +200,18 @@ class Store:
             seed: for the manifest.
             device: for the manifest.
             shared: whether all processes take part in ``write``; otherwise the others wait for the main one.
+
+        Raises:
+            OSError: the lock does not hold other processes off, or there is no room.
         """
         folder = self.folder(kind, recipe)
         partial = beside(folder, "partial")
         self.root.mkdir(parents=True, exist_ok=True)
         existed = folder.exists()
-        with locked(beside(folder, "lock")) if distributed.is_main() else nullcontext():
+        lock = beside(folder, "lock")
+        with locked_on_all_machines(lock) if distributed.is_main() else nullcontext(lambda: None) as end_alone:
             if distributed.from_main(folder.exists() and not existed):
+                end_alone()
                 return self.open(folder, kind)  # somebody else made it while this process waited
             if distributed.is_main():
                 _empty(partial)
@@ -217,6 +222,7 @@ class Store:
                 report = write(partial) if shared or distributed.is_main() else None
                 distributed.wait_for_everyone()
                 if distributed.is_main():
+                    end_alone()
                     facts = {"seed": seed, "device": device, "report": report or {}}
                     self._finish(folder, kind, recipe, started, facts)
             distributed.wait_for_everyone()

@@ -1,6 +1,5 @@
 """Running what is missing: order, failures, going on, and being stopped. The processes are stand-ins for runs."""
 
-import json
 import os
 import signal
 import sys
@@ -10,35 +9,23 @@ from dataclasses import replace
 
 import pytest
 
-from recbole_tslrec.experiments import runner
+from recbole_tslrec.experiments import processes
 from recbole_tslrec.experiments.jobs import Job, trials_of
-from recbole_tslrec.experiments.runner import OnlyListed, command_line, outcomes, run_jobs, unread
-
-# writes what a run writes; notes when it began and ended
-SCRIPT = """
-import json, os, pathlib, sys, time
-result, events, name = sys.argv[1:]
-with open(events, "a") as file: file.write(json.dumps(["start", name, os.environ["OMP_NUM_THREADS"]]) + chr(10))
-time.sleep(0.3)
-if "CI" in name: sys.exit("some trace" + chr(10) + "error: out of luck")
-pathlib.Path("evaluation").mkdir(exist_ok=True)
-row = name.split("-")[1]
-stage = {"stage": "evaluation", "row": row, "folder": "evaluation", "built_in_seconds": 1.0}
-pathlib.Path(result).write_text(json.dumps({"stages": [stage]}))
-with open(events, "a") as file: file.write(json.dumps(["end", name, ""]) + chr(10))
-"""
+from recbole_tslrec.experiments.processes import local_processes
+from recbole_tslrec.experiments.runner import OnlyListed, outcomes, run_jobs
+from tests.experiments.stand_ins import noted, stand_in
 
 
 @pytest.fixture
 def events(tmp_path, monkeypatch):
     """``events()``: what the processes noted, in order."""
-    file = tmp_path / "events.jsonl"
+    monkeypatch.setattr(processes, "command_line", stand_in(tmp_path))
+    return lambda: noted(tmp_path)
 
-    def stand_in(job):
-        return [sys.executable, "-c", SCRIPT, str(unread(job)), str(file), job.trial.name]
 
-    monkeypatch.setattr(runner, "command_line", stand_in)
-    return lambda: [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+def run_here(jobs, count):
+    with local_processes(count) as launcher:
+        return run_jobs(jobs, count, launcher)
 
 
 def test_the_rows_of_a_backbone_run_one_after_another(command, events):
@@ -54,7 +41,7 @@ def test_the_rows_of_a_backbone_run_one_after_another(command, events):
 def test_chains_run_side_by_side_and_share_the_cores(command, events, monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(6))
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    run_jobs([Job(trial, command) for trial in trials_of(replace(command, rows=("Base",)))], processes=2)
+    run_here([Job(trial, command) for trial in trials_of(replace(command, rows=("Base",)))], 2)
     assert [what for what, _, _ in events()] == ["start", "start", "end", "end"]
     assert events()[0][2] == "3"
 
@@ -84,23 +71,23 @@ def test_budget_lists_and_runs_nothing(command, events, capsys):
 def test_kill_stops_the_processes_too(command, tmp_path, monkeypatch):
     marker = tmp_path / "marker"
     script = f"import pathlib, time; time.sleep(3); pathlib.Path({str(marker)!r}).touch()"
-    monkeypatch.setattr(runner, "command_line", lambda job: [sys.executable, "-c", script])
+    monkeypatch.setattr(processes, "command_line", lambda job, _: [sys.executable, "-c", script])
     before = signal.getsignal(signal.SIGTERM)
     threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGTERM)).start()
     started = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
-        run_jobs([Job(trials_of(command)[0], command)], processes=1)
+        run_here([Job(trials_of(command)[0], command)], 1)
     assert time.monotonic() - started < 3
     assert signal.getsignal(signal.SIGTERM) is before
     time.sleep(3)
     assert not marker.exists()
 
 
-def test_the_process_of_a_job_is_the_command_that_a_user_would_write(command):
-    base, ours = (Job(trial, command) for trial in trials_of(command)[:2])
-    assert command_line(base)[1:5] == ["-m", "recbole_tslrec", "--model=SASRec", "--dataset=toy"]
-    assert command_line(ours)[3] == "--model=TSLRecSASRec"
-    assert "--seed=1" in command_line(ours)
+def test_a_process_that_was_killed_from_outside_says_so(command, monkeypatch):
+    script = "import os, signal; print('epoch 3', flush=True); os.kill(os.getpid(), signal.SIGKILL)"
+    monkeypatch.setattr(processes, "command_line", lambda job, _: [sys.executable, "-c", script])
+    (failure,) = run_here([Job(trials_of(command)[0], command)], 1).values()
+    assert failure == "killed by signal 9; epoch 3"
 
 
 @pytest.mark.slow

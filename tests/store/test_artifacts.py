@@ -325,6 +325,21 @@ def test_a_former_artifact_is_back_where_replacing_it_was_killed(store: Store, b
     assert moved == 1
 
 
+def test_a_build_beside_that_of_a_machine_that_no_lock_reaches_is_refused(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fcntl.flock", lambda *_: None)
+
+    def write(folder: Path) -> None:
+        Store(store.root).build("knowledge", RECIPE, table())  # what the other machine does meanwhile
+
+    with pytest.raises(OSError, match="do not reach other machines"):
+        store.build("knowledge", RECIPE, write)
+    found = store.find("knowledge", RECIPE)
+    assert found is not None
+    assert torch.equal(found.tensors()["knowledge"], ROWS)
+
+
 def test_a_full_disk_names_the_folder_and_what_to_do(store: Store) -> None:
     message = r"no room for .*knowledge-\w+ on its disk; free some, then run the same command"
     with Disk(store.root).watched(8, fill_up), pytest.raises(OSError, match=message):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from recbole_tslrec.store import locks
-from recbole_tslrec.store.locks import locked
+from recbole_tslrec.store.locks import locked, locked_on_all_machines
 
 HOLD = """
 import sys
@@ -71,3 +71,72 @@ def test_a_disk_without_locks_ends_in_a_sentence(lock: Path, monkeypatch: pytest
     message = r"table\.lock cannot be locked \(No locks available\).*choose a folder on another disk"
     with pytest.raises(OSError, match=message), locked(lock):
         raise AssertionError("not held")
+
+
+# on a folder that several machines share
+
+
+@pytest.fixture
+def no_flock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file system whose files cannot be locked."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    monkeypatch.setattr(locks, "_SECONDS_OF_SILENCE", 0.5)
+
+
+@pytest.fixture
+def dead(lock: Path) -> int:
+    """The number of a process that has ended."""
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        pass
+    return process.pid
+
+
+@pytest.mark.usefixtures("no_flock")
+@pytest.mark.filterwarnings("ignore:flock not supported")
+def test_without_locks_the_file_of_a_dead_process_is_taken_over(
+    lock: Path, dead: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    with locked(lock):
+        _, host, *_ = lock.read_text().splitlines()
+    lock.write_text(f"{dead}\n{host}\n")
+    with caplog.at_level(logging.INFO), locked(lock):
+        assert "waiting" not in caplog.text
+
+
+@pytest.mark.usefixtures("no_flock")
+@pytest.mark.filterwarnings("ignore:flock not supported")
+def test_without_locks_the_file_of_another_machine_is_left_though_its_process_is_none_here(
+    lock: Path, dead: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Log:
+        def info(self, message: str) -> None:
+            assert lock.read_text() == theirs
+            lock.unlink()  # what the message says, where none runs any more
+
+    monkeypatch.setattr(locks, "getLogger", Log)
+    theirs = f"{dead}\nanother-machine\n"
+    lock.write_text(theirs)
+    with locked(lock):
+        assert lock.read_text() != theirs
+
+
+def test_a_lock_that_another_machine_was_granted_too_is_found_out(lock: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fcntl.flock", lambda *_: None)  # each machine grants its own locks
+    with locked_on_all_machines(lock) as end:
+        with locked_on_all_machines(lock) as end_theirs:
+            with pytest.raises(OSError, match=r"a process of \S+ has written there while this one held .*table\.lock"):
+                end()
+            end_theirs()
+        with pytest.raises(OSError, match=r"another process has written there.*do not reach other machines"):
+            end()
+
+
+def test_a_lock_that_was_held_alone_leaves_no_name(lock: Path) -> None:
+    for _ in range(2):
+        with locked_on_all_machines(lock) as end:
+            end()
+    assert [path.name for path in lock.parent.iterdir()] == [lock.name]
