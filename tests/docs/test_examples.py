@@ -5,6 +5,7 @@ They run as they stand, but with smaller defaults than those of ``properties/``,
 
 import logging
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,10 @@ import pytest
 from recbole_tslrec import cli
 from recbole_tslrec.configuration import config as configuration
 from recbole_tslrec.configuration import properties
-from recbole_tslrec.experiments import model_free_run, runner
+from recbole_tslrec.experiments import model_free_run
+from recbole_tslrec.experiments.jobs import Job
+from recbole_tslrec.experiments.processes import LocalProcess, LocalProcesses, command_line
+from recbole_tslrec.store.files import beside
 from tests.conftest import TINY_SCRATCH
 from tests.docs.blocks import PAGES, Block, blocks, calls, own_arguments
 
@@ -59,26 +63,18 @@ def small_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     configuration.known_keys.cache_clear()
 
 
-class Finished:
-    """A process of a report that has ended."""
-
-    returncode = 0
-
-    def poll(self) -> int:
-        return self.returncode
-
-
 @pytest.fixture
 def reports_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """The runs of a report begin where this process has come to: with small defaults, and everything imported."""
 
-    def start(job: runner.Job, _: object) -> Finished:
+    def start(_: object, job: Job) -> LocalProcess:
         job.file.parent.mkdir(parents=True, exist_ok=True)
-        _, _, module, *argv = runner.command_line(job)
+        result = beside(job.file, "unread")
+        _, _, module, *argv = command_line(job, result)
         (cli if module == "recbole_tslrec" else model_free_run).main(argv)
-        return Finished()
+        return LocalProcess(subprocess.Popen(["true"]), result)
 
-    monkeypatch.setattr(runner, "_start", start)
+    monkeypatch.setattr(LocalProcesses, "start", start)
 
 
 @pytest.mark.usefixtures("small_defaults", "reports_in_this_process")
