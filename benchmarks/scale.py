@@ -18,7 +18,6 @@ import psutil
 
 import interactions
 import processes
-import stages
 from catalogue import ITEMS, ranking_throughput, ranking_vs_fixed_chunks, recommend_throughput, sft_split_growth
 from loading import ANSWER, NAME, OURS, STOCK
 from measure import Report, arguments, say
@@ -125,14 +124,8 @@ def two_processes(scale: Scale, report: Report, folder: Path) -> None:
     processes.measure(processes.QUICK if scale == QUICK else processes.Scale(), report)
 
 
-def costs_of_stages(scale: Scale, report: Report, folder: Path) -> None:
-    """Every stage at this size and at a tenth of it; takes an hour, and is left out at --quick."""
-    if scale != QUICK:
-        stages.stage_costs(folder, scale.users, scale.items, scale.mean_length, report)
-
-
 # what is measured at this size; each writes its table and its ratios into the report
-MEASURES: list[Callable[[Scale, Report, Path], None]] = [loading, catalogue, two_processes, costs_of_stages]
+MEASURES: list[Callable[[Scale, Report, Path], None]] = [loading, catalogue, two_processes]
 
 
 def measure(scale: Scale, report: Report) -> None:

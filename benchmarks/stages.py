@@ -9,16 +9,18 @@ import json
 import math
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import interactions
-from measure import Report, own_peak_bytes, say
+from measure import Report, arguments, own_peak_bytes, say
 from trial import TrialFailed
 
 _ANSWER = "answer: "  # before the line of JSON
+_ONE = "--one"  # a stage, in a process of its own
 _START = "start"  # of a later process: its stage is there
 STAGES = {
     "data": "reading, filters, ids, split",
@@ -91,7 +93,7 @@ def stage(folder: Path, dataset: str, name: str) -> dict[str, Any]:
         TrialFailed: it ended with an error.
     """
     say(f"{dataset}: {name}")
-    command = [sys.executable, str(Path(__file__).resolve()), "run", "--model=TSLRecSASRec"]
+    command = [sys.executable, str(Path(__file__).resolve()), _ONE, "run", "--model=TSLRecSASRec"]
     command += [f"--dataset={dataset}", f"--config_files={folder / dataset}.yaml", f"--stop_after={name}"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     answers = [line for line in done.stdout.splitlines() if line.startswith(_ANSWER)]
@@ -110,5 +112,16 @@ def one(argv: Sequence[str]) -> dict[str, float]:
     return {"CPU seconds": time.process_time(), "peak MiB": own_peak_bytes() / 2**20}
 
 
+def main() -> None:
+    """Measure and report, or be the process of a stage."""
+    if sys.argv[1:2] == [_ONE]:
+        sys.stdout.write(f"{_ANSWER}{json.dumps(one(sys.argv[2:]))}\n")
+        return
+    given = arguments(__doc__).parse_args()
+    divisor = 10 if given.quick else 1
+    with tempfile.TemporaryDirectory() as folder:
+        stage_costs(Path(folder), 1_000_000 // divisor, 300_000 // divisor, 20, Report("stages", given.json))
+
+
 if __name__ == "__main__":
-    sys.stdout.write(f"{_ANSWER}{json.dumps(one(sys.argv[1:]))}\n")
+    main()
