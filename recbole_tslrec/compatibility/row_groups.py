@@ -1,11 +1,14 @@
 """How RecBole splits the rows of users, without a list entry for each row."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+
+from recbole_tslrec.compatibility.time_order import in_order
 
 Integers = NDArray[np.int64]
 
@@ -57,9 +60,34 @@ class Groups:
             given = can_give & (share > 0) & (share < 1)
             counts[-place] += given
             counts[0] -= given
+        return self._cut(np.cumsum(counts, axis=0)[:-1])
+
+    def rise(self, values: NDArray[Any]) -> bool:
+        """Whether values of all rows, [n], never fall within a group."""
+        return in_order(self._spread(np.arange(len(self.lengths))), values[self.rows])
+
+    def by_time(self, times: NDArray[Any], ratios: Sequence[float]) -> list[Integers]:
+        """Each group's rows after a time that is the same for all, and those up to it cut in two (RecBole's ``TS``).
+
+        Args:
+            times: of all rows, rising within each group, [n].
+            ratios: of the training, the validation and the test part, which sum to 1.
+
+        Returns:
+            The rows of the three parts.
+        """
+        boundary = np.percentile(times, 100 * (1 - ratios[-1]))
+        is_early = np.concatenate([[0], np.cumsum(times[self.rows] <= boundary)])  # how many are, up to each row
+        ends = np.cumsum(self.lengths)
+        early = is_early[ends] - is_early[ends - self.lengths]
+        return self._cut([(early * (ratios[0] / (1 - ratios[2]))).astype(np.int64), early])
+
+    def _cut(self, places: Iterable[Integers]) -> list[Integers]:
+        """Each group cut at some places [G] each, which rise: the rows of each part."""
         position = np.arange(len(self.rows)) - self._spread(np.cumsum(self.lengths) - self.lengths)
-        part = sum((position >= self._spread(ends)).astype(np.int64) for ends in np.cumsum(counts, axis=0)[:-1])
-        return [self.rows[part == number] for number in range(len(ratios))]
+        places = list(places)
+        part = sum((position >= self._spread(place)).astype(np.int64) for place in places)
+        return [self.rows[part == number] for number in range(len(places) + 1)]
 
     def _spread(self, values: Integers) -> Integers:
         """A value of each group at each of its rows."""

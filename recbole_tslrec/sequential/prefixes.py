@@ -89,6 +89,17 @@ class PrefixDataset(SequentialDataset):  # type: ignore[misc]  # RecBole is unty
         self._drop_unused_col()
         return [self.copy(self.inter_feat[index]) for index in indices]
 
+    def time_based_split(self, ratios: Sequence[float], group_by: str) -> list[Any]:
+        """RecBole's parts, without a loop over users where their rows are in order of time."""
+        groups = self._grouped_index(self.inter_feat[group_by].numpy())
+        times = self.inter_feat[self.time_field].numpy()
+        if len(ratios) != 3 or not groups.rise(times):
+            parts: list[Any] = super().time_based_split(ratios, group_by)
+            return parts
+        indices = groups.by_time(times, [ratio / sum(ratios) for ratio in ratios])
+        self._drop_unused_col()
+        return [self.copy(self.inter_feat[index]) for index in indices]
+
     def _grouped_index(self, group_by_list: Any) -> Groups:
         if self.known_order and self._has_known_groups():
             return self.known_order[1]

@@ -38,3 +38,15 @@ def test_counts_by_ratio(ratios: list[float]) -> None:
         for part, start, end in zip(expected, ends[:-1], ends[1:], strict=True):
             part.extend(group[start:end])
     assert [part.tolist() for part in Groups.of(KEYS).by_ratio(ratios)] == expected
+
+
+def test_rows_after_the_common_time_are_the_last_part_and_each_group_s_others_are_cut_in_two() -> None:
+    groups, times = Groups.of(np.array([1, 1, 1, 1, 2, 2])), np.array([0, 1, 2, 9, 3, 4])
+    parts = groups.by_time(times, [0.4, 0.4, 0.2])  # the percentile 80 is 4
+    assert [part.tolist() for part in parts] == [[0, 4], [1, 2, 5], [3]]
+
+
+def test_values_rise_within_groups_whatever_other_groups_have() -> None:
+    groups = Groups.of(np.array([7, 3, 7, 3]))
+    assert groups.rise(np.array([5, 1, 5, 2]))
+    assert not groups.rise(np.array([5, 1, 4, 2]))
