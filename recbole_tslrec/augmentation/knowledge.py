@@ -84,9 +84,10 @@ def load_knowledge(path: str | Path, dataset: Any, with_categories: bool = False
     knowledge = Knowledge(vectors.rows.index_select(0, found.clamp_min(0)), present)
     knowledge.rows[~present] = 0
     source = vectors.source
-    del vectors  # before the checks, which may copy rows: they are large
-    check_repeated(source, knowledge.items, refuse=not is_artifact(source))
-    check_constant(source, knowledge.items)
+    del vectors  # before the rows of items are copied for the checks, where some have none: they are large
+    items = knowledge.items
+    check_repeated(source, items, refuse=not is_artifact(source))
+    check_constant(source, items)
     return knowledge
 
 

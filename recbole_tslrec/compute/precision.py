@@ -1,10 +1,10 @@
 """In which floating-point type a device computes."""
 
-import functools
-from logging import getLogger
 from typing import Any
 
 import torch
+
+from recbole_tslrec.compute.log_once import log_once
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -27,12 +27,7 @@ def computes_in_bfloat16(device: torch.device | str) -> bool:
 def warn_of_slow_autocast(device: torch.device | str) -> None:
     """Say, once in a process, that training under autocast is slow on a CPU that does not compute in bfloat16."""
     if torch.device(device).type == "cpu" and not computes_in_bfloat16(device):
-        _say_once(
+        log_once(
             "enable_amp: True trains in bfloat16, for which this CPU has no units: it converts every product by way of "
             "float32, and training is many times slower; use --enable_amp=False"
         )
-
-
-@functools.cache
-def _say_once(message: str) -> None:
-    getLogger().warning(message)

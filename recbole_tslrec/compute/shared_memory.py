@@ -8,7 +8,7 @@ _PREFETCHED = 2  # batches that torch lets each worker make ahead
 
 
 def check_shared_memory(workers: int, batch_bytes: int, folder: Path = _FOLDER) -> None:
-    """Refuse worker processes whose batches do not fit: torch would wait for them for ever.
+    """Refuse worker processes whose batches do not fit: torch would wait for them forever.
 
     Containers have 64 MiB of shared memory, unless they are started with more.
 
@@ -25,6 +25,6 @@ def check_shared_memory(workers: int, batch_bytes: int, folder: Path = _FOLDER) 
     needed, free = batch_bytes * (_PREFETCHED * workers + 1), shutil.disk_usage(folder).free
     if free < needed:
         raise RuntimeError(
-            f"--worker={workers} hands batches over in {folder}, which has {free / 2**20:,.1f} MiB free and needs "
-            f"{needed / 2**20:,.1f}; make room there (a container: --shm-size=2g), or set --worker=0"
+            f"--worker={workers} passes batches through {folder}, which has {free / 2**20:,.1f} MiB free where they "
+            f"take up to {needed / 2**20:,.1f}; free some (in a container: --shm-size=2g), or set --worker=0"
         )

@@ -1,10 +1,10 @@
 """The command line that all reports share."""
 
 import argparse
-import importlib.util
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -225,7 +225,7 @@ def _rows(text: str) -> tuple[str, ...]:
 def _slurm(text: str) -> dict[str, Any] | None:
     if not text:
         return None
-    if importlib.util.find_spec("submitit") is None:
+    if find_spec("submitit") is None:
         raise ImportError("--slurm needs submitit; install it with: pip install 'recbole_tslrec[slurm]'")
     from recbole_tslrec.experiments.slurm_parameters import read_parameters
 

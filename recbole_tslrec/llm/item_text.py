@@ -2,9 +2,9 @@
 
 import csv
 import functools
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from logging import getLogger
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from recbole_tslrec.compute.log_once import log_once
 from recbole_tslrec.data.item_information import TITLE_COLUMNS
 from recbole_tslrec.llm.settings import ItemTextSettings
 from recbole_tslrec.store.files import hash_arrays
@@ -149,7 +150,8 @@ def read_item_texts(settings: ItemTextSettings, tokens: Sequence[str]) -> list[s
             "prompt_item_text, or none"
         )
     if missing:
-        _say_once(f"{missing} of {len(found)} items have no text in {path}; their vectors stand alone")
+        # recipe, training and export each read the texts
+        log_once(f"{missing} of {len(found)} items have no text in {path}; their vectors stand alone", logging.INFO)
     return found
 
 
@@ -169,12 +171,6 @@ def _read(settings: ItemTextSettings, columns: Sequence[str], tokens: Sequence[s
     texts = [_joined(row) for row in zip(*(table[field] for field in fields[1:]), strict=True)]
     text_of = dict(zip(table[fields[0]], texts, strict=True))
     return [text_of.get(token, "") for token in tokens]
-
-
-@functools.cache
-def _say_once(message: str) -> None:
-    """Recipe, training and export each read the texts."""
-    getLogger().info(message)
 
 
 def _joined(parts: Iterable[str]) -> str:

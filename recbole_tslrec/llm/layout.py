@@ -5,13 +5,12 @@ same for every user and attention is causal, so its states are the same too: com
 ``padded``: one prompt a row, pads behind; for decoders whose attention cannot be replaced.
 """
 
-import functools
-from logging import getLogger
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from recbole_tslrec.compute.log_once import log_once
 from recbole_tslrec.llm import attention
 from recbole_tslrec.llm.adapters import base_model
 from recbole_tslrec.llm.attention import PrefixRow
@@ -120,21 +119,16 @@ def choose_layout(encoder: Any, wanted: str, longest_prompt: int = 0) -> str:
     else:
         reason = _why_not(encoder)
         if reason is not None and encoder.kernel != "tiles":
-            _say_once(f"attention kernel {encoder.kernel} does not serve here: {reason}; trying tiles")
+            log_once(f"attention kernel {encoder.kernel} does not serve here: {reason}; trying tiles")
             encoder.kernel = "tiles"
             reason = _why_not(encoder)
     if reason is None:
         return PREFIX_ROW
-    _say_once(
+    log_once(
         f"sft_layout=prefix_row does not serve {type(llm).__name__}: {reason}; going on with "
         "padded, which gives the same results more slowly"
     )
     return PADDED
-
-
-@functools.cache
-def _say_once(message: str) -> None:
-    getLogger().warning(message)
 
 
 def _why_not(encoder: Any) -> str | None:

@@ -73,11 +73,11 @@ class PrefixDataset(SequentialDataset):  # type: ignore[misc]  # RecBole is unty
 
     def leave_one_out(self, group_by: str | None, leave_one_mode: str) -> list[Any]:
         """RecBole's parts; rows whose groups are known need no column of users for it."""
-        if leave_one_mode != "valid_and_test" or not self._has_known_groups():
+        groups = self._known_groups()
+        if groups is None or group_by is None or leave_one_mode != "valid_and_test":
             parts: list[Any] = super().leave_one_out(group_by, leave_one_mode)
             return parts
-        self._drop_unused_col()
-        return [self.copy(self.inter_feat[index]) for index in self._grouped_index(None).last_apart(2)]
+        return self._parts(groups.last_apart(2))
 
     def split_by_ratio(self, ratios: Sequence[float], group_by: str | None = None) -> list[Any]:
         """RecBole's parts."""
@@ -85,28 +85,29 @@ class PrefixDataset(SequentialDataset):  # type: ignore[misc]  # RecBole is unty
             parts: list[Any] = super().split_by_ratio(ratios)
             return parts
         groups = self._grouped_index(self.inter_feat[group_by].numpy())
-        indices = groups.by_ratio([ratio / sum(ratios) for ratio in ratios])
-        self._drop_unused_col()
-        return [self.copy(self.inter_feat[index]) for index in indices]
+        return self._parts(groups.by_ratio([ratio / sum(ratios) for ratio in ratios]))
 
-    def time_based_split(self, ratios: Sequence[float], group_by: str) -> list[Any]:
+    def time_based_split(self, ratios: Sequence[float], group_by: str | None) -> list[Any]:
         """RecBole's parts, without a loop over users where their rows are in order of time."""
-        groups = self._grouped_index(self.inter_feat[group_by].numpy())
-        times = self.inter_feat[self.time_field].numpy()
-        if len(ratios) != 3 or not groups.rise(times):
-            parts: list[Any] = super().time_based_split(ratios, group_by)
-            return parts
-        indices = groups.by_time(times, [ratio / sum(ratios) for ratio in ratios])
+        if group_by is not None and self.time_field in self.inter_feat and len(ratios) == 3:
+            groups = self._grouped_index(self.inter_feat[group_by].numpy())
+            times = self.inter_feat[self.time_field].numpy()
+            if groups.rise(times):
+                return self._parts(groups.by_time(times, [ratio / sum(ratios) for ratio in ratios]))
+        parts: list[Any] = super().time_based_split(ratios, group_by)
+        return parts
+
+    def _parts(self, indices: Sequence[NDArray[np.int64]]) -> list[Any]:
         self._drop_unused_col()
         return [self.copy(self.inter_feat[index]) for index in indices]
 
     def _grouped_index(self, group_by_list: Any) -> Groups:
-        if self.known_order and self._has_known_groups():
-            return self.known_order[1]
-        return Groups.of(group_by_list)
+        return self._known_groups() or Groups.of(group_by_list)
 
-    def _has_known_groups(self) -> bool:
-        return self.known_order is not None and self.inter_feat.interaction is self._in_known_order
+    def _known_groups(self) -> Groups | None:
+        if self.known_order is None or self.inter_feat.interaction is not self._in_known_order:
+            return None
+        return self.known_order[1]
 
     def _split_index_by_leave_one_out(self, grouped_index: Groups, leave_one_num: int) -> list[Any]:
         return list(grouped_index.last_apart(leave_one_num))

@@ -30,7 +30,7 @@ def private_folder(folder: Path) -> Path:
     for parent in folder.resolve().parents:
         if _others_can_exchange(parent.stat()):
             raise PermissionError(
-                f"{folder} holds pickles, and other users may write to {parent}, so that they could exchange it; run "
+                f"{folder} holds pickles, but other users may write to {parent}, so that they could replace it; run "
                 f"chmod go-w (or chmod +t) {parent}, or choose another folder"
             )
     return folder

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from recbole_tslrec.compute import precision
+from recbole_tslrec.compute.log_once import log_once
 from recbole_tslrec.compute.precision import DTYPES, computes_in_bfloat16, named_dtype, warn_of_slow_autocast
 
 NAMES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -54,7 +55,7 @@ def test_a_torch_that_cannot_tell_counts_as_no(monkeypatch: pytest.MonkeyPatch) 
 def test_autocast_is_warned_of_once_where_a_cpu_lacks_the_units(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, device: str, fast: bool, warnings: int
 ) -> None:
-    precision._say_once.cache_clear()
+    log_once.cache_clear()
     monkeypatch.setattr(precision, "computes_in_bfloat16", lambda device: fast)
     warn_of_slow_autocast(device)
     warn_of_slow_autocast(device)

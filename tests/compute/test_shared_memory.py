@@ -22,7 +22,7 @@ def free(monkeypatch: pytest.MonkeyPatch, space: int) -> None:
 def test_two_workers_have_five_batches_in_shared_memory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     free(monkeypatch, 5 * MIB)
     check_shared_memory(2, MIB, tmp_path)
-    with pytest.raises(RuntimeError, match=r"--worker=2 .* has 5\.0 MiB free and needs 10\.0"):
+    with pytest.raises(RuntimeError, match=r"--worker=2 .* has 5\.0 MiB free where they take up to 10\.0"):
         check_shared_memory(2, 2 * MIB, tmp_path)
 
 

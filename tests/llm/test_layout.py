@@ -8,7 +8,8 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 
-from recbole_tslrec.llm import attention, layout
+from recbole_tslrec.compute.log_once import log_once
+from recbole_tslrec.llm import attention
 from recbole_tslrec.llm.adapters import base_model
 from recbole_tslrec.llm.attention import PrefixRow
 from recbole_tslrec.llm.encoder import PromptEncoder
@@ -50,9 +51,9 @@ UNSERVED: Mapping[str, tuple[str, Mapping[str, Any], str]] = {
 @pytest.fixture(autouse=True)
 def nothing_said_before() -> Iterator[None]:
     """A warning is given once a process."""
-    layout._say_once.cache_clear()
+    log_once.cache_clear()
     yield
-    layout._say_once.cache_clear()
+    log_once.cache_clear()
 
 
 def unserved_encoder(name: str) -> PromptEncoder:

@@ -3,6 +3,7 @@
 import pytest
 
 from recbole_tslrec.compute import precision
+from recbole_tslrec.compute.log_once import log_once
 from recbole_tslrec.data.dataset import Data
 from recbole_tslrec.training.recommender import RecommenderTrainer, train_recommender
 
@@ -21,7 +22,7 @@ def test_early_stopping_waits_for_the_minimum_of_epochs(make_config, tmp_path, m
 
 @pytest.mark.parametrize("enable_amp", [True, False])
 def test_slow_autocast_is_warned_of_where_it_is_on(make_config, tmp_path, monkeypatch, caplog, enable_amp):
-    precision._say_once.cache_clear()
+    log_once.cache_clear()
     monkeypatch.setattr(precision, "computes_in_bfloat16", lambda device: False)
     config = make_config(epochs=1, enable_amp=enable_amp)
     train_recommender(config, *Data(config).loaders[:2], tmp_path)
