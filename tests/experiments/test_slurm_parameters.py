@@ -45,6 +45,6 @@ def test_a_report_that_runs_no_trials_has_no_such_argument():
 
 
 def test_submitit_is_asked_for(monkeypatch):
-    monkeypatch.setattr(command.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr(command, "find_spec", lambda _: None)
     with pytest.raises(ImportError, match=r"pip install 'recbole_tslrec\[slurm\]'"):
         parse("table2", ["--slurm=timeout_min: 60"])
