@@ -118,7 +118,7 @@ def main() -> None:
         sys.stdout.write(f"{_ANSWER}{json.dumps(one(sys.argv[2:]))}\n")
         return
     given = arguments(__doc__).parse_args()
-    divisor = 100 if given.quick else 1
+    divisor = 20 if given.quick else 1
     with tempfile.TemporaryDirectory() as folder:
         stage_costs(Path(folder), 1_000_000 // divisor, 300_000 // divisor, 20, Report("stages", given.json))
 
