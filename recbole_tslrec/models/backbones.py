@@ -31,6 +31,7 @@ from recbole_tslrec.models.scoring import (
     SHAN_SCORES,
     Scoring,
 )
+from recbole_tslrec.models.wearec import WEARec
 from recbole_tslrec.sequential.loaders import KnowledgeGraphPrefixDataset
 from recbole_tslrec.sequential.prefixes import PrefixDataset
 from recbole_tslrec.sequential.training_mode import trainable
@@ -179,6 +180,7 @@ BACKBONES: dict[str, Backbone] = {
     "SRGNN": Backbone(sequential_recommender.SRGNN, **_PRODUCT, not_traceable=_SESSION_GRAPH),
     "STAMP": Backbone(sequential_recommender.STAMP, **_PRODUCT),
     "TransRec": Backbone(sequential_recommender.TransRec, "last item, and output by distance", knows_users=True),
+    "WEARec": Backbone(WEARec, **_PRODUCT),
 }
 
 REFUSED: dict[str, str] = {

@@ -1,4 +1,4 @@
-"""What FMLP-Rec, BSARec, LiGR and HSTU share: SASRec's embeddings, scores and losses around blocks of another kind."""
+"""SASRec's embeddings, scores and losses around other blocks: those of FMLP-Rec, BSARec, WEARec, LiGR and HSTU."""
 
 from collections.abc import Callable
 from typing import Any

@@ -293,7 +293,7 @@ def test_all_positions_are_refused_elsewhere(head):
 
 def test_every_sequential_model_of_recbole_is_listed_or_refused():
     recbole = {name for name, value in vars(sequential_recommender).items() if isinstance(value, type)}
-    assert {*BACKBONES, *REFUSED} - {"BSARec", "FMLPRec", "HSTU", "LiGR", "LRURec"} == recbole
+    assert {*BACKBONES, *REFUSED} - {"BSARec", "FMLPRec", "HSTU", "LiGR", "LRURec", "WEARec"} == recbole
     assert set(models.__all__) == {family + name for family in ("", "TSLRec", "CI", "P2Rec") for name in BACKBONES}
 
 

@@ -43,7 +43,7 @@ def test_model_that_cannot_be_made_says_why(family: str, backbone: str) -> None:
 
 def test_each_family_has_each_backbone() -> None:
     combined = {family + backbone for family in ("TSLRec", "CI", "P2Rec") for backbone in BACKBONES}
-    assert set(added_model_names()) == {"BSARec", "FMLPRec", "HSTU", "LiGR", "LRURec"} | combined
+    assert set(added_model_names()) == {"BSARec", "FMLPRec", "HSTU", "LiGR", "LRURec", "WEARec"} | combined
 
 
 def test_canonical_name_of_an_alias() -> None:

@@ -15,7 +15,7 @@ from recbole_tslrec.serving.saved_model import load_model
 from recbole_tslrec.serving.score_comparison import random_histories
 from tests.serving.test_saved_model import model_folder
 
-MODELS = ["SASRec", "TSLRecSASRec", "CIGRU4Rec", "TSLRecFMLPRec", "BSARec", "LiGR", "HSTU"]
+MODELS = ["SASRec", "TSLRecSASRec", "CIGRU4Rec", "TSLRecFMLPRec", "BSARec", "LiGR", "HSTU", "WEARec"]
 REFUSED = {
     **dict.fromkeys(["Caser", "FOSSIL", "FPMC", "HGN", "HRM", "NPE", "SHAN"], "an embedding of each user"),
     **dict.fromkeys(["GRU4RecCPR", "RepeatNet", "SASRecCPR", "TransRec"], "does not score by the product"),
