@@ -6,7 +6,7 @@ A model needs its backbone and, if it fuses a table, what that is made from: a C
 its ``knowledge_source`` reads. The stages of the LLM baselines are in ``llm_baselines``.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -67,7 +67,7 @@ def run_stages(
     # before the dataset is loaded: a wrong path is known at once
     given = given_artifacts(llm_baselines.upstream(config), hashes)
     last = -1 if stop_after == DATA else KINDS.index(stop_after or KINDS[-1])
-    stages = [stage for stage in stages if KINDS.index(stage.kind) <= last]
+    stages = _up_to(stages, last)
     store = Store(Path(settings.artifacts_dir) / config["dataset"])
     distributed.join(config["device"])
     data = data or Data(stage_0.data_config(config), settings.artifacts_dir, DATA in rebuild)
@@ -112,6 +112,18 @@ def plan(config: Any) -> list[Stage]:
     if not given and not baseline:
         need("backbone")  # its evaluation is the row Base
     return sorted(needed.values(), key=lambda stage: (KINDS.index(stage.kind), not stage.part))  # parts come first
+
+
+def _up_to(stages: Sequence[Stage], last: int) -> list[Stage]:
+    """The stages up to a kind; if that is not the evaluation, without what only the evaluation would read."""
+    stages = [stage for stage in stages if KINDS.index(stage.kind) <= last]
+    if last == len(KINDS) - 1:
+        return stages
+    needed: set[str] = set()
+    for stage in reversed(stages):
+        if stage.kind == stages[-1].kind or stage.name in needed:
+            needed |= {stage.name, *stage.parents}
+    return [stage for stage in stages if stage.name in needed]
 
 
 def _run(run: Run, stages: list[Stage]) -> None:

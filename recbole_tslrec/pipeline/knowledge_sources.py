@@ -250,7 +250,7 @@ KNOWLEDGE_SOURCES: dict[str, KnowledgeSource] = {
     ),
     "random": KnowledgeSource(
         "random vectors of the LLM's width",
-        ("item_embeddings",),
+        (),
         RandomSettings,
         _random,
         lambda settings, data, hashes: llm_content(settings.llm, hashes),
@@ -273,13 +273,13 @@ KNOWLEDGE_SOURCES: dict[str, KnowledgeSource] = {
     ),
     "co_occurrence": KnowledgeSource(
         "singular vectors of the positive mutual information of items near each other in training histories, no LLM",
-        ("item_embeddings",),
+        (),
         CoOccurrenceSettings,
         _co_occurrence,
     ),
     "tfidf": KnowledgeSource(
         "singular vectors of the TF-IDF of the words in prompt_item_text, no LLM",
-        ("item_embeddings",),
+        (),
         WordSettings,
         _tfidf,
         lambda settings, data, hashes: item_text_content(settings.text, data.item_tokens),

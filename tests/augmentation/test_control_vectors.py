@@ -172,6 +172,12 @@ def test_items_without_a_training_user_have_no_co_interaction_row(make_config: C
     assert sorted(run.artifacts["knowledge"].item_tokens()) == ["a", "b"]  # the last two of each are held out
 
 
+@pytest.mark.parametrize("source", ["random", "co_occurrence", "tfidf"])
+def test_vectors_that_no_model_is_needed_for_train_none(configure: Callable[[str], Any], source: str) -> None:
+    run = run_stages(configure(source), stop_after="knowledge")
+    assert [stage.kind for stage in run.finished] == ["knowledge"]
+
+
 def test_random_vectors_are_as_wide_as_the_llm(make_config: Callable[..., Any]) -> None:
     run = run_stages(make_config("TSLRecSASRec", knowledge_source="random"), stop_after="knowledge")
     assert run.artifacts["knowledge"].tensors()["knowledge"].shape[1] == 16
