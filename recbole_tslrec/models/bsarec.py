@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from recbole.model.layers import MultiHeadAttention
 from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
 
-from recbole_tslrec.models.sasrec import attention_at
-from recbole_tslrec.models.stacked_blocks import WholeRowBlocks, feed_forward
+from recbole_tslrec.models.stacked_blocks import WholeRowBlocks, at_items, feed_forward
 
 
 def low_pass(length: int, frequencies: int) -> Tensor:
@@ -27,47 +27,30 @@ def low_pass(length: int, frequencies: int) -> Tensor:
     return projection
 
 
-class FrequencyRescaling(nn.Module):
-    """LayerNorm(x + dropout(low + beta^2 high)): x in two parts by frequency, with a learned weight on the high one.
+class BSARecBlock(nn.Module):
+    """``alpha`` parts of rescaled frequencies and 1 - ``alpha`` of causal self-attention, and a feed-forward layer.
+
+    The former are LayerNorm(x + dropout(low + beta^2 high)): x in two parts by frequency, with a learned weight on the
+    high one.
 
     Args:
+        config: ``alpha``, ``c``, and what the attention and the feed-forward layer read.
         length: positions L of a row.
-        config: ``c``, ``hidden_size``, ``hidden_dropout_prob`` and ``layer_norm_eps``.
     """
 
     low_pass: Tensor
 
-    def __init__(self, length: int, config: Any) -> None:
+    def __init__(self, config: Any, length: int) -> None:
         super().__init__()
         size = config["hidden_size"]
+        self.alpha = config["alpha"]
         self.register_buffer("low_pass", low_pass(length, config["c"] // 2 + 1).float(), persistent=False)
         self.beta = nn.Parameter(torch.randn(size))
         self.dropout = nn.Dropout(config["hidden_dropout_prob"])
         self.LayerNorm = nn.LayerNorm(size, eps=config["layer_norm_eps"])
-
-    def forward(self, hidden: Tensor) -> Tensor:
-        """[B, L, d] -> [B, L, d]."""
-        return self._rescaled(hidden, self.low_pass @ hidden)
-
-    def last(self, hidden: Tensor) -> Tensor:
-        """[B, L, d] -> the last position of :meth:`forward`, [B, d]."""
-        return self._rescaled(hidden[:, -1], self.low_pass[-1] @ hidden)
-
-    def _rescaled(self, hidden: Tensor, low: Tensor) -> Tensor:
-        normed: Tensor = self.LayerNorm(hidden + self.dropout(low + self.beta**2 * (hidden - low)))
-        return normed
-
-
-class BSARecBlock(nn.Module):
-    """``alpha`` parts of rescaled frequencies and 1 - ``alpha`` of causal self-attention, and a feed-forward layer."""
-
-    def __init__(self, config: Any, length: int) -> None:
-        super().__init__()
-        self.alpha = config["alpha"]
-        self.frequencies = FrequencyRescaling(length, config)
         self.attention = MultiHeadAttention(
             config["n_heads"],
-            config["hidden_size"],
+            size,
             config["hidden_dropout_prob"],
             config["attn_dropout_prob"],
             config["layer_norm_eps"],
@@ -75,25 +58,40 @@ class BSARecBlock(nn.Module):
         self.feed_forward = feed_forward(config)
 
     def forward(self, hidden: Tensor, is_item: Tensor) -> Tensor:
-        """[B, L, d] and [B, L] -> [B, L, d]."""
-        length = hidden.shape[1]
+        """[B, L, d], zero at pads, and [B, L] -> [B, L, d], zero there too."""
+        attention, length = self.attention, hidden.shape[1]
+        query, key, value = (
+            at_items(each, is_item, hidden, training=self.training)
+            for each in (attention.query, attention.key, attention.value)
+        )
         sees = is_item.unsqueeze(1) & torch.ones(length, length, dtype=torch.bool, device=hidden.device).tril()
-        return self._mixed(self.frequencies(hidden), self.attention(hidden, _mask(sees).unsqueeze(1)))
+        found = self._found(query, key, value, sees)
+        return at_items(self._mixed, is_item, hidden, self.low_pass @ hidden, found, training=self.training)
 
     def last(self, hidden: Tensor, is_item: Tensor) -> Tensor:
-        """[B, L, d] and [B, L] -> the last position of :meth:`forward`, [B, d]."""
-        position = torch.full_like(is_item[:, 0], hidden.shape[1] - 1, dtype=torch.int64)
-        attended = attention_at(self.attention, hidden, _mask(is_item).unsqueeze(1), position)
-        return self._mixed(self.frequencies.last(hidden), attended)
+        """[B, L, d], zero at pads, and [B, L] -> the last position of :meth:`forward`, [B, d]."""
+        attention, last = self.attention, hidden[:, -1]
+        key, value = (
+            at_items(each, is_item, hidden, training=self.training) for each in (attention.key, attention.value)
+        )
+        found = self._found(attention.query(last).unsqueeze(1), key, value, is_item.unsqueeze(1))
+        return self._mixed(last, self.low_pass[-1] @ hidden, found.squeeze(1))
 
-    def _mixed(self, rescaled: Tensor, attended: Tensor) -> Tensor:
+    def _found(self, query: Tensor, key: Tensor, value: Tensor, sees: Tensor) -> Tensor:
+        """Softmax attention, [B, T, d] of queries that each see some of L positions, [B, T, L] -> [B, T, d]."""
+        heads = self.attention.num_attention_heads
+        query, key, value = (each.view(*each.shape[:2], heads, -1).transpose(1, 2) for each in (query, key, value))
+        mask = torch.where(sees, 0.0, -10000.0).to(query.dtype).unsqueeze(1)  # finite: pads see nothing
+        dropout = self.attention.attn_dropout.p if self.training else 0.0
+        found: Tensor = scaled_dot_product_attention(query, key, value, mask, dropout)  # [B, heads, T, d / heads]
+        return found.transpose(1, 2).flatten(2)
+
+    def _mixed(self, hidden: Tensor, low: Tensor, found: Tensor) -> Tensor:
+        rescaled = self.LayerNorm(hidden + self.dropout(low + self.beta**2 * (hidden - low)))
+        attention = self.attention
+        attended = attention.LayerNorm(hidden + attention.out_dropout(attention.dense(found)))
         output: Tensor = self.feed_forward(self.alpha * rescaled + (1 - self.alpha) * attended)
         return output
-
-
-def _mask(sees: Tensor) -> Tensor:
-    """What RecBole's attention adds to the scores of positions that are seen, or not."""
-    return torch.where(sees, 0.0, -10000.0)
 
 
 class BSARec(WholeRowBlocks):

@@ -8,33 +8,28 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from recbole_tslrec.models.stacked_blocks import WholeRowBlocks, feed_forward
+from recbole_tslrec.models.stacked_blocks import WholeRowBlocks, at_items, feed_forward
 
 
-class FilterLayer(nn.Module):
-    """A learned filter in the frequency domain, with dropout, residual and LayerNorm.
+class SpectralFilter(nn.Module):
+    """A learned filter in the frequency domain.
 
     Args:
         length: positions L of a sequence.
         hidden_size: d.
-        dropout_prob: probability of an element to be zeroed before the residual.
-        layer_norm_eps: added to the variance.
     """
 
-    def __init__(self, length: int, hidden_size: int, dropout_prob: float, layer_norm_eps: float) -> None:
+    def __init__(self, length: int, hidden_size: int) -> None:
         super().__init__()
         # real and imaginary part of one complex weight per frequency and channel: [L // 2 + 1, d, 2]
         self.complex_weight = nn.Parameter(torch.randn(length // 2 + 1, hidden_size, 2) * 0.02)
-        self.dropout = nn.Dropout(dropout_prob)
-        self.LayerNorm = nn.LayerNorm(hidden_size, eps=layer_norm_eps)
 
     def forward(self, hidden: Tensor) -> Tensor:
         """[B, L, d] -> [B, L, d]."""
         spectrum = torch.fft.rfft(hidden, dim=1, norm="ortho")  # [B, L // 2 + 1, d]
         spectrum = spectrum * torch.view_as_complex(self.complex_weight)
-        filtered = torch.fft.irfft(spectrum, n=hidden.shape[1], dim=1, norm="ortho")
-        normed: Tensor = self.LayerNorm(hidden + self.dropout(filtered))
-        return normed
+        filtered: Tensor = torch.fft.irfft(spectrum, n=hidden.shape[1], dim=1, norm="ortho")
+        return filtered
 
     def last(self, hidden: Tensor) -> Tensor:
         """[B, L, d] -> the last position of :meth:`forward`, [B, d].
@@ -43,29 +38,30 @@ class FilterLayer(nn.Module):
         sum over m of ``hidden[m] h[L - 1 - m]``.
         """
         response = torch.fft.irfft(torch.view_as_complex(self.complex_weight), n=hidden.shape[1], dim=0)  # h, [L, d]
-        filtered = (hidden * response.flip(0)).sum(dim=1)
-        normed: Tensor = self.LayerNorm(hidden[:, -1] + self.dropout(filtered))
-        return normed
+        last: Tensor = (hidden * response.flip(0)).sum(dim=1)
+        return last
 
 
 class FilterBlock(nn.Module):
-    """A filter layer and the feed-forward layer of the transformer."""
+    """A filter with dropout, residual and LayerNorm, and the feed-forward layer of the transformer."""
 
     def __init__(self, config: Any, length: int) -> None:
         super().__init__()
-        self.filter = FilterLayer(
-            length, config["hidden_size"], config["hidden_dropout_prob"], config["layer_norm_eps"]
-        )
+        self.filter = SpectralFilter(length, config["hidden_size"])
+        self.dropout = nn.Dropout(config["hidden_dropout_prob"])
+        self.LayerNorm = nn.LayerNorm(config["hidden_size"], eps=config["layer_norm_eps"])
         self.feed_forward = feed_forward(config)
 
-    def forward(self, hidden: Tensor, _is_item: Tensor) -> Tensor:
-        """[B, L, d] -> [B, L, d]; the filter passes over pads like any position."""
-        output: Tensor = self.feed_forward(self.filter(hidden))
-        return output
+    def forward(self, hidden: Tensor, is_item: Tensor) -> Tensor:
+        """[B, L, d], zero at pads, and [B, L] -> [B, L, d], zero there too."""
+        return at_items(self._mixed, is_item, hidden, self.filter(hidden), training=self.training)
 
     def last(self, hidden: Tensor, _is_item: Tensor) -> Tensor:
-        """[B, L, d] -> the last position of :meth:`forward`, [B, d]."""
-        output: Tensor = self.feed_forward(self.filter.last(hidden))
+        """[B, L, d], zero at pads -> the last position of :meth:`forward`, [B, d]."""
+        return self._mixed(hidden[:, -1], self.filter.last(hidden))
+
+    def _mixed(self, hidden: Tensor, filtered: Tensor) -> Tensor:
+        output: Tensor = self.feed_forward(self.LayerNorm(hidden + self.dropout(filtered)))
         return output
 
 

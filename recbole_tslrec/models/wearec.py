@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from recbole_tslrec.models.stacked_blocks import WholeRowBlocks, feed_forward, heads_of
+from recbole_tslrec.models.stacked_blocks import WholeRowBlocks, at_items, feed_forward, heads_of
 
 
 class AdaptiveFilter(nn.Module):
@@ -108,8 +108,9 @@ class WEARecBlock(nn.Module):
         self.feed_forward = feed_forward(config)
 
     def forward(self, hidden: Tensor, is_item: Tensor) -> Tensor:
-        """[B, L, d], zero at pads, and [B, L] -> [B, L, d]."""
-        return self._mixed(hidden, self.filter(hidden, _context(hidden, is_item)), self.haar(hidden))
+        """[B, L, d], zero at pads, and [B, L] -> [B, L, d], zero there too."""
+        filtered, enhanced = self.filter(hidden, _context(hidden, is_item)), self.haar(hidden)
+        return at_items(self._mixed, is_item, hidden, filtered, enhanced, training=self.training)
 
     def last(self, hidden: Tensor, is_item: Tensor) -> Tensor:
         """[B, L, d], zero at pads, and [B, L] -> the last position of :meth:`forward`, [B, d]."""

@@ -36,7 +36,7 @@ def block_of(make_config: MakeConfig, **settings: Any) -> BSARecBlock:
     torch.manual_seed(0)
     for parameter in block.parameters():
         torch.nn.init.normal_(parameter)
-    block.frequencies.low_pass = low_pass(LENGTH, settings["c"] // 2 + 1)
+    block.low_pass = low_pass(LENGTH, settings["c"] // 2 + 1)
     return block
 
 
@@ -51,8 +51,8 @@ def plainly(block: BSARecBlock, hidden: Tensor, alpha: float, low_frequencies: i
     for k in range(-low_frequencies + 1, low_frequencies):  # of a real signal, -k beside k
         wave = torch.exp(2j * torch.pi * k * time / LENGTH)
         low += (wave.unsqueeze(1) * (wave.conj() @ hidden.cdouble()) / LENGTH).real
-    rescaled = low + block.frequencies.beta**2 * (hidden - low)
-    rescaled = norm(hidden + rescaled, block.frequencies.LayerNorm)
+    rescaled = low + block.beta**2 * (hidden - low)
+    rescaled = norm(hidden + rescaled, block.LayerNorm)
 
     attention = block.attention
     query, key, value = attention.query(hidden), attention.key(hidden), attention.value(hidden)
@@ -76,6 +76,7 @@ def test_the_block_is_the_published_one(make_config: MakeConfig, alpha: float, c
     every = torch.ones(1, LENGTH, dtype=torch.bool)
     expected = plainly(block, hidden[0], alpha, low_frequencies)
     torch.testing.assert_close(block(hidden, every)[0], expected, rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(block.last(hidden, every)[0], expected[-1], rtol=1e-10, atol=1e-10)
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,9 @@ import math
 import pytest
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from recbole_tslrec.data.dataset import Data
-from recbole_tslrec.models.fmlprec import FilterLayer, FMLPRec
+from recbole_tslrec.models.fmlprec import FMLPRec, SpectralFilter
 from recbole_tslrec.training.recommender import build_model
 
 LENGTH, WIDTH = 8, 4  # MAX_ITEM_LIST_LENGTH of make_config; channels of a filter
@@ -28,16 +27,12 @@ def output(model: FMLPRec, *histories: list[int]) -> Tensor:
     return model(rows, torch.tensor([len(history) for history in histories]))
 
 
-def filter_layer(length: int, weight: Tensor) -> FilterLayer:
-    """A filter without dropout, ``weight`` complex, for every frequency, or for all of them."""
-    layer = FilterLayer(length, WIDTH, dropout_prob=0.0, layer_norm_eps=1e-12)
+def spectral_filter(length: int, weight: Tensor) -> SpectralFilter:
+    """A filter with ``weight``, complex, for every frequency, or for all of them."""
+    spectral = SpectralFilter(length, WIDTH)
     with torch.no_grad():
-        layer.complex_weight.copy_(torch.view_as_real(weight.reshape(-1, 1)))
-    return layer
-
-
-def normed(hidden: Tensor) -> Tensor:
-    return functional.layer_norm(hidden, (WIDTH,), eps=1e-12)
+        spectral.complex_weight.copy_(torch.view_as_real(weight.reshape(-1, 1)))
+    return spectral
 
 
 def test_output_is_read_at_the_last_item(model):
@@ -52,21 +47,25 @@ def test_output_is_read_at_the_last_item(model):
 @pytest.mark.parametrize("length", [7, 8])
 def test_filter_of_ones_passes_everything(length):
     hidden = torch.randn(2, length, WIDTH)
-    layer = filter_layer(length, torch.ones(1, dtype=torch.complex64))
-    torch.testing.assert_close(layer(hidden), normed(2 * hidden))
-
-
-@pytest.mark.parametrize("length", [7, 8])
-def test_filter_of_zeros_leaves_the_residual(length):
-    hidden = torch.randn(2, length, WIDTH)
-    layer = filter_layer(length, torch.zeros(1, dtype=torch.complex64))
-    torch.testing.assert_close(layer(hidden), normed(hidden))
+    torch.testing.assert_close(spectral_filter(length, torch.ones(1, dtype=torch.complex64))(hidden), hidden)
 
 
 @pytest.mark.parametrize("length", [7, 8])
 def test_filter_of_a_phase_ramp_moves_positions_by_one(length):
     """exp(-2 pi i k / L) at frequency k delays by one position: real and imaginary parts are not swapped."""
     frequency = torch.arange(length // 2 + 1)
-    layer = filter_layer(length, torch.exp(-2j * math.pi * frequency / length).to(torch.complex64))
+    ramp = spectral_filter(length, torch.exp(-2j * math.pi * frequency / length).to(torch.complex64))
     hidden = torch.randn(2, length, WIDTH)
-    torch.testing.assert_close(layer(hidden), normed(hidden + hidden.roll(1, dims=1)), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(ramp(hidden), hidden.roll(1, dims=1), rtol=1e-4, atol=1e-4)
+
+
+def test_a_block_adds_the_filtered_row_and_passes_the_feed_forward_layer(model):
+    """The filter moves by one; LayerNorm and feed-forward layer are those of the block."""
+    block, every = model.blocks[0], torch.ones(2, LENGTH, dtype=torch.bool)
+    frequency = torch.arange(LENGTH // 2 + 1)
+    with torch.no_grad():
+        ramp = torch.exp(-2j * math.pi * frequency / LENGTH).to(torch.complex64).unsqueeze(1)
+        block.filter.complex_weight.copy_(torch.view_as_real(ramp.expand(-1, model.hidden_size)))
+    hidden = torch.randn(2, LENGTH, model.hidden_size)
+    expected = block.feed_forward(block.LayerNorm(hidden + hidden.roll(1, dims=1)))
+    torch.testing.assert_close(block(hidden, every), expected, rtol=1e-4, atol=1e-4)

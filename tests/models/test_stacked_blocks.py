@@ -101,6 +101,22 @@ def test_last_position_of_a_block_is_that_of_all(model: WholeRowBlocks) -> None:
         torch.testing.assert_close(block.last(hidden, is_item), block(hidden, is_item)[:, -1], rtol=1e-4, atol=1e-4)
 
 
+@whole_row_network
+def test_training_computes_the_items_alone_and_changes_nothing(model: WholeRowBlocks) -> None:
+    """Without dropout; the feed-forward layer of the first block sees the 6 items of 16 positions."""
+    histories = [3, 1, 4, 2], [5, 6]
+    before = output(model, *histories)
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    rows: list[int] = []
+    model.blocks[0].feed_forward.register_forward_pre_hook(
+        lambda _layer, given: rows.append(given[0].shape[:-1].numel())
+    )
+    torch.testing.assert_close(output(model.train(), *histories), before, rtol=1e-4, atol=1e-4)
+    assert rows == [6]
+
+
 @every_name
 def test_unknown_loss_type_is_refused(make_config: MakeConfig, name: str) -> None:
     config = make_config(name)
