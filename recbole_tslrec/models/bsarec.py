@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from recbole.model.layers import MultiHeadAttention
 from torch import Tensor, nn
-from torch.nn.functional import scaled_dot_product_attention
 
 from recbole_tslrec.models.stacked_blocks import WholeRowBlocks, at_items, feed_forward
 
@@ -82,8 +81,8 @@ class BSARecBlock(nn.Module):
         heads = self.attention.num_attention_heads
         query, key, value = (each.view(*each.shape[:2], heads, -1).transpose(1, 2) for each in (query, key, value))
         mask = torch.where(sees, 0.0, -10000.0).to(query.dtype).unsqueeze(1)  # finite: pads see nothing
-        dropout = self.attention.attn_dropout.p if self.training else 0.0
-        found: Tensor = scaled_dot_product_attention(query, key, value, mask, dropout)  # [B, heads, T, d / heads]
+        weight = (query @ key.transpose(2, 3) / key.shape[-1] ** 0.5 + mask).softmax(dim=-1)  # [B, heads, T, L]
+        found: Tensor = self.attention.attn_dropout(weight) @ value  # [B, heads, T, d / heads]
         return found.transpose(1, 2).flatten(2)
 
     def _mixed(self, hidden: Tensor, low: Tensor, found: Tensor) -> Tensor:

@@ -10,6 +10,8 @@ from recbole.model.loss import BPRLoss
 from recbole.model.sequential_recommender import SASRec
 from torch import Tensor, nn
 
+from recbole_tslrec.sequential.dropout import draw_few_bits
+
 
 def own_loss(config: Any) -> nn.Module:
     """The loss of ``loss_type``.
@@ -75,6 +77,7 @@ class StackedBlocks(SASRec):  # type: ignore[misc]  # RecBole is untyped
         # the list's own type does not say of what it is
         self.blocks: Any = nn.ModuleList(block(config, self.max_seq_length) for _ in range(config["n_layers"]))
         self.apply(self._init_weights)
+        draw_few_bits(self)  # RecBole has none of these networks: no random numbers of its own have to be kept
 
 
 def pads_in_front(item_seq: Tensor, item_seq_len: Tensor) -> Tensor:
