@@ -61,7 +61,7 @@ class Knowledge:
         return replace(self, rows=found, center=center, norm=norm)
 
 
-def load_knowledge(path: str | Path, dataset: Any, with_categories: bool = False) -> Knowledge:
+def load_knowledge(path: str | Path, dataset: Any) -> Knowledge:
     """Item vectors in the order of a dataset's item ids, matched by external token.
 
     Items without a vector are counted in a warning, as are those with the same; vectors of other items are left out.
@@ -69,13 +69,12 @@ def load_knowledge(path: str | Path, dataset: Any, with_categories: bool = False
     Args:
         path: what :func:`recbole_tslrec.augmentation.vectors.read_vectors` reads.
         dataset: a RecBole dataset.
-        with_categories: as of :func:`recbole_tslrec.augmentation.vectors.read_vectors`.
 
     Raises:
         VectorsError: the vectors cannot be read, are not finite or all alike, or none is of an item of the dataset.
         ArtifactError: the artifact is damaged or of another kind.
     """
-    vectors = read_vectors(path, with_categories)
+    vectors = read_vectors(path)
     tokens = dataset_item_tokens(dataset)
     matched, notes = match_tokens(vectors.tokens, tokens)
     found = torch.tensor([-1, *matched])  # [N + 1]
@@ -116,7 +115,7 @@ def _report(path: str | Path, tokens: Sequence[str], items: Sequence[str], count
 
 
 def fusion_knowledge(
-    path: str | Path | Sequence[str], dataset: Any, settings: KnowledgeFusionSettings, seed: int, with_categories: bool
+    path: str | Path | Sequence[str], dataset: Any, settings: KnowledgeFusionSettings, seed: int
 ) -> Knowledge:
     """The item vectors of a dataset, as they are fused: standardised once, for all models of a run.
 
@@ -126,13 +125,12 @@ def fusion_knowledge(
         dataset: a RecBole dataset.
         settings: whether the vectors become their principal components.
         seed: the seed of the principal components.
-        with_categories: as of :func:`load_knowledge`.
 
     Raises:
         VectorsError: as :func:`load_knowledge`.
         ArtifactError: as :func:`load_knowledge`.
     """
-    parts = [load_knowledge(each, dataset, with_categories) for each in listed_paths(path)]
+    parts = [load_knowledge(each, dataset) for each in listed_paths(path)]
     knowledge = join_sources(parts) if len(parts) > 1 else parts[0]
     if settings.fusion_input != "knowledge":
         knowledge = reduce_to_components(knowledge, settings.fusion_pca_dimension, settings.fusion_pca_whiten, seed)

@@ -10,8 +10,6 @@ from recbole_tslrec.compute.precision import DTYPES, computes_in_bfloat16, named
 from recbole_tslrec.settings import ConfigError, Settings, setting
 from recbole_tslrec.settings.base import boolean, positive_integer
 
-HIDDEN, HIDDEN_AND_CATEGORIES = "hidden", "hidden_and_categories"
-
 
 def known_fusion(key: str, value: Any) -> None:
     """Refuse what is none of :data:`recbole_tslrec.augmentation.fusion.FUSIONS`."""
@@ -35,8 +33,6 @@ class KnowledgeFusionSettings(Settings):
     """(str) Whether the projection of p_v is learned, or stays as it was drawn."""
     id_init: str = setting(choices=("random", "knowledge"))
     """(str) Where the ID embeddings start: as the backbone draws them, or from the vectors."""
-    knowledge_content: str = setting(choices=(HIDDEN, HIDDEN_AND_CATEGORIES))
-    """(str) The paper's h^v, or h^v beside g-hat^v."""
 
     def recipe(self) -> dict[str, Any]:
         """Without the keys of principal components where none are taken: nothing reads them then."""

@@ -25,20 +25,3 @@ def standardise(rows: Tensor, center: Tensor, norm: Tensor, into: Tensor | None 
     for block, place in zip(torch.split(rows, _BLOCK), torch.split(found, _BLOCK), strict=True):
         place.copy_((block - center) / norm)
     return found
-
-
-def side_by_side(hidden: Tensor, categories: Tensor, count: int | None = None) -> Tensor:
-    """``knowledge_content: hidden_and_categories`` (added here): [h^v, g-hat^v], each part standardised for itself.
-
-    So both have the same root-mean-square norm: g-hat^v, whose numbers sum to 1, does not drown beside h^v.
-
-    Args:
-        hidden: h^v, [n, H].
-        categories: g-hat^v, [n, K].
-        count: how many of the first rows decide place and scale; ``None`` takes all.
-
-    Returns:
-        float32 [n, H + K].
-    """
-    parts = [standardise(part, *center_and_norm(part[:count])) for part in (hidden, categories)]
-    return torch.cat(parts, dim=1)

@@ -10,14 +10,12 @@ import torch
 from torch import Tensor
 
 from recbole_tslrec.augmentation.hub_vectors import fetch_vectors
-from recbole_tslrec.augmentation.standardisation import side_by_side
 from recbole_tslrec.augmentation.vector_files import check_kind, has_own_tokens, read_file
 from recbole_tslrec.augmentation.vector_rows import TOKENS, VectorsError, tokens_beside
 from recbole_tslrec.settings.base import listed
-from recbole_tslrec.store.artifacts import TENSORS, Artifact, open_artifact, write_item_table
+from recbole_tslrec.store.artifacts import Artifact, open_artifact, write_item_table
 from recbole_tslrec.store.contents import ContentHashes
 from recbole_tslrec.store.hub import is_hub_address
-from recbole_tslrec.store.tensor_file import TensorFile
 
 KNOWLEDGE, CATEGORIES = "knowledge", "category_distribution"  # h^v and g-hat^v in an artifact
 _BLOCK = 4096  # rows that are looked at at once
@@ -38,7 +36,7 @@ class ItemVectors:
     source: Path
 
 
-def read_vectors(path: str | Path, with_categories: bool = False) -> ItemVectors:
+def read_vectors(path: str | Path) -> ItemVectors:
     """Read item vectors; whole numbers as tokens become their decimal strings.
 
     Args:
@@ -49,8 +47,6 @@ def read_vectors(path: str | Path, with_categories: bool = False) -> ItemVectors
             :func:`~recbole_tslrec.augmentation.vector_tables.tokens_and_rows` takes them; or RecBole's atomic file
             ``.itememb`` (a ``token`` field and a ``float_seq`` field, or ``float`` fields). Text may be packed. Or the
             address of one on the hub, see :mod:`recbole_tslrec.augmentation.hub_vectors`.
-        with_categories: whether the category distributions of a ``knowledge`` artifact stand beside its vectors, see
-            :func:`recbole_tslrec.augmentation.standardisation.side_by_side`.
 
     Raises:
         VectorsError: no such file, or one of a kind that is not read; tokens are missing, too few or given twice, or
@@ -59,9 +55,7 @@ def read_vectors(path: str | Path, with_categories: bool = False) -> ItemVectors
         HubError: the hub cannot give them.
     """
     path = check_vectors_path(path)
-    if with_categories:
-        check_categories(path)
-    tokens, rows = _read_artifact(path, with_categories) if is_artifact(path) else read_file(path)
+    tokens, rows = _read_artifact(path) if is_artifact(path) else read_file(path)
     check_rows(path, tokens, rows)
     return ItemVectors(list(tokens), rows, path)
 
@@ -128,35 +122,14 @@ def write_vectors(folder: Path, tokens: Sequence[str], rows: Tensor, known: Tens
     write_item_table(folder, tokens, {KNOWLEDGE: rows})
 
 
-def check_categories(path: str | Path) -> None:
-    """Refuse vectors that have no category distributions beside them.
-
-    Raises:
-        VectorsError: says so.
-    """
-    if not has_categories(path):
-        raise VectorsError(
-            f"{path} has vectors only, knowledge_content [hidden_and_categories] needs {CATEGORIES} too; give a "
-            "knowledge artifact of TSLRec, or set knowledge_content to hidden"
-        )
-
-
-def has_categories(path: str | Path) -> bool:
-    """Whether a path is that of a knowledge artifact with category distributions beside its vectors."""
-    path = Path(path)
-    return is_artifact(path) and CATEGORIES in TensorFile(path / TENSORS).shapes
-
-
 def is_artifact(path: Path) -> bool:
     """Whether a path is taken for that of an artifact, there or not."""
     return path.is_dir() or not (path.suffix or path.is_file())
 
 
-def _read_artifact(folder: Path, with_categories: bool) -> tuple[list[str], Tensor]:
+def _read_artifact(folder: Path) -> tuple[list[str], Tensor]:
     artifact = open_artifact(folder, "knowledge")
-    tensors = artifact.tensors()
-    rows = side_by_side(tensors[KNOWLEDGE], tensors[CATEGORIES]) if with_categories else tensors[KNOWLEDGE].float()
-    return artifact.item_tokens(), rows
+    return artifact.item_tokens(), artifact.tensors()[KNOWLEDGE].float()
 
 
 def check_rows(path: Path, tokens: Sequence[str], rows: Tensor) -> None:

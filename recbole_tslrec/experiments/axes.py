@@ -36,7 +36,6 @@ AXES: dict[str, Axis] = {
     "id_init": Axis("Where the ID embeddings start: as they are drawn, or from the vectors.", ("random", "knowledge")),
     "target_view": Axis("The target: of the prompt's own items, or of the rest.", ("own", "rest")),
     "sft_loss": Axis("The loss of Stage 1.", ("mse", "kl")),
-    "knowledge_content": Axis("What is fused of an item's export.", ("hidden", "hidden_and_categories")),
     "export_context": Axis("The item alone in the prompt, or in users' histories.", ("single", "users")),
     "export_pooling": Axis("The last token's state, or the mean over the item's own.", ("last", "mean")),
     "prompt_item_text": Axis(

@@ -5,12 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from recbole_tslrec.augmentation.knowledge import Knowledge, fusion_knowledge
-from recbole_tslrec.augmentation.settings import (
-    HIDDEN_AND_CATEGORIES,
-    CategoryFusionSettings,
-    KnowledgeFusionSettings,
-)
-from recbole_tslrec.augmentation.vectors import has_categories
+from recbole_tslrec.augmentation.settings import CategoryFusionSettings, KnowledgeFusionSettings
 from recbole_tslrec.data.groupings import Grouping, load_groups
 from recbole_tslrec.models.mixins import CategoryMixin, FusedItemsMixin, KnowledgeMixin
 from recbole_tslrec.settings import Settings
@@ -55,9 +50,7 @@ def _load_groups(table: Artifact, dataset: Any, settings: CategoryFusionSettings
 
 
 def _load_knowledge(table: Artifact, dataset: Any, settings: KnowledgeFusionSettings, seed: int) -> Knowledge:
-    # control rows without an LLM have no category distributions, and are fused as they are
-    wanted = settings.knowledge_content == HIDDEN_AND_CATEGORIES
-    return fusion_knowledge(table.folder, dataset, settings, seed, wanted and has_categories(table.folder))
+    return fusion_knowledge(table.folder, dataset, settings, seed)
 
 
 BASE = Family("Base", "")

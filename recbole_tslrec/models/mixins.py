@@ -13,11 +13,7 @@ from recbole_tslrec.augmentation.item_table import (
 )
 from recbole_tslrec.augmentation.knowledge import Knowledge, fusion_knowledge
 from recbole_tslrec.augmentation.projection import KnowledgeProjection
-from recbole_tslrec.augmentation.settings import (
-    HIDDEN_AND_CATEGORIES,
-    CategoryFusionSettings,
-    KnowledgeFusionSettings,
-)
+from recbole_tslrec.augmentation.settings import CategoryFusionSettings, KnowledgeFusionSettings
 from recbole_tslrec.compute.random_state import isolated_random_state
 from recbole_tslrec.data.groupings import Grouping, load_groups
 from recbole_tslrec.settings import ConfigError
@@ -70,8 +66,7 @@ class KnowledgeMixin(FusedItemsMixin):
         settings = KnowledgeFusionSettings.of(config)
         if knowledge is None:
             path = _path(config, "knowledge_path", "a knowledge artifact")
-            with_categories = settings.knowledge_content == HIDDEN_AND_CATEGORIES
-            knowledge = fusion_knowledge(path, dataset, settings, config["seed"], with_categories)
+            knowledge = fusion_knowledge(path, dataset, settings, config["seed"])
         super().__init__(config, dataset)  # type: ignore[call-arg]
         if settings.id_init == "knowledge":
             for name in self.fused_tables:

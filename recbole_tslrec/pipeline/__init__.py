@@ -193,12 +193,9 @@ def given_artifacts(config: Any, hashes: ContentHashes) -> dict[str, Artifact]:
 
     Raises:
         ArtifactError: a folder holds no whole artifact of that kind.
-        VectorsError: a path is none of a file of item vectors either, or lacks what is to be fused.
+        VectorsError: a path is none of a file of item vectors either.
     """
     paths = given_paths(config)
     if "groups" in paths:
         return {"groups": open_artifact(paths["groups"], "groups")}
-    given = {name: open_vectors(path, hashes) for name, path in paths.items()}
-    if "knowledge" in given:
-        stage_2.check_given_table(config, given["knowledge"])
-    return given
+    return {name: open_vectors(path, hashes) for name, path in paths.items()}

@@ -5,17 +5,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from recbole_tslrec.augmentation.settings import HIDDEN_AND_CATEGORIES, KnowledgeFusionSettings
-from recbole_tslrec.augmentation.vectors import check_categories
 from recbole_tslrec.data.dataset import Data
 from recbole_tslrec.models.names import parse_model_name
 from recbole_tslrec.pipeline.fused_sources import FusedSources, side_by_side
 from recbole_tslrec.pipeline.knowledge_sources import KNOWLEDGE_SOURCES
 from recbole_tslrec.pipeline.stage import Inputs, Stage, name_of
 from recbole_tslrec.pipeline.stage_0 import describe, recommender_settings, train
-from recbole_tslrec.settings import ConfigError
 from recbole_tslrec.settings.recommender import RecommenderSettings
-from recbole_tslrec.store.artifacts import Artifact
 
 
 def knowledge(config: Any, given: Collection[str] = ()) -> dict[str, Callable[[], Stage]]:
@@ -26,23 +22,14 @@ def knowledge(config: Any, given: Collection[str] = ()) -> dict[str, Callable[[]
         given: the names of the stages for which the user gives files; no source makes vectors then.
     """
     if given:
-        return {"knowledge": partial(_joined, config, tuple(given))}
+        return {"knowledge": partial(side_by_side, tuple(given))}
     sources = FusedSources.of(config).names
     if len(sources) == 1:
         return {"knowledge": partial(KNOWLEDGE_SOURCES[sources[0]].stage, config, sources[0])}
     makers = {
         name_of("knowledge", each): partial(KNOWLEDGE_SOURCES[each].stage, config, each, each) for each in sources
     }
-    return {**makers, "knowledge": partial(_joined, config, tuple(makers))}
-
-
-def _joined(config: Any, parents: tuple[str, ...]) -> Stage:
-    if KnowledgeFusionSettings.of(config).knowledge_content == HIDDEN_AND_CATEGORIES:
-        raise ConfigError(
-            f"knowledge_content [{HIDDEN_AND_CATEGORIES}] is of one source, and {', '.join(parents)} are several; set "
-            "it to hidden, or name one source"
-        )
-    return side_by_side(parents)
+    return {**makers, "knowledge": partial(side_by_side, tuple(makers))}
 
 
 def recommender(config: Any) -> Stage:
@@ -70,15 +57,3 @@ def fused_table(settings: RecommenderSettings, inputs: Inputs) -> Any:
     assert load is not None
     dataset, seed = inputs.data.dataset, settings.training.seed
     return inputs.load_once(table, lambda: load(table, dataset, settings.fusion, seed))
-
-
-def check_given_table(config: Any, table: Artifact) -> None:
-    """Refuse given vectors that lack what is to be fused.
-
-    Raises:
-        VectorsError: they have no category distributions beside them.
-    """
-    settings = parse_model_name(config["model"]).family.settings
-    fusion = settings.of(config) if settings else None
-    if isinstance(fusion, KnowledgeFusionSettings) and fusion.knowledge_content == HIDDEN_AND_CATEGORIES:
-        check_categories(table.folder)

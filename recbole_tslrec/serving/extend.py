@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from recbole_tslrec.augmentation.standardisation import side_by_side
 from recbole_tslrec.augmentation.vectors import CATEGORIES, KNOWLEDGE
 from recbole_tslrec.compute.precision import DTYPES
 from recbole_tslrec.reconstruction.settings import ReconstructionSettings
@@ -170,20 +169,9 @@ def extend_recommender(model: Artifact, knowledge: Artifact, new: NewItems) -> A
 
     def write(folder: Path) -> None:
         rows = rows_of_tokens(knowledge.item_tokens(), new.tokens, knowledge.folder)
-        tensors = knowledge.tensors()
-        table = tensors[KNOWLEDGE]
-        if model.manifest["settings"].get("knowledge_content") == "hidden_and_categories":
-            table = side_by_side(table, tensors[CATEGORIES], _trained_items(knowledge))
-        with_new_items(ModelFiles.read(model), new, table[rows]).write(folder)
+        with_new_items(ModelFiles.read(model), new, knowledge.tensors()[KNOWLEDGE][rows]).write(folder)
 
     return found_or_built(model, new, {"recommender": model.hash, "knowledge": knowledge.hash}, write)
-
-
-def _trained_items(knowledge: Artifact) -> int:
-    """How many items a ``knowledge`` artifact had before it was extended for the first time."""
-    while "new_items" in knowledge.manifest["settings"]:
-        knowledge = find_parent(knowledge, "knowledge")
-    return len(knowledge.item_tokens())
 
 
 def main(argv: Sequence[str]) -> None:

@@ -44,13 +44,7 @@ def check_one_encoder(model: Artifact) -> None:
     """Refuse a model whose rows are more than one encoder's vectors: each part has a scale of its own, not kept there.
 
     Raises:
-        ValueError: it fuses several sources or files, or category distributions.
+        ValueError: it fuses several sources or files.
     """
-    parts = model.manifest["settings"].get("knowledge_content") == "hidden_and_categories"
     with suppress(ArtifactError):  # of vectors from elsewhere there is none
         check_one_source(find_parent(model, "knowledge"))
-    if parts:
-        raise ValueError(
-            f"{model.folder} fuses category distributions beside hidden states; give new items with --items in the "
-            "place of --vectors"
-        )

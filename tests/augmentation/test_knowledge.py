@@ -1,7 +1,6 @@
 """Vectors find their items by external token; what is missing is counted."""
 
 import re
-from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,11 +8,9 @@ import pytest
 import torch
 
 from recbole_tslrec.augmentation.knowledge import fusion_knowledge, load_knowledge
-from recbole_tslrec.augmentation.settings import HIDDEN, HIDDEN_AND_CATEGORIES, KnowledgeFusionSettings
+from recbole_tslrec.augmentation.settings import KnowledgeFusionSettings
 from recbole_tslrec.augmentation.vector_rows import VectorsError
-from recbole_tslrec.models.families import TSLREC
 from recbole_tslrec.pipeline import run_stages
-from recbole_tslrec.store.artifacts import Recipe, Store, open_artifact, write_item_table
 
 ROWS = torch.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
 
@@ -70,10 +67,10 @@ def test_empty_overlap_shows_a_token_of_each_side(path):
         load_knowledge(path, dataset_of("7", "8"))
 
 
-def fused(path, dataset, fusion_input, with_categories=False):
+def fused(path, dataset, fusion_input):
     """What is fused, with one principal component at most."""
-    settings = KnowledgeFusionSettings("gate", fusion_input, 1, False, "trained", "random", HIDDEN)
-    return fusion_knowledge(path, dataset, settings, seed=0, with_categories=with_categories)
+    settings = KnowledgeFusionSettings("gate", fusion_input, 1, False, "trained", "random")
+    return fusion_knowledge(path, dataset, settings, seed=0)
 
 
 def as_given(knowledge):
@@ -93,48 +90,6 @@ def test_knowledge_becomes_its_principal_components(path):
     knowledge = fused(path, dataset_of("a", "b", "c"), "pca")
     torch.testing.assert_close(as_given(knowledge).abs(), torch.tensor([[8.0], [0.0], [8.0]]).sqrt())
     assert knowledge.components.axes.shape == (2, 1)
-
-
-# knowledge_content: hidden_and_categories
-
-
-@pytest.fixture
-def with_categories(tmp_path):
-    """Vectors of the items a and b, and their shares of two categories, whose numbers are a hundred times smaller."""
-    tensors = {"knowledge": torch.tensor([[300.0], [100.0]]), "category_distribution": torch.tensor([[1.0, 0], [0, 1]])}
-    store = Store(tmp_path / "given")
-    return store.build("knowledge", Recipe({}), lambda folder: write_item_table(folder, ["a", "b"], tensors)).folder
-
-
-def test_hidden_states_and_categories_stand_side_by_side_at_one_scale(with_categories):
-    """Centred: 100 and -100; (.5, -.5) and (-.5, .5), of norm 1 / sqrt(2). Each becomes of norm 1, then by token."""
-    knowledge = fused(with_categories, dataset_of("b", "a"), "knowledge", with_categories=True)
-    half = 0.5**0.5
-    torch.testing.assert_close(as_given(knowledge), torch.tensor([[-1, -half, half], [1, half, -half]]))
-
-
-def test_control_rows_without_an_llm_are_fused_as_they_are(make_knowledge):
-    """They have no category distributions, whatever the settings say."""
-    control = make_knowledge(["a", "b"], torch.tensor([[300.0], [100.0]]))
-    settings = KnowledgeFusionSettings("gate", "knowledge", 1, False, "trained", "random", HIDDEN_AND_CATEGORIES)
-    knowledge = TSLREC.load(control, dataset_of("a", "b"), settings, 0)
-    torch.testing.assert_close(as_given(knowledge), torch.tensor([[300.0], [100.0]]))
-
-
-def test_a_run_fuses_categories_where_they_are_wanted(with_categories):
-    settings = KnowledgeFusionSettings("gate", "knowledge", 1, False, "trained", "random", HIDDEN_AND_CATEGORIES)
-    artifact = open_artifact(with_categories, "knowledge")
-    assert TSLREC.load(artifact, dataset_of("a", "b"), settings, 0).rows.shape == (3, 1 + 2)
-    hidden = replace(settings, knowledge_content=HIDDEN)
-    found = TSLREC.load(artifact, dataset_of("a", "b"), hidden, 0)
-    torch.testing.assert_close(as_given(found), torch.tensor([[300.0], [100.0]]))
-
-
-def test_vectors_without_categories_are_refused(path, tmp_path):
-    (tmp_path / "vectors.safetensors").touch()
-    for given in (path, tmp_path / "vectors.safetensors"):
-        with pytest.raises(VectorsError, match=r"has vectors only, .* set knowledge_content to hidden"):
-            load_knowledge(given, dataset_of("a"), with_categories=True)
 
 
 # What is odd about a file

@@ -99,7 +99,7 @@ def test_a_model_that_reads_the_files_itself_gets_the_same_rows(make_config: Mak
     """As RecBole's own tools build it."""
     config = make_config("TSLRecSASRec", knowledge_path=paths)
     run = run_stages(config, stop_after="knowledge")
-    knowledge = fusion_knowledge(paths, run.data.dataset, KnowledgeFusionSettings.of(config), 1, with_categories=False)
+    knowledge = fusion_knowledge(paths, run.data.dataset, KnowledgeFusionSettings.of(config), 1)
     given = (knowledge.rows[1:] * knowledge.norm + knowledge.center).float()  # before it was standardised as a whole
     torch.testing.assert_close(given, run.artifacts["knowledge"].tensors()["knowledge"], rtol=1e-5, atol=1e-6)
 
@@ -123,14 +123,6 @@ def test_a_path_with_a_comma_is_one_path_where_it_exists(tmp_path: Path) -> None
 def test_wrong_lists_are_refused(make_config: MakeConfig, value: Any, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         run_stages(make_config("TSLRecSASRec", knowledge_source=value))
-
-
-@pytest.mark.parametrize("given", [True, False])
-def test_categories_of_several_sources_are_refused(make_config: MakeConfig, paths: list[str], given: bool) -> None:
-    settings = {"knowledge_path": paths} if given else {"knowledge_source": "sft,stage0"}
-    config = make_config("TSLRecSASRec", knowledge_content="hidden_and_categories", **settings)
-    with pytest.raises(ConfigError, match=r"knowledge_content \[hidden_and_categories\] is of one source, and know"):
-        run_stages(config)
 
 
 def test_sources_beside_given_vectors_are_refused(make_config: MakeConfig, paths: list[str]) -> None:

@@ -7,11 +7,10 @@ from typing import Any
 import pytest
 import torch
 
-from recbole_tslrec.augmentation.vector_rows import VectorsError
 from recbole_tslrec.pipeline import run_stages
 from recbole_tslrec.serving.extend import extend_knowledge
 from recbole_tslrec.settings import ConfigError
-from tests.conftest import TINY_SCRATCH, small_config
+from tests.conftest import small_config
 
 MakeConfig = Callable[..., Any]
 
@@ -105,26 +104,10 @@ def test_an_untuned_llm_takes_the_same_options(titled: MakeConfig) -> None:
     assert "item_text" in run.artifacts["knowledge"].manifest["contents"]
 
 
-def test_categories_beside_hidden_states_are_a_setting_of_the_recommender(titled: MakeConfig) -> None:
-    hidden, both = (run_stages(titled(**settings)) for settings in ({}, {"knowledge_content": "hidden_and_categories"}))
-    assert both.reused["knowledge"]
-    assert not both.reused["recommender"]
-    width, groups = TINY_SCRATCH["scratch_hidden_size"], 4
-    assert _knowledge_width(hidden) == width
-    assert _knowledge_width(both) == width + groups
-
-
-def _knowledge_width(run: Any) -> int:
-    from recbole_tslrec.serving.saved_model import ModelFiles
-
-    weights = ModelFiles.read(run.artifacts["recommender"]).weights
-    return next(int(weight.shape[1]) for name, weight in weights.items() if name.endswith("source.knowledge"))
-
-
 # what goes wrong
 
 
-@pytest.mark.parametrize("key", ["export_context", "export_pooling", "knowledge_content"])
+@pytest.mark.parametrize("key", ["export_context", "export_pooling"])
 def test_an_unknown_value_is_refused_at_once(make_config: MakeConfig, key: str) -> None:
     with pytest.raises(ConfigError, match=rf"{key} \[other\] is not one of "):
         make_config("TSLRecSASRec", **{key: "other"})
@@ -152,15 +135,6 @@ def test_new_items_are_refused_by_an_llm_that_reads_words_alone(titled: MakeConf
     ):
         extend_knowledge(recommender.folder, {"new": ["i1", "i2"]})
     assert sorted(path.name for path in recommender.folder.parent.iterdir()) == before
-
-
-def test_given_vectors_without_categories_are_refused_before_training(
-    titled: MakeConfig, make_knowledge: Callable[..., Any]
-) -> None:
-    given = make_knowledge([f"i{item}" for item in range(30)], torch.eye(30))
-    config = titled(knowledge_path=str(given.folder), knowledge_content="hidden_and_categories")
-    with pytest.raises(VectorsError, match=r"has vectors only"):
-        run_stages(config)
 
 
 @pytest.mark.parametrize("view", ["own", "rest"])

@@ -134,16 +134,6 @@ def test_the_same_items_are_found_again(extended: Artifact, former: Artifact, mo
     assert extend_knowledge(former.folder, {**NEW, "given": VECTOR.tolist()}) == extended.folder
 
 
-def test_categories_beside_hidden_states_are_at_the_scale_of_the_former_items(trained: Callable[..., Run]) -> None:
-    """Also when a model is extended twice: the twin of i3 and the twin's twin get what i3 got."""
-    former = trained("TSLRecSASRec", knowledge_content="hidden_and_categories").artifacts["recommender"]
-    extended = open_artifact(extend_knowledge(former.folder, NEW))
-    again = open_artifact(extend_knowledge(extended.folder, {"next": ["twin"]}))
-    third = weight_row(former, KNOWLEDGE, "i3")
-    for model, token in ((extended, "twin"), (again, "next")):
-        torch.testing.assert_close(weight_row(model, KNOWLEDGE, token), third, rtol=1e-3, atol=1e-4)
-
-
 def test_new_items_are_pooled_as_the_former_ones(trained: Callable[..., Run]) -> None:
     former = trained("TSLRecSASRec", export_pooling="mean").artifacts["recommender"]
     extended = open_artifact(extend_knowledge(former.folder, NEW))

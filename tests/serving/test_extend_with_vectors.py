@@ -144,7 +144,6 @@ def test_wrong_vectors_are_refused(former: Artifact, vectors: dict[str, torch.Te
     [
         ("CIGRU4Rec", {}, "holds CIGRU4Rec, which has no knowledge to extend"),
         ("TSLRecSASRec", {"knowledge_source": "sft,stage0"}, "is knowledge of sft, knowledge of stage0 side by side"),
-        ("TSLRecSASRec", {"knowledge_content": "hidden_and_categories"}, "fuses category distributions beside hidden"),
     ],
 )
 def test_a_model_of_other_rows_is_refused(
