@@ -11,7 +11,7 @@ from measure import Report
 from recbole_tslrec.sft.timing import interleaved
 from recbole_tslrec.store.artifacts import Recipe, Store, write_item_table
 
-BASE, WHOLE, PCA = "Base", "TSLRec", "TSLRec, fusion_input pca"
+BASE, WHOLE, PCA = "Base", "TSLRec", "TSLRec, principal components"
 PCA_DIMENSION = 64
 
 
@@ -61,7 +61,7 @@ def measure_gate(place: Ring, gate: Gate, knowledge: str, steps: int, rounds: in
         rounds: that count.
         report: where to.
     """
-    pca = {"fusion_input": "pca", "fusion_pca_dimension": PCA_DIMENSION}
+    pca = {"fusion_pca_dimension": PCA_DIMENSION}
     models: dict[str, tuple[str, dict[str, Any]]] = {
         BASE: ("SASRec", {}),
         WHOLE: ("TSLRecSASRec", {"knowledge_path": knowledge}),

@@ -24,7 +24,7 @@ def start_from_components(embedding: nn.Embedding, knowledge: Knowledge, seed: i
     """
     vectors = knowledge.rows[knowledge.present]  # [n, H]
     dimension = min(embedding.embedding_dim, *vectors.shape)
-    coordinates = PrincipalComponents.of(vectors, dimension, whiten=False, seed=seed)(vectors)  # [n, k]
+    coordinates = PrincipalComponents.of(vectors, dimension, seed)(vectors)  # [n, k]
     weight = embedding.weight.detach()  # [N + 1, d]
     scale = weight[1:].std() / coordinates.square().mean().sqrt().clamp_min(torch.finfo(torch.float32).tiny)
     place = knowledge.present.nonzero().squeeze(1)

@@ -132,8 +132,8 @@ def fusion_knowledge(
     """
     parts = [load_knowledge(each, dataset) for each in listed_paths(path)]
     knowledge = join_sources(parts) if len(parts) > 1 else parts[0]
-    if settings.fusion_input != "knowledge":
-        knowledge = reduce_to_components(knowledge, settings.fusion_pca_dimension, settings.fusion_pca_whiten, seed)
+    if settings.fusion_pca_dimension:
+        knowledge = reduce_to_components(knowledge, settings.fusion_pca_dimension, seed)
     return knowledge.standardised(in_place=True)
 
 
@@ -159,13 +159,12 @@ def join_sources(parts: Sequence[Knowledge]) -> Knowledge:
     return Knowledge(torch.cat(columns, dim=1), present)
 
 
-def reduce_to_components(knowledge: Knowledge, dimension: int, whiten: bool, seed: int) -> Knowledge:
+def reduce_to_components(knowledge: Knowledge, dimension: int, seed: int) -> Knowledge:
     """Replace the rows by their first principal components, found over the items that have a vector.
 
     Args:
         knowledge: with rows [N + 1, H].
         dimension: how many components to keep, at most.
-        whiten: whether each component is scaled to the same variance.
         seed: the seed of the randomised solver.
 
     Returns:
@@ -178,7 +177,7 @@ def reduce_to_components(knowledge: Knowledge, dimension: int, whiten: bool, see
             f"fusion_pca_dimension {dimension} is more than {items.shape[0]} vectors of width {items.shape[1]} have; "
             f"{largest} components are kept"
         )
-    components = PrincipalComponents.of(items, min(dimension, largest), whiten, seed)
+    components = PrincipalComponents.of(items, min(dimension, largest), seed)
     rows = items.new_zeros(len(knowledge.rows), components.axes.shape[1])
     rows[knowledge.present] = components(items)
     return Knowledge(rows, knowledge.present, components)

@@ -8,7 +8,7 @@ import torch
 from recbole_tslrec.augmentation.fusion import FUSIONS
 from recbole_tslrec.compute.precision import DTYPES, computes_in_bfloat16, named_dtype
 from recbole_tslrec.settings import ConfigError, Settings, setting
-from recbole_tslrec.settings.base import boolean, positive_integer
+from recbole_tslrec.settings.base import optional_positive_integer, positive_integer
 
 
 def known_fusion(key: str, value: Any) -> None:
@@ -23,21 +23,12 @@ class KnowledgeFusionSettings(Settings):
 
     fusion_type: str = setting(check=known_fusion)
     """(str) How knowledge joins the item embedding."""
-    fusion_input: str = setting(choices=("knowledge", "pca"))
-    """(str) The vectors as they are, or their principal components."""
-    fusion_pca_dimension: int = setting(check=positive_integer)
-    """(int) Components that ``pca`` keeps."""
-    fusion_pca_whiten: bool = setting(check=boolean)
-    """(bool) Whether each component is scaled to the same variance."""
+    fusion_pca_dimension: int | None = setting(check=optional_positive_integer)
+    """(int) How many principal components of the vectors are fused; ``None`` takes the vectors as they are."""
     fusion_projection: str = setting(choices=("trained", "frozen"))
     """(str) Whether the projection of p_v is learned, or stays as it was drawn."""
     id_init: str = setting(choices=("random", "knowledge"))
     """(str) Where the ID embeddings start: as the backbone draws them, or from the vectors."""
-
-    def recipe(self) -> dict[str, Any]:
-        """Without the keys of principal components where none are taken: nothing reads them then."""
-        unread = () if self.fusion_input == "pca" else ("fusion_pca_dimension", "fusion_pca_whiten")
-        return {key: value for key, value in super().recipe().items() if key not in unread}
 
 
 @dataclass(frozen=True)

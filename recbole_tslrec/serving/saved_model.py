@@ -37,9 +37,7 @@ LLM_KINDS = ("llm_task", "ranker")
 _SCORING = {
     "train_mode": "prefix",
     "train_stage": "pretrain",
-    "fusion_input": "knowledge",
-    "fusion_pca_dimension": 1,  # of no components
-    "fusion_pca_whiten": False,
+    "fusion_pca_dimension": None,
     "id_init": "random",
 }
 _LOSS_MEMORY = 0.0  # MiB; a model in use computes no loss

@@ -67,9 +67,9 @@ def test_empty_overlap_shows_a_token_of_each_side(path):
         load_knowledge(path, dataset_of("7", "8"))
 
 
-def fused(path, dataset, fusion_input):
-    """What is fused, with one principal component at most."""
-    settings = KnowledgeFusionSettings("gate", fusion_input, 1, False, "trained", "random")
+def fused(path, dataset, components=None):
+    """What is fused: the vectors, or so many of their principal components."""
+    settings = KnowledgeFusionSettings("gate", components, "trained", "random")
     return fusion_knowledge(path, dataset, settings, seed=0)
 
 
@@ -80,14 +80,14 @@ def as_given(knowledge):
 
 def test_knowledge_as_it_is(path):
     """But for its place and scale."""
-    knowledge = fused(path, dataset_of("a", "b", "c"), "knowledge")
+    knowledge = fused(path, dataset_of("a", "b", "c"))
     torch.testing.assert_close(as_given(knowledge), ROWS)
     assert knowledge.components is None
 
 
 def test_knowledge_becomes_its_principal_components(path):
     """The three rows lie on the diagonal, sqrt(8) apart."""
-    knowledge = fused(path, dataset_of("a", "b", "c"), "pca")
+    knowledge = fused(path, dataset_of("a", "b", "c"), 1)
     torch.testing.assert_close(as_given(knowledge).abs(), torch.tensor([[8.0], [0.0], [8.0]]).sqrt())
     assert knowledge.components.axes.shape == (2, 1)
 

@@ -12,8 +12,8 @@ from recbole_tslrec.augmentation.principal_components import PrincipalComponents
 CROSS = torch.tensor([[4.0, 5.0, 5.0], [-2.0, -3.0, 5.0], [2.6, -0.2, 5.0], [-0.6, 2.2, 5.0]])
 
 
-def components(dimension, whiten=False, vectors=CROSS):
-    return PrincipalComponents.of(vectors, dimension, whiten, seed=0)
+def components(dimension, vectors=CROSS):
+    return PrincipalComponents.of(vectors, dimension, seed=0)
 
 
 def up_to_sign(rows):
@@ -32,20 +32,9 @@ def test_vectors_become_their_coordinates():
     assert coordinates[0, 0] == -coordinates[1, 0]
 
 
-def test_whitened_components_have_unit_variance():
-    coordinates = components(2, whiten=True)(CROSS)
-    torch.testing.assert_close(coordinates.var(dim=0), torch.ones(2))
-
-
-def test_component_without_variance_stays_zero():
-    """Nothing but rounding is along the third axis, and whitening must not blow it up."""
-    coordinates = components(3, whiten=True)(CROSS)
-    assert torch.equal(coordinates[:, 2], torch.zeros(4))
-
-
 @pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")  # scikit-learn's share of no variance
 def test_equal_vectors_become_zero():
-    assert not components(2, whiten=True, vectors=torch.full((5, 4), 0.1))(torch.full((5, 4), 0.1)).any()
+    assert not components(2, vectors=torch.full((5, 4), 0.1))(torch.full((5, 4), 0.1)).any()
 
 
 def test_large_common_part_does_not_hide_the_rest():
@@ -67,7 +56,7 @@ KNOWLEDGE = Knowledge(torch.zeros(6, 3).index_put((PRESENT,), CROSS), PRESENT)
 
 
 def test_components_are_those_of_the_items_that_have_a_vector():
-    reduced = reduce_to_components(KNOWLEDGE, 2, whiten=False, seed=0)
+    reduced = reduce_to_components(KNOWLEDGE, 2, seed=0)
     torch.testing.assert_close(reduced.rows[PRESENT], components(2)(CROSS))
     assert not reduced.rows[~PRESENT].any()
     assert torch.equal(reduced.present, PRESENT)
@@ -78,12 +67,12 @@ def test_dimension_is_at_most_that_of_the_vectors_and_their_number(width, kept, 
     rows = torch.randn(5, width)
     knowledge = Knowledge(rows, torch.arange(5) > 0)
     with caplog.at_level("INFO"):
-        assert reduce_to_components(knowledge, 64, whiten=False, seed=0).rows.shape == (5, kept)
+        assert reduce_to_components(knowledge, 64, seed=0).rows.shape == (5, kept)
     assert f"fusion_pca_dimension 64 is more than 4 vectors of width {width} have; {kept} components" in caplog.text
 
 
 def test_all_components_keep_every_distance():
     rows = torch.randn(6, 4)
-    reduced = reduce_to_components(Knowledge(rows, torch.arange(6) > 0), 4, whiten=False, seed=0).rows
+    reduced = reduce_to_components(Knowledge(rows, torch.arange(6) > 0), 4, seed=0).rows
     torch.testing.assert_close(torch.pdist(reduced[1:]), torch.pdist(rows[1:]))
     assert math.isclose(reduced[1:].mean().item(), 0, abs_tol=1e-6)

@@ -90,10 +90,9 @@ def test_new_items_are_standardised_as_the_old_ones():
     assert torch.equal(source.standardised(rows[1:]), source.knowledge[1:])
 
 
-@pytest.mark.parametrize("whiten", [False, True])
-def test_new_items_go_through_the_components(whiten):
+def test_new_items_go_through_the_components():
     rows = torch.randn(9, 5)
-    source = KnowledgeProjection(reduce_to_components(knowledge_of(rows, absent=[3]), 2, whiten, seed=0), 4)
+    source = KnowledgeProjection(reduce_to_components(knowledge_of(rows, absent=[3]), 2, seed=0), 4)
     assert source.knowledge.shape == (9, 2)
     old = [1, 2, 4, 5, 6, 7, 8]
     torch.testing.assert_close(source.standardised(rows[old]), source.knowledge[old])
@@ -181,7 +180,7 @@ def test_weights_for_vectors_of_another_width_are_refused(copied):
 
 
 def test_width_is_that_of_the_vectors_not_of_their_components():
-    five, three = (reduce_to_components(knowledge_of(torch.randn(6, width)), 2, False, 0) for width in (5, 3))
+    five, three = (reduce_to_components(knowledge_of(torch.randn(6, width)), 2, 0) for width in (5, 3))
     source = KnowledgeProjection(three, 2)
     with pytest.raises(ValueError, match="width 5, knowledge_path now gives width 3"):
         source.load_state_dict(KnowledgeProjection(five, 2).state_dict())

@@ -40,10 +40,8 @@ def test_an_unknown_type_of_the_export_is_refused(make_config: MakeConfig) -> No
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"fusion_input": "PCA"}, r"fusion_input \[PCA\] is not one of knowledge, pca"),
         ({"fusion_pca_dimension": 0}, r"fusion_pca_dimension must be a whole number above 0, not \[0\]"),
         ({"fusion_pca_dimension": 0.5}, r"fusion_pca_dimension must be a whole number above 0, not \[0\.5\]"),
-        ({"fusion_pca_whiten": "yes"}, r"fusion_pca_whiten must be True or False, not \[yes\]"),
         ({"fusion_type": "gated"}, r"fusion_type \[gated\] is not one of gate, scalar_gate, sum, concat"),
     ],
 )

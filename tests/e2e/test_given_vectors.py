@@ -38,19 +38,16 @@ def test_file_is_known_by_its_contents(reused, vectors):
     assert reused(moved) == BUILT
 
 
-def test_components_are_trained_anew_only_when_they_are_used(reused, vectors):
+def test_other_components_are_trained_anew(reused, vectors):
     assert reused(vectors) == BUILT
-    assert reused(vectors, fusion_pca_dimension=3, fusion_pca_whiten=True) == FOUND
-    assert reused(vectors, fusion_input="pca", fusion_pca_dimension=3) == BUILT
-    assert reused(vectors, fusion_input="pca", fusion_pca_dimension=3) == FOUND
-    assert reused(vectors, fusion_input="pca", fusion_pca_dimension=2) == BUILT
-    assert reused(vectors, fusion_input="pca", fusion_pca_dimension=3, fusion_pca_whiten=True)["recommender"] is False
+    assert reused(vectors, fusion_pca_dimension=3) == BUILT
+    assert reused(vectors, fusion_pca_dimension=3) == FOUND
+    assert reused(vectors, fusion_pca_dimension=2) == BUILT
 
 
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"fusion_input": "svd"}, r"fusion_input \[svd\]"),
         ({"fusion_pca_dimension": -1}, "fusion_pca_dimension must be"),
     ],
 )

@@ -142,7 +142,7 @@ def test_new_items_are_pooled_as_the_former_ones(trained: Callable[..., Run]) ->
 
 
 def test_principal_components_are_those_of_the_former_items(trained: Callable[..., Run]) -> None:
-    former = trained("TSLRecSASRec", fusion_input="pca", fusion_pca_dimension=4).artifacts["recommender"]
+    former = trained("TSLRecSASRec", fusion_pca_dimension=4).artifacts["recommender"]
     extended = open_artifact(extend_knowledge(former.folder, NEW))
     twin, third = (weight_row(extended, KNOWLEDGE, token) for token in ("twin", "i3"))
     assert twin.shape == (4,)

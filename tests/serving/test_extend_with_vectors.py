@@ -101,7 +101,6 @@ def test_principal_components_are_those_of_the_former_items(trained: Callable[..
     reduced = trained(
         "TSLRecSASRec",
         knowledge_path=str(written(VECTORS, Path("all.parquet").resolve())),
-        fusion_input="pca",
         fusion_pca_dimension=3,
     ).artifacts["recommender"]
     extended = open_artifact(extend_with_vectors(reduced.folder, NEW))

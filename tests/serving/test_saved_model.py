@@ -37,7 +37,7 @@ def model_folder(run: Run) -> Path:
         ("TSLRecSASRec", {}),
         ("CIGRU4Rec", {}),
         ("TSLRecFMLPRec", {}),
-        ("TSLRecSASRec", {"fusion_input": "pca", "fusion_pca_dimension": 4}),
+        ("TSLRecSASRec", {"fusion_pca_dimension": 4}),
         ("SASRec", {"train_mode": "all_positions", "loss_type": "sampled_softmax", "loss_negatives": 8}),
     ],
 )

@@ -61,7 +61,7 @@ ANOTHER = {
 def config(tmp_path_factory):
     """The configuration of a model that has every stage."""
     settings = {"llm_name_or_path": "some/decoder", "export_dtype": "bfloat16", "prompt_item_text": "title"}
-    settings |= {"fusion_input": "pca", "loss_type": "gBCE", "train_mode": "prefix"}  # so that all keys are read
+    settings |= {"loss_type": "gBCE", "train_mode": "prefix"}  # so that all keys are read
     return small_config(tmp_path_factory.mktemp("keys"), "TSLRecSASRec", **settings)
 
 
