@@ -27,7 +27,7 @@ from recbole_tslrec.sft.task import HeadObjective
 INSTRUCTION_TOKENS, RESPONSE_TOKENS = 23, 2
 EMBEDDING_SIZE = 64  # d of stage 0
 GROUP_COUNT = 32  # K
-OBJECTIVE = PreferenceObjective([GROUP_COUNT])  # what TSLRec's LLM is fine-tuned for
+OBJECTIVE = PreferenceObjective(GROUP_COUNT)  # what TSLRec's LLM is fine-tuned for
 SEED = 2020
 
 

@@ -141,20 +141,19 @@ def export_items(
         link_file(path, folder / TENSORS)
 
 
-def warn_of_few_categories(table: TensorFile, group_count: int) -> None:
+def warn_of_few_categories(table: TensorFile) -> None:
     """Say so where items are hardly told apart: their vectors then hold little of what Stage 1 has learned.
 
     The paper's task asks of an item alone that its inferred category, the largest entry of its g-hat^v, is its group;
-    so every category should be some item's. Of several granularities the first is read.
+    so every category should be some item's.
 
     Args:
         table: the table from :func:`export_items`.
-        group_count: K.
     """
-    count = table.shapes[CATEGORIES][0]
+    count, group_count = table.shapes[CATEGORIES]
     is_inferred = torch.zeros(group_count, dtype=torch.bool)
     for start in range(0, count, BLOCK):
-        distribution = table.read_rows(CATEGORIES, start, min(start + BLOCK, count))[:, :group_count]  # [n, K]
+        distribution = table.read_rows(CATEGORIES, start, min(start + BLOCK, count))  # [n, K]
         is_inferred[distribution.argmax(dim=1)] = True
     found = int(is_inferred.sum())
     if 2 * found < group_count:

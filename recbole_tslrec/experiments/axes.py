@@ -27,9 +27,7 @@ class Axis:
 
 
 AXES: dict[str, Axis] = {
-    "group_count": Axis(
-        "K, the number of latent categories; a list clusters once for each.", (8, 16, 32, 64, [32, 128])
-    ),
+    "group_count": Axis("K, the number of latent categories.", (8, 16, 32, 64)),
     "lora_rank": Axis("The rank of the adapters.", (4, 8, 16, 32), llm="pretrained"),
     "fusion_type": Axis("How knowledge joins the item embedding.", ("gate", "scalar_gate", "sum", "concat")),
     "fusion_projection": Axis("p_v's projection, learned or as it was drawn.", ("trained", "frozen")),

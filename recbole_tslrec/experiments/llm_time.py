@@ -147,7 +147,7 @@ def training_parts(data: PromptLengths, scale: Sample, place: Place) -> dict[str
     own = place.build(TSLREC, data.items)
     head = own.head
     assert isinstance(head, PreferenceHead)
-    objective = PreferenceObjective(head.group_counts)
+    objective = PreferenceObjective(head.out_features)
     groups = torch.from_numpy(np.random.default_rng(0).dirichlet(np.ones(head.out_features), scale.prompts)).float()
     users = random_examples(sample(data.prompt_items, scale.prompts), data.items, groups, scale.batch_size)
     run = Training(own, users, _plan(own, users, most), place.device, objective, half)

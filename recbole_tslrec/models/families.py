@@ -46,7 +46,7 @@ class Family:
 
 
 def _load_groups(table: Artifact, dataset: Any, settings: CategoryFusionSettings, seed: int) -> Grouping:
-    return load_groups(table.folder, dataset)
+    return load_groups(table.folder, dataset).with_pad()
 
 
 def _load_knowledge(table: Artifact, dataset: Any, settings: KnowledgeFusionSettings, seed: int) -> Knowledge:

@@ -85,7 +85,7 @@ class CategoryMixin(FusedItemsMixin):
     def __init__(self, config: Any, dataset: Any, grouping: Grouping | None = None) -> None:
         settings = CategoryFusionSettings.of(config)
         if grouping is None:
-            grouping = load_groups(_path(config, "groups_path", "a groups artifact"), dataset)
+            grouping = load_groups(_path(config, "groups_path", "a groups artifact"), dataset).with_pad()
         super().__init__(config, dataset)  # type: ignore[call-arg]
         with isolated_random_state(config["seed"]):
             self.fuse_items(

@@ -189,8 +189,7 @@ def _warn_of_few_categories(settings: LLMExportSettings, knowledge: Artifact) ->
     if (settings.stage_1.target_view, settings.export.export_context) == ("own", "single"):
         from recbole_tslrec.augmentation.knowledge_export import warn_of_few_categories
 
-        first, *_ = settings.stage_1.groups.counts
-        warn_of_few_categories(TensorFile(knowledge.folder / TENSORS), first)
+        warn_of_few_categories(TensorFile(knowledge.folder / TENSORS))
 
 
 def _random(settings: RandomSettings, inputs: Inputs, folder: Path) -> None:

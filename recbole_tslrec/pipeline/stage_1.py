@@ -11,15 +11,15 @@ import torch
 from torch import Tensor
 
 from recbole_tslrec.data.dataset import Data
-from recbole_tslrec.data.groupings import grouping_names, load_groupings
+from recbole_tslrec.data.groupings import load_groups
 from recbole_tslrec.data.histories import hold_out_users
 from recbole_tslrec.data.item_tokens import dataset_item_tokens
 from recbole_tslrec.llm.identity import llm_content
 from recbole_tslrec.llm.item_text import check_item_text, item_text_content
 from recbole_tslrec.pipeline.stage import Inputs, Stage
-from recbole_tslrec.reconstruction.grouping import check_group_counts, group_items
+from recbole_tslrec.reconstruction.grouping import check_group_count, group_items
 from recbole_tslrec.reconstruction.settings import GroupSettings, ReconstructionSettings
-from recbole_tslrec.reconstruction.targets import joined_targets
+from recbole_tslrec.reconstruction.targets import preference_targets
 from recbole_tslrec.settings import Settings, setting
 from recbole_tslrec.store.artifacts import Artifact, rows_of_tokens, write_item_table
 from recbole_tslrec.store.contents import ContentHashes
@@ -39,14 +39,13 @@ def groups(config: Any) -> Stage:
     settings = GroupSettings.of(config)
 
     def build(inputs: Inputs, folder: Path) -> None:
-        rows = inputs.parents["item_embeddings"].tensors()["item_embeddings"]
-        tensors: dict[str, Tensor] = {}
-        for count, names in zip(settings.counts, grouping_names(len(settings.counts)), strict=True):
-            tensors.update(zip(names, group_items(rows, count, settings.seed), strict=True))
-        write_item_table(folder, inputs.parents["item_embeddings"].item_tokens(), tensors)
+        embeddings = inputs.parents["item_embeddings"]
+        rows = embeddings.tensors()["item_embeddings"]
+        groups, centers = group_items(rows, settings.group_count, settings.seed)
+        write_item_table(folder, embeddings.item_tokens(), {"groups": groups, "centers": centers})
 
     def check(data: Data) -> None:
-        check_group_counts(settings.counts, len(data.item_tokens))
+        check_group_count(settings.group_count, len(data.item_tokens))
 
     about = f"k-means of the items into {settings.group_count} groups"
     return Stage("groups", about, settings, ("item_embeddings",), build, check=check)
@@ -57,9 +56,9 @@ def targets(config: Any) -> Stage:
 
     def build(inputs: Inputs, folder: Path) -> None:
         histories = inputs.data.histories
-        groupings = load_groupings(inputs.parents["groups"].folder, inputs.data.dataset)
+        grouping = load_groups(inputs.parents["groups"].folder, inputs.data.dataset)
         tensors = {
-            "preference_target": joined_targets(histories, groupings),
+            "preference_target": preference_targets(histories, *grouping),
             "items": torch.from_numpy(histories.items),  # rows of item_tokens, counted from 1
             "offsets": torch.from_numpy(histories.offsets),
         }
@@ -94,7 +93,7 @@ def sft(config: Any) -> Stage:
             settings,
             histories,
             preference_target,
-            load_groupings(parents["groups"].folder, dataset),
+            load_groups(parents["groups"].folder, dataset),
             stage_0_rows(parents["item_embeddings"], dataset),
             load_item_text(settings, inputs.data.item_tokens),
         )

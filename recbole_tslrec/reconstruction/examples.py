@@ -1,6 +1,5 @@
 """One training example per user: the most recent items of the history, and the preference target."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -9,7 +8,7 @@ from torch import Tensor
 
 from recbole_tslrec.data.groupings import Grouping
 from recbole_tslrec.data.histories import Histories
-from recbole_tslrec.reconstruction.targets import joined_targets
+from recbole_tslrec.reconstruction.targets import preference_targets
 from recbole_tslrec.reconstruction.views import split_histories
 from recbole_tslrec.sft.examples import Examples
 
@@ -44,13 +43,13 @@ class RestViews:
 
     Attributes:
         histories: the training part of every user.
-        groupings: that the targets are made of.
+        grouping: that the targets are made of.
         max_items: the most items of a prompt.
         whole: the users' examples with whole histories; their order, steps and users are taken.
     """
 
     histories: Histories
-    groupings: Sequence[Grouping]
+    grouping: Grouping
     max_items: int
     whole: Examples
 
@@ -66,6 +65,6 @@ class RestViews:
         """The prompts and targets of an epoch."""
         whole = self.whole
         prompts, rests = split_histories(self.histories, self.max_items, whole.seed, epoch)
-        targets = joined_targets(rests, self.groupings)
+        targets = preference_targets(rests, *self.grouping)
         of_users = user_examples(prompts, targets, self.max_items, whole.batch_size, whole.seed, whole.item_tokens)
         return replace(of_users, chosen=whole.chosen)

@@ -1,7 +1,5 @@
 """Pre-grouping (Section 4.1): k-means on the stage-0 item embeddings gives preliminary latent categories."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -28,7 +26,7 @@ def group_items(item_embeddings: Tensor, group_count: int, seed: int) -> tuple[T
         ValueError: K is not between 2 and N.
     """
     rows: NDArray[np.float32] = item_embeddings.numpy()
-    check_group_counts([group_count], len(rows))
+    check_group_count(group_count, len(rows))
     kind = KMeans if len(rows) <= FULL_KMEANS_LIMIT else MiniBatchKMeans
     starts = starts_of(len(rows)) if kind is KMeans else 3
     kmeans = kind(n_clusters=group_count, n_init=starts, random_state=seed)
@@ -46,10 +44,9 @@ def starts_of(item_count: int) -> int:
     return max(1, min(_STARTS, _ROWS_OF_STARTS // item_count))
 
 
-def check_group_counts(counts: Sequence[int], item_count: int) -> None:
+def check_group_count(group_count: int, item_count: int) -> None:
     """Raise ``ValueError`` if ``item_count`` items cannot fall into so many groups."""
-    for count in counts:
-        if not 2 <= count <= item_count:
-            raise ValueError(
-                f"group_count [{count}] must lie between 2 and the number of items [{item_count}]; set --group_count"
-            )
+    if not 2 <= group_count <= item_count:
+        raise ValueError(
+            f"group_count [{group_count}] must lie between 2 and the number of items [{item_count}]; set --group_count"
+        )

@@ -1,36 +1,21 @@
 """What decides Stage 1, information reconstruction (Section 4.1)."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from recbole_tslrec.llm.settings import ItemTextSettings, PromptSettings
-from recbole_tslrec.settings import ConfigError, Settings, setting
+from recbole_tslrec.settings import Settings, setting
+from recbole_tslrec.settings.base import positive_integer
 from recbole_tslrec.sft.settings import FineTuningSettings
-
-
-def group_count_or_list(key: str, value: Any) -> None:
-    """Refuse what is neither a whole number above 1 nor a list of different ones."""
-    counts = list(value) if isinstance(value, (list, tuple)) else [value]
-    if not counts or not all(isinstance(count, int) and not isinstance(count, bool) for count in counts):
-        raise ConfigError(f"{key} must be a whole number or a list of such, not [{value}]")
-    if len(set(counts)) < len(counts):
-        raise ConfigError(f"{key} {counts} has a number twice; give each once")
 
 
 @dataclass(frozen=True)
 class GroupSettings(Settings):
     """Pre-grouping by k-means."""
 
-    group_count: int | Sequence[int] = setting(check=group_count_or_list)
-    """(int or list) K, the number of groups; a list clusters once for each (an option of this package)."""
+    group_count: int = setting(check=positive_integer)
+    """(int) K, the number of groups."""
     seed: int = setting()
     """(int) Of the k-means++ starts."""
-
-    @property
-    def counts(self) -> list[int]:
-        """K of each grouping."""
-        return [self.group_count] if isinstance(self.group_count, int) else list(self.group_count)
 
 
 @dataclass(frozen=True)

@@ -1,18 +1,10 @@
 """The preference target (Section 4.1): how a user's training interactions spread over the groups."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 from torch import Tensor
 
-from recbole_tslrec.data.groupings import Grouping
 from recbole_tslrec.data.histories import Histories
-
-
-def joined_targets(histories: Histories, groupings: Sequence[Grouping]) -> Tensor:
-    """:func:`preference_targets` of several groupings side by side, float32 [U, sum of K]."""
-    return torch.cat([preference_targets(histories, *grouping) for grouping in groupings], dim=1)
 
 
 def preference_targets(histories: Histories, groups: Tensor, group_count: int) -> Tensor:

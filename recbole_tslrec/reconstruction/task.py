@@ -33,7 +33,7 @@ def reconstruction_task(
     settings: ReconstructionSettings,
     histories: Histories,
     targets: Tensor,
-    groupings: Sequence[Grouping],
+    grouping: Grouping,
     item_embeddings: Tensor,
     item_text: ItemText | None = None,
 ) -> Task:
@@ -43,7 +43,7 @@ def reconstruction_task(
         settings: the settings of the task.
         histories: the training part of every user.
         targets: g-bar, [U, K].
-        groupings: that the targets are made of; read for ``target_view: rest``.
+        grouping: that the targets are made of; read for ``target_view: rest``.
         item_embeddings: the frozen stage-0 rows, [N + 1, d].
         item_text: the words of the same rows; see :func:`load_item_text`.
 
@@ -59,7 +59,7 @@ def reconstruction_task(
     train: EpochExamples
     if settings.target_view == "rest":
         train_users, valid_users = _with_a_rest(histories, train_users, valid_users)
-        views = partial(RestViews, histories, groupings, max_items)
+        views = partial(RestViews, histories, grouping, max_items)
         train = views(replace(examples, chosen=train_users))
         valid = views(replace(examples, chosen=valid_users)).in_epoch(0)  # the same views in every epoch
     else:
@@ -107,7 +107,7 @@ def _with_a_rest(
 
 def objective_of(settings: ReconstructionSettings) -> PreferenceObjective:
     """What is predicted, and the loss."""
-    return PreferenceObjective(settings.groups.counts, settings.sft_loss)
+    return PreferenceObjective(settings.groups.group_count, settings.sft_loss)
 
 
 def loss_of_mean_target(train: Examples, valid: Examples, objective: PreferenceObjective) -> float:
@@ -115,19 +115,18 @@ def loss_of_mean_target(train: Examples, valid: Examples, objective: PreferenceO
 
     A group that none of them has gets a share of about 1e-7, so that the loss ``kl`` is finite.
     """
-    mean = train.targets[train.chosen].mean(dim=0)  # [sum of K]
+    mean = train.targets[train.chosen].mean(dim=0)  # [K]
     targets = valid.targets[valid.chosen]
     if objective.loss == "mse":  # without the way through logits, whose rounding would show
-        return float((targets - mean).square().sum(dim=1).mean()) / len(objective.group_counts)
+        return float((targets - mean).square().sum(dim=1).mean())
     logits = mean.clamp(min=1e-7).log().expand_as(targets)
     return float(objective.errors(logits, targets).mean())
 
 
 def load_prompt(settings: ReconstructionSettings) -> Prompt:
-    """The prompt in the tokens of the LLM; it names the K of the first grouping (our choice)."""
-    prompt, (first, *_) = settings.prompt, settings.groups.counts
-    tokenizer = load_tokenizer(settings.engine.llm)
-    return build_prompt(tokenizer, prompt.prompt_instruction, prompt.prompt_response, first)
+    """The prompt in the tokens of the LLM."""
+    prompt, tokenizer = settings.prompt, load_tokenizer(settings.engine.llm)
+    return build_prompt(tokenizer, prompt.prompt_instruction, prompt.prompt_response, settings.groups.group_count)
 
 
 def load_item_text(settings: ReconstructionSettings, tokens: Sequence[str]) -> ItemText | None:

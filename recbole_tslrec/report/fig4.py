@@ -63,14 +63,13 @@ def build(command: Command) -> Page:
 
 
 def read_categories(outcome: Outcome, command: Command) -> Categories:
-    """The groups and inferred categories of a run; of several granularities the first."""
+    """The groups and inferred categories of a run."""
     groups = open_artifact(outcome.folder("groups"), "groups")
     knowledge = open_artifact(outcome.folder("knowledge"), "knowledge")
     tokens = groups.item_tokens()
     rows = rows_of_tokens(knowledge.item_tokens(), tokens, knowledge.folder)
     grouping = groups.tensors()
-    group_count = len(grouping["centers"])
-    distribution = knowledge.tensors()["category_distribution"][rows, :group_count]
+    distribution = knowledge.tensors()["category_distribution"][rows]
     labels = item_labels(command.config(dataset=outcome.trial.dataset), tokens)
     return Categories(outcome.trial, grouping["groups"].numpy(), distribution.numpy(), labels)
 

@@ -189,10 +189,6 @@ def test_an_option_that_does_not_exist_is_refused(argument: str, message: str) -
         configure(argument)
 
 
-def test_a_list_of_group_counts_comes_through_the_command_line() -> None:
-    assert configure("--group_count=[32,128,512]")["group_count"] == [32, 128, 512]
-
-
 def test_text_where_a_number_belongs_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"epochs must be a number such as 200, not \[x\]"):
         Config("SASRec", "ml-100k", argv=["--epochs=x"])

@@ -1,4 +1,4 @@
-"""Groupings of a ``groups`` artifact follow the item ids of a dataset."""
+"""The groups of a ``groups`` artifact follow the item ids of a dataset."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from recbole_tslrec.data.groupings import Grouping, grouping_names, load_groupings, load_groups
+from recbole_tslrec.data.groupings import Grouping, load_groups
 from recbole_tslrec.store.artifacts import Artifact, ArtifactError, Recipe, Store, write_item_table
 
 MakeGroups = Callable[[Sequence[str], torch.Tensor, int], Artifact]
@@ -19,15 +19,12 @@ def dataset_of(*tokens: str) -> Any:
     return SimpleNamespace(iid_field="item_id", field2id_token={"item_id": ["[PAD]", *tokens]})
 
 
-def test_groupings_follow_the_ids_of_the_dataset(tmp_path: Path) -> None:
+def test_groups_follow_the_ids_of_the_dataset(tmp_path: Path) -> None:
     """The artifact's rows are of c, a and b."""
     tensors = {"groups": torch.tensor([2, 0, 1]), "centers": torch.zeros(3, 2)}
-    tensors |= {"groups_2": torch.tensor([1, 1, 0]), "centers_2": torch.zeros(2, 2)}
     artifact = Store(tmp_path).build("groups", Recipe({}), lambda folder: write_item_table(folder, "cab", tensors))
-    found = load_groupings(artifact.folder, dataset_of("a", "b", "c"))
-    assert [(groups.tolist(), count) for groups, count in found] == [([0, 1, 2], 3), ([1, 0, 1], 2)]
     groups, count = load_groups(artifact.folder, dataset_of("a", "b", "c"))
-    assert (groups.tolist(), count) == ([0, 0, 1, 2], 3)  # the pad, and the first grouping's
+    assert (groups.tolist(), count) == ([0, 1, 2], 3)
 
 
 def test_items_without_a_group_are_refused(make_groups: MakeGroups) -> None:
@@ -38,12 +35,7 @@ def test_items_without_a_group_are_refused(make_groups: MakeGroups) -> None:
 
 def test_another_artifact_is_refused(make_knowledge: Callable[[Sequence[str], torch.Tensor], Artifact]) -> None:
     with pytest.raises(ArtifactError, match=r"holds \[knowledge\], not \[groups\]"):
-        load_groupings(make_knowledge(["a"], torch.zeros(1, 2)).folder, dataset_of("a"))
-
-
-def test_first_grouping_is_named_as_an_only_one() -> None:
-    assert grouping_names(1) == [("groups", "centers")]
-    assert grouping_names(3) == [("groups", "centers"), ("groups_2", "centers_2"), ("groups_3", "centers_3")]
+        load_groups(make_knowledge(["a"], torch.zeros(1, 2)).folder, dataset_of("a"))
 
 
 def test_pad_is_in_group_0() -> None:

@@ -12,7 +12,7 @@ from torch.distributed.fsdp import fully_shard
 from recbole_tslrec.llm.encoder import PromptEncoder
 from recbole_tslrec.llm.layout import choose_layout
 from recbole_tslrec.llm.prompt import Prompt
-from recbole_tslrec.reconstruction.loss import PreferenceHead, task_errors
+from recbole_tslrec.reconstruction.loss import PreferenceHead, PreferenceObjective
 from recbole_tslrec.sft.network import PromptNetwork
 
 COUNTS = torch.tensor([1, 5, 2, 3, 4, 5, 1, 2])
@@ -33,13 +33,13 @@ def build() -> PromptNetwork:
             torch.nn.init.normal_(weight, std=0.1)
     encoder = PromptEncoder(llm, Prompt(torch.arange(7), torch.arange(2)), 6, 2.0)
     assert choose_layout(encoder, "prefix_row") == "prefix_row"
-    head = PreferenceHead(encoder.hidden_size, [5])
+    head = PreferenceHead(encoder.hidden_size, 5)
     return PromptNetwork(encoder, head, torch.randn(20, 6)).train()
 
 
 def main() -> None:
     whole = build()
-    task_errors(whole(ITEMS, COUNTS)[1], TARGETS, [5], "mse").mean().backward()
+    PreferenceObjective(5).errors(whole(ITEMS, COUNTS)[1], TARGETS).mean().backward()
 
     sharded, mesh = build(), init_device_mesh("cpu", (dist.get_world_size(),))
     for layer in sharded.encoder.llm.get_base_model().layers:  # type: ignore[operator]
@@ -47,7 +47,7 @@ def main() -> None:
     fully_shard(sharded, mesh=mesh)
     own = slice(dist.get_rank(), None, dist.get_world_size())
     _, logits = sharded(ITEMS[own], COUNTS[own])
-    error = task_errors(logits, TARGETS[own], [5], "mse").sum() / len(COUNTS)
+    error = PreferenceObjective(5).errors(logits, TARGETS[own]).sum() / len(COUNTS)
     (error * dist.get_world_size()).backward()  # gradients are averaged over the processes
 
     trained = 0

@@ -214,7 +214,6 @@ def test_column_that_is_not_loaded_is_named(make_config: MakeConfig) -> None:
     ("settings", "message"),
     [
         ({"group_count": 31}, r"group_count \[31\] must lie between 2 and the number of items \[30\]"),
-        ({"group_count": [4, 31]}, r"group_count \[31\] must lie between 2 and the number of items \[30\]"),
         ({"fusion_type": "gat"}, r"fusion_type \[gat\] is not one of gate, scalar_gate, sum, concat"),
         ({"sft_valid_ratio": 2}, r"cannot hold out a share \[2\] of 40 users; check --sft_valid_ratio"),
     ],
@@ -225,29 +224,6 @@ def test_settings_of_later_stages_are_checked_before_the_backbone_is_trained(
     with pytest.raises(ValueError, match=message):
         run_stages(make_config("TSLRecSASRec", **settings))
     assert not [path for path in Path("artifacts").glob("*/*") if not path.name.startswith("data-")]
-
-
-def test_several_groupings_lie_side_by_side_from_groups_to_export(make_config: MakeConfig) -> None:
-    """The first is what a single ``group_count`` of 4 would give, so that whoever knows one grouping reads that."""
-    run = run_stages(make_config("TSLRecSASRec", group_count=[4, 7]), stop_after="knowledge")
-    groups, targets, knowledge = (run.artifacts[stage].tensors() for stage in ("groups", "targets", "knowledge"))
-    single = run_stages(make_config("TSLRecSASRec"), stop_after="targets").artifacts
-    for name, tensor in single["groups"].tensors().items():
-        assert torch.equal(groups[name], tensor)
-    assert torch.equal(targets["preference_target"][:, :4], single["targets"].tensors()["preference_target"])
-    assert (groups["groups_2"].shape, groups["centers_2"].shape) == ((30,), (7, 8))
-    for table in (targets["preference_target"], knowledge["category_distribution"]):
-        for block in table.split([4, 7], dim=1):
-            torch.testing.assert_close(block.sum(dim=1), torch.ones(len(table)))
-    assert run.artifacts["knowledge"].manifest["settings"]["group_count"] == [4, 7]
-
-
-def test_a_ci_model_takes_the_first_of_several_groupings(make_config: MakeConfig) -> None:
-    rows = [
-        run_stages(make_config("CISASRec", group_count=group_count)).evaluations["CI"].json("metrics.json")
-        for group_count in (4, [4, 7])
-    ]
-    assert rows[0] == rows[1]
 
 
 @pytest.mark.parametrize("changed", [{"target_view": "rest"}, {"sft_loss": "kl"}])

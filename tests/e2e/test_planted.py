@@ -49,7 +49,7 @@ def test_stage_1_learns_the_preferences_and_the_export_names_the_groups(
     )
     settings = ReconstructionSettings.of(config)
     with_pad = torch.cat([torch.zeros(1, 16), rows])
-    task = reconstruction_task(settings, histories, targets, [Grouping(groups, CATEGORIES)], with_pad)
+    task = reconstruction_task(settings, histories, targets, Grouping(groups, CATEGORIES), with_pad)
     network = task.network()
     loss, _ = SFTTrainer(settings.engine, task, network, tmp_path / "sft").fit(task.train, task.valid, verbose=False)
     assert loss < share * loss_of_mean_target(task.train.in_epoch(0), task.valid, task.objective)

@@ -47,10 +47,9 @@ def test_other_rows_are_refused(row):
 
 
 def test_values_are_lists_that_may_hold_lists():
-    assert parse("ablation", ["--values=group_count: [8, [8, 32]], sft_loss: [kl]"]).values == {
-        "group_count": [8, [8, 32]],
-        "sft_loss": ["kl"],
-    }
+    values = "--values=lora_target_modules: [all-linear, [q_proj, v_proj]], lora_rank: [4]"
+    wanted = {"lora_target_modules": ["all-linear", ["q_proj", "v_proj"]], "lora_rank": [4]}
+    assert parse("ablation", [values]).values == wanted
 
 
 def test_a_configuration_file_is_found_below_the_properties():

@@ -9,23 +9,9 @@ from recbole_tslrec.reconstruction.settings import GroupSettings, Reconstruction
 from recbole_tslrec.settings import ConfigError, derive
 
 
-@pytest.mark.parametrize(("group_count", "counts"), [(2, [2]), ([2], [2]), ([32, 8, 60], [32, 8, 60])])
-def test_one_number_of_groups_or_several(make_config: Callable[..., Any], group_count: Any, counts: list[int]) -> None:
-    assert GroupSettings.of(make_config(group_count=group_count)).counts == counts
-
-
-@pytest.mark.parametrize(
-    ("group_count", "message"),
-    [
-        ([], r"group_count must be a whole number or a list of such, not \[\[\]\]"),
-        (32.0, r"must be a whole number or a list of such, not \[32\.0\]"),
-        (None, r"must be a whole number or a list of such, not \[None\]"),
-        ([8, "x"], r"must be a whole number or a list of such, not \[\[8, 'x'\]\]"),
-        ([8, 16, 8], r"group_count \[8, 16, 8\] has a number twice"),
-    ],
-)
-def test_bad_numbers_of_groups_are_named(make_config: Callable[..., Any], group_count: Any, message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
+@pytest.mark.parametrize("group_count", [[8, 16], 32.0, None, 0])
+def test_bad_numbers_of_groups_are_named(make_config: Callable[..., Any], group_count: Any) -> None:
+    with pytest.raises(ConfigError, match=r"group_count must be a whole number above 0, not \["):
         GroupSettings.of(derive(make_config(), group_count=group_count))
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from recbole_tslrec.data.histories import Histories
-from recbole_tslrec.reconstruction.targets import joined_targets, preference_targets
+from recbole_tslrec.reconstruction.targets import preference_targets
 
 
 def test_shares_of_the_groups_with_repeats() -> None:
@@ -12,10 +12,3 @@ def test_shares_of_the_groups_with_repeats() -> None:
     groups = torch.tensor([2, 0, 2])  # of items 1, 2, 3
     expected = torch.tensor([[0.25, 0.0, 0.75], [1.0, 0.0, 0.0]])
     assert torch.equal(preference_targets(histories, groups, 3), expected)
-
-
-def test_targets_of_several_groupings_lie_side_by_side() -> None:
-    histories = Histories(["a", "b"], np.array([1, 2, 3, 3, 2, 2]), np.array([0, 4, 6]))
-    groupings = [(torch.tensor([2, 0, 2]), 3), (torch.tensor([1, 1, 0]), 2)]
-    expected = torch.tensor([[0.25, 0.0, 0.75, 0.5, 0.5], [1.0, 0.0, 0.0, 0.0, 1.0]])
-    assert torch.equal(joined_targets(histories, groupings), expected)

@@ -66,24 +66,24 @@ def test_how_often_a_prompt_has_each_size() -> None:
 
 # as examples
 
-GROUPINGS = [Grouping(torch.arange(12) % 3, 3), Grouping(torch.arange(12) % 2, 2)]
+GROUPING = Grouping(torch.arange(12) % 3, 3)
 WHOLE = replace(
-    user_examples(HISTORIES, torch.zeros(USERS, 5), 5, batch_size=4, seed=0), chosen=np.flatnonzero(LENGTHS > 1)
+    user_examples(HISTORIES, torch.zeros(USERS, 3), 5, batch_size=4, seed=0), chosen=np.flatnonzero(LENGTHS > 1)
 )
-REST = RestViews(HISTORIES, GROUPINGS, 5, WHOLE)
+REST = RestViews(HISTORIES, GROUPING, 5, WHOLE)
 
 
 def test_own_is_the_same_in_every_epoch() -> None:
     assert WHOLE.in_epoch(0) is WHOLE.in_epoch(1) is WHOLE
 
 
-def test_the_target_is_of_the_rest_for_every_grouping() -> None:
+def test_the_target_is_of_the_rest() -> None:
     view = REST.in_epoch(2)
     prompts, rests = split_histories(HISTORIES, 5, seed=0, epoch=2)
     for user in view.chosen:
         assert view.items[view.starts[user] : view.ends[user]].tolist() == prompts[user].tolist()
         rest = rests[user] - 1
-        shares = [np.mean(rest % 3 == k) for k in range(3)] + [np.mean(rest % 2 == k) for k in range(2)]
+        shares = [np.mean(rest % 3 == k) for k in range(3)]
         assert view.targets[user].tolist() == pytest.approx(shares)
 
 

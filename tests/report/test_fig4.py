@@ -79,12 +79,11 @@ def test_a_dataset_without_labels_is_named():
     assert "toy" in section.note
 
 
-def test_a_run_is_read_by_token_and_by_its_first_granularity(toy_command, make_outcome, monkeypatch, tmp_path: Path):
+def test_a_run_is_read_by_token(toy_command, make_outcome, monkeypatch, tmp_path: Path):
     (tmp_path / "data" / "toy").mkdir(parents=True)
     (tmp_path / "data" / "toy" / "toy.item").write_text("item_id:token\tcategories:token_seq\na\tRed\nb\tBlue\n")
     groups = {"groups": torch.tensor([0, 1]), "centers": torch.zeros(2, 3)}
-    # knowledge is in another order; a second granularity of one group lies behind the first
-    knowledge = {"category_distribution": torch.tensor([[0.1, 0.9, 1.0], [0.8, 0.2, 1.0]])}
+    knowledge = {"category_distribution": torch.tensor([[0.1, 0.9], [0.8, 0.2]])}  # in another order
     outcome = make_outcome(TRIAL, {"groups": (["a", "b"], groups), "knowledge": (["b", "a"], knowledge)})
     monkeypatch.setattr(fig4, "outcomes", lambda trials, command: [outcome] if trials == [TRIAL] else [])
     page = fig4.build(toy_command)

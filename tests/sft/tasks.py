@@ -30,7 +30,7 @@ USERS = [f"u{user}" for user in range(12)]
 HISTORIES = Histories(USERS, np.arange(36) % 8 + 1, np.arange(13) * 3)  # 1 2 3, 4 5 6, 7 8 1, ...
 UNEVEN = Histories(USERS, np.arange(42) % 8 + 1, np.cumsum([0, *range(1, 7), *range(1, 7)]))
 TARGETS = torch.eye(4)[torch.arange(12) % 4]
-GROUPINGS = [Grouping(torch.arange(8) % 4, 4)]
+GROUPING = Grouping(torch.arange(8) % 4, 4)
 
 # three steps an epoch: of nine users to train on, or of twelve users' second interactions
 RECONSTRUCTION = {"sft_batch_size": 4, "sft_valid_ratio": 0.25, "prompt_max_items": 2}
@@ -39,7 +39,7 @@ NEXT_ITEM = {"sft_batch_size": 4, "prompt_max_items": 2}
 
 def reconstruction(config: Any, histories: Histories = HISTORIES) -> Task:
     """The paper's task; each user's target is one group."""
-    return reconstruction_task(ReconstructionSettings.of(config), histories, TARGETS, GROUPINGS, ROWS)
+    return reconstruction_task(ReconstructionSettings.of(config), histories, TARGETS, GROUPING, ROWS)
 
 
 def last_items(histories: Histories) -> NextItems:

@@ -10,7 +10,7 @@ from recbole_tslrec.llm.adapters import add_adapters
 from recbole_tslrec.llm.layout import choose_layout
 from recbole_tslrec.llm.loading import load_llm
 from recbole_tslrec.llm.settings import LAYOUTS
-from recbole_tslrec.reconstruction.loss import task_errors
+from recbole_tslrec.reconstruction.loss import PreferenceObjective
 from recbole_tslrec.reconstruction.settings import ReconstructionSettings
 from recbole_tslrec.reconstruction.task import untuned_network
 from recbole_tslrec.sft.examples import ITEM_SEQ, ITEM_SEQ_LEN
@@ -56,7 +56,7 @@ def plain_hidden(network: PromptNetwork, history: list[int]) -> torch.Tensor:
 def loss_of(network: PromptNetwork, histories: list[list[int]], target: torch.Tensor) -> torch.Tensor:
     inputs = batch(histories)
     _, scores = network(inputs[ITEM_SEQ], inputs[ITEM_SEQ_LEN])
-    return task_errors(scores, target, [GROUP_COUNT], "mse").mean()
+    return PreferenceObjective(GROUP_COUNT).errors(scores, target).mean()
 
 
 def test_eq_1_for_every_user_of_a_batch(network: PromptNetwork) -> None:
