@@ -1,6 +1,5 @@
 """Words of items in the prompt, before their vectors (added here; the paper's prompt has the vectors alone)."""
 
-import csv
 import functools
 import logging
 from collections.abc import Iterable, Sequence
@@ -9,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor
 
 from recbole_tslrec.compute.log_once import log_once
+from recbole_tslrec.data.item_file import read_item_file
 from recbole_tslrec.data.item_information import TITLE_COLUMNS
 from recbole_tslrec.llm.settings import ItemTextSettings
 from recbole_tslrec.store.files import hash_arrays
@@ -157,20 +156,11 @@ def read_item_texts(settings: ItemTextSettings, tokens: Sequence[str]) -> list[s
 
 def _read(settings: ItemTextSettings, columns: Sequence[str], tokens: Sequence[str]) -> list[str]:
     """The text of each item, empty where it has none."""
-    fields, path = _fields(settings, [settings.ITEM_ID_FIELD, *columns]), _item_file(settings)
-    table = pd.read_csv(
-        path,
-        sep=settings.field_separator,
-        encoding=settings.encoding,
-        usecols=fields,
-        dtype=str,
-        keep_default_na=False,
-        quoting=csv.QUOTE_NONE,  # as atomic files are read: a lone quote would swallow the lines up to the next
-    )
-    table = table.drop_duplicates(fields[0])  # RecBole keeps the first too
-    texts = [_joined(row) for row in zip(*(table[field] for field in fields[1:]), strict=True)]
-    text_of = dict(zip(table[fields[0]], texts, strict=True))
-    return [text_of.get(token, "") for token in tokens]
+    _, *fields = _fields(settings, [settings.ITEM_ID_FIELD, *columns])
+    path, separator = _item_file(settings), settings.field_separator
+    table = read_item_file(path, settings.ITEM_ID_FIELD, separator, settings.encoding)
+    table = table[fields].reindex(tokens, fill_value="")
+    return [_joined(row) for row in zip(*(table[field] for field in fields), strict=True)]
 
 
 def _joined(parts: Iterable[str]) -> str:

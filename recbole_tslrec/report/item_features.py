@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from recbole_tslrec.data.item_file import read_item_file
 from recbole_tslrec.data.item_information import TITLE_COLUMNS
 
 _LABELS = ("categories", "category", "class", "genres", "genre")  # the first that is there is read
@@ -23,11 +24,8 @@ def item_columns(config: Any) -> pd.DataFrame:
     path = Path(config["data_path"]) / f"{config['dataset']}.item"
     if not path.is_file():
         return pd.DataFrame()
-    separator, encoding = config["field_separator"], config["encoding"]
-    table = pd.read_csv(path, sep=separator, encoding=encoding, dtype=str, keep_default_na=False, quoting=3)
-    table.columns = [name.rpartition(":")[0] for name in table.columns]
-    token = config["ITEM_ID_FIELD"]
-    return table.drop_duplicates(token).set_index(token)  # RecBole keeps the first too
+    table = read_item_file(path, config["ITEM_ID_FIELD"], config["field_separator"], config["encoding"])
+    return table.rename(columns=lambda name: name.rpartition(":")[0])
 
 
 def item_titles(config: Any, tokens: Sequence[str]) -> list[str]:
