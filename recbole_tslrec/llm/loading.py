@@ -11,13 +11,6 @@ import psutil
 import torch
 import transformers
 from huggingface_hub.constants import HF_HUB_OFFLINE
-from huggingface_hub.errors import (
-    GatedRepoError,
-    HfHubHTTPError,
-    LocalEntryNotFoundError,
-    RemoteEntryNotFoundError,
-    RepositoryNotFoundError,
-)
 from peft import prepare_model_for_kbit_training
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from torch import nn
@@ -25,14 +18,23 @@ from transformers.models.auto import modeling_auto
 
 from recbole_tslrec.compute.random_state import isolated_random_state
 from recbole_tslrec.llm.adapters import add_adapters
-from recbole_tslrec.llm.checkpoint_files import first_line, gguf_tensors, is_gguf, why_incomplete
+from recbole_tslrec.llm.checkpoint_files import gguf_tensors, is_gguf, why_incomplete
 from recbole_tslrec.llm.identity import LLMError, hub_revision, looks_like_a_path, refuse_other_paths
+from recbole_tslrec.llm.loading_errors import EXAMPLE, LESS_MEMORY, explained
 from recbole_tslrec.llm.quantization import BITSANDBYTES, bytes_per_weight, method_of, why_not_quantized
 from recbole_tslrec.llm.settings import LLMSettings, LoraSettings
 
 # transformers 5.23 has new names for activation checkpointing; peft 0.21 and older versions of it know the former only
 for _name in ("is_gradient_checkpointing", "gradient_checkpointing_enable"):
     warnings.filterwarnings("ignore", message=f"`{_name}` is deprecated", category=FutureWarning)
+
+_BEYOND_THE_DECODER = ("output.weight", "rope_freqs.weight")  # in a GGUF file: the head, and what is no weight here
+# what goes on with a text, or fills in its gaps; with pictures and sounds as well
+_KINDS_OF_TEXT = frozenset(
+    name
+    for kind in ("CAUSAL_LM", "MASKED_LM", "IMAGE_TEXT_TO_TEXT", "MULTIMODAL_LM")
+    for name in getattr(modeling_auto, f"MODEL_FOR_{kind}_MAPPING_NAMES", ())
+)
 
 
 def load_tokenizer(settings: LLMSettings) -> Any:
@@ -85,7 +87,7 @@ def _load_whole_config(settings: LLMSettings, tokens: int | None = None) -> Any:
     with explained(settings.source):
         reason = _why_unsuited(llm_config)
     if reason is not None:
-        raise LLMError(f"[{settings.source}] ({llm_config.model_type}) {reason}; choose a decoder such as {_EXAMPLE}")
+        raise LLMError(f"[{settings.source}] ({llm_config.model_type}) {reason}; choose a decoder such as {EXAMPLE}")
     return llm_config
 
 
@@ -160,7 +162,7 @@ def check_llm(settings: LLMSettings, lora: LoraSettings | None = None) -> None:
     if bytes_needed > bytes_free:
         raise LLMError(
             f"[{settings.source}] needs {bytes_needed / 2**30:.1f} GiB for its weights, {settings.device} "
-            f"has {bytes_free / 2**30:.1f} GiB free; {_LESS_MEMORY}"
+            f"has {bytes_free / 2**30:.1f} GiB free; {LESS_MEMORY}"
         )
 
 
@@ -193,7 +195,7 @@ def load_llm_and_head(settings: LLMSettings, tokens: int | None = None) -> tuple
     if type(_of_text(llm_config)) not in transformers.MODEL_FOR_CAUSAL_LM_MAPPING:
         raise LLMError(
             f"[{settings.source}] ({llm_config.model_type}) does not predict the next token; choose a decoder such as "
-            f"{_EXAMPLE}"
+            f"{EXAMPLE}"
         )
     if settings.is_scratch:
         llm_config.tie_word_embeddings = True
@@ -338,95 +340,3 @@ def free_memory(device: torch.device | str) -> int:
     if torch.device(device).type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     return int(psutil.virtual_memory().available)
-
-
-class explained:
-    """Turns the many errors of loading from the hub or a folder into one that says which and what to do."""
-
-    def __init__(self, source: str) -> None:
-        self.source = source
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
-        if isinstance(error, Exception):  # of whatever a file makes of transformers
-            raise LLMError(f"[{self.source}] cannot be loaded: {self._reason(error)}") from error
-
-    def _reason(self, error: BaseException) -> str:
-        chain = list(_chain(error))
-        for link in chain:
-            for kinds, words, reason in _REASONS:
-                if isinstance(link, kinds) and words in str(link):
-                    return reason
-        if looks_like_a_path(self.source):
-            return f"its files do not fit each other or are damaged ({first_line(error)}); fetch all from one place"
-        if any(isinstance(link, _UNREACHABLE) or "connect" in str(link).lower() for link in chain):
-            return (
-                "the hub cannot be reached and the model is not in the local cache; go online, give the folder of a "
-                "downloaded model, or use llm_name_or_path=scratch"
-            )
-        return first_line(error)
-
-
-_LESS_MEMORY = "choose a smaller LLM, llm_dtype=bfloat16 or llm_quantization=4bit"
-_EXAMPLE = "Qwen/Qwen3-0.6B"
-_BEYOND_THE_DECODER = ("output.weight", "rope_freqs.weight")  # in a GGUF file: the head, and what is no weight here
-_UNREACHABLE = (ConnectionError, TimeoutError, LocalEntryNotFoundError, HfHubHTTPError)
-# an error in the chain, words in it, and what they mean
-_REASONS: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str, str], ...] = (
-    (GatedRepoError, "", "its repository is gated; accept its licence on its hub page, then run `hf auth login`"),
-    (
-        RemoteEntryNotFoundError,
-        "config.json",
-        "its repository has no config.json, but adapters or GGUF files: give the base model, or fetch one file with "
-        "`hf download` and give its path",
-    ),
-    (
-        RepositoryNotFoundError,
-        "",
-        "the hub has no such repository, or it is private; check the name, or run `hf auth login`",
-    ),
-    ((MemoryError, torch.OutOfMemoryError), "", f"not enough memory; {_LESS_MEMORY}"),
-    (
-        OSError,
-        "does not appear to have a file named",
-        "it lacks files of weights, in the local cache or on the hub; fetch them all: hf download and its hub name",
-    ),
-    (
-        ValueError,
-        "trust_remote_code",
-        f"it needs Python code of its own, which is not run; choose an LLM that transformers has, such as {_EXAMPLE}",
-    ),
-    (
-        ValueError,
-        "does not recognize this architecture",
-        f"transformers {transformers.__version__} does not know its architecture; pip install -U transformers, or "
-        "choose another LLM",
-    ),
-    (
-        ValueError,
-        "Unrecognized model",
-        f"its config.json has no model_type that transformers {transformers.__version__} knows; fetch it again",
-    ),
-    (
-        ValueError,
-        "GGUF model with architecture",
-        "transformers does not read GGUF files of its architecture; take the model as a folder with a config.json",
-    ),
-)
-# what goes on with a text, or fills in its gaps; with pictures and sounds as well
-_KINDS_OF_TEXT = frozenset(
-    name
-    for kind in ("CAUSAL_LM", "MASKED_LM", "IMAGE_TEXT_TO_TEXT", "MULTIMODAL_LM")
-    for name in getattr(modeling_auto, f"MODEL_FOR_{kind}_MAPPING_NAMES", ())
-)
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """An error and those that it came from."""
-    seen: list[BaseException] = []
-    while error is not None and error not in seen:
-        seen.append(error)
-        yield error
-        error = error.__cause__ or error.__context__
