@@ -20,8 +20,6 @@ class KnowledgeProjection(nn.Module):
     Args:
         knowledge: h, with rows [N + 1, H].
         dimension: d.
-        trained: whether the linear layer is learned; otherwise it stays as it was drawn (added here, for the ablation:
-            what does a random projection keep of the vectors?).
 
     Attributes:
         knowledge: the standardised rows, [N + 1, H].
@@ -41,7 +39,7 @@ class KnowledgeProjection(nn.Module):
     present: Tensor | None
     default: nn.Parameter | None
 
-    def __init__(self, knowledge: Knowledge, dimension: int, trained: bool = True) -> None:
+    def __init__(self, knowledge: Knowledge, dimension: int) -> None:
         super().__init__()
         knowledge = knowledge.standardised()
         rows, present, components = knowledge.rows, knowledge.present, knowledge.components
@@ -53,7 +51,7 @@ class KnowledgeProjection(nn.Module):
         self.register_buffer("pca_center", None if components is None else components.center.clone())
         self.register_buffer("pca_axes", None if components is None else components.axes.clone())
         self.register_buffer("present", None if complete else present.clone())
-        self.linear = nn.Linear(rows.shape[1], dimension).requires_grad_(trained)
+        self.linear = nn.Linear(rows.shape[1], dimension)
         self.default = None if complete else nn.Parameter(torch.zeros(dimension))
         self._cast: tuple[Tensor, tuple[int, int]] | None = None
         self.register_load_state_dict_pre_hook(_check_saved)  # type: ignore[no-untyped-call]

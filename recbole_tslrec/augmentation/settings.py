@@ -25,8 +25,6 @@ class KnowledgeFusionSettings(Settings):
     """(str) How knowledge joins the item embedding."""
     fusion_pca_dimension: int | None = setting(check=optional_positive_integer)
     """(int) How many principal components of the vectors are fused; ``None`` takes the vectors as they are."""
-    fusion_projection: str = setting(choices=("trained", "frozen"))
-    """(str) Whether the projection of p_v is learned, or stays as it was drawn."""
     id_init: str = setting(choices=("random", "knowledge"))
     """(str) Where the ID embeddings start: as the backbone draws them, or from the vectors."""
 

@@ -73,7 +73,7 @@ class KnowledgeMixin(FusedItemsMixin):
                 start_from_components(_item_table(self, name, len(knowledge.rows)), knowledge, config["seed"])
         with isolated_random_state(config["seed"]):
             self.fuse_items(
-                lambda dimension: KnowledgeProjection(knowledge, dimension, settings.fusion_projection != "frozen"),
+                lambda dimension: KnowledgeProjection(knowledge, dimension),
                 settings.fusion_type,
                 len(knowledge.rows),
             )

@@ -69,7 +69,7 @@ def test_empty_overlap_shows_a_token_of_each_side(path):
 
 def fused(path, dataset, components=None):
     """What is fused: the vectors, or so many of their principal components."""
-    settings = KnowledgeFusionSettings("gate", components, "trained", "random")
+    settings = KnowledgeFusionSettings("gate", components, "random")
     return fusion_knowledge(path, dataset, settings, seed=0)
 
 

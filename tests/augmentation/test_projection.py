@@ -184,16 +184,3 @@ def test_width_is_that_of_the_vectors_not_of_their_components():
     source = KnowledgeProjection(three, 2)
     with pytest.raises(ValueError, match="width 5, knowledge_path now gives width 3"):
         source.load_state_dict(KnowledgeProjection(five, 2).state_dict())
-
-
-# A frozen projection
-
-
-def test_a_frozen_projection_keeps_its_draw_and_passes_no_gradient_to_it():
-    projection = KnowledgeProjection(knowledge_of(SQUARE, absent=[2]), 2, trained=False)
-    projection.reset_scale(0.5)
-    projection().square().sum().backward()
-    assert projection.linear.weight.grad is None
-    assert projection.linear.weight.std() > 0
-    assert projection.default is not None
-    assert projection.default.grad is not None  # what stands for an item without a vector is learned all the same
