@@ -29,7 +29,7 @@ class Axis:
 AXES: dict[str, Axis] = {
     "group_count": Axis("K, the number of latent categories.", (8, 16, 32, 64)),
     "lora_rank": Axis("The rank of the adapters.", (4, 8, 16, 32), llm="pretrained"),
-    "fusion_type": Axis("How knowledge joins the item embedding.", ("gate", "scalar_gate", "sum", "concat")),
+    "fusion_type": Axis("How knowledge joins the item embedding.", ("gate", "sum")),
     "id_init": Axis("Where the ID embeddings start: as they are drawn, or from the vectors.", ("random", "knowledge")),
     "target_view": Axis("The target: of the prompt's own items, or of the rest.", ("own", "rest")),
     "sft_loss": Axis("The loss of Stage 1.", ("mse", "kl")),

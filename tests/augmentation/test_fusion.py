@@ -5,7 +5,7 @@ import math
 import torch
 from torch import nn
 
-from recbole_tslrec.augmentation.fusion import FUSIONS, ConcatFusion, GateFusion, ScalarGateFusion, SumFusion
+from recbole_tslrec.augmentation.fusion import FUSIONS, GateFusion, SumFusion
 
 IDS = torch.tensor([[1.0, 0.0], [0.0, 2.0]])
 KNOWLEDGE = torch.tensor([[0.0, 4.0], [1.0, 8.0]])
@@ -35,25 +35,10 @@ def test_gate_has_a_bias_for_every_element():
     torch.testing.assert_close(fusion(IDS, KNOWLEDGE), torch.tensor(expected))
 
 
-def test_scalar_gate_weighs_every_item():
-    fusion = ScalarGateFusion(2)
-    set_linear(fusion.gate, [[LOG3, 0, 0, 0]], [0])
-    # g = [3/4, 1/2]
-    expected = [[3 / 4 * 1, 1 / 4 * 4], [1 / 2 * 1, 1 / 2 * 2 + 1 / 2 * 8]]
-    torch.testing.assert_close(fusion(IDS, KNOWLEDGE), torch.tensor(expected))
-
-
 def test_sum_adds():
     assert torch.equal(SumFusion(2)(IDS, KNOWLEDGE), torch.tensor([[1.0, 4.0], [1.0, 10.0]]))
 
 
-def test_concat_projects_ids_before_knowledge():
-    fusion = ConcatFusion(2)
-    set_linear(fusion.projection, [[1, 0, 2, 0], [0, 1, 0, 3]], [0, 10])
-    # x = [e1 + 2 p1, e2 + 3 p2 + 10]
-    torch.testing.assert_close(fusion(IDS, KNOWLEDGE), torch.tensor([[1.0, 22.0], [2.0, 36.0]]))
-
-
 def test_names_of_the_fusions():
-    named = [("gate", GateFusion), ("scalar_gate", ScalarGateFusion), ("sum", SumFusion), ("concat", ConcatFusion)]
+    named = [("gate", GateFusion), ("sum", SumFusion)]
     assert list(FUSIONS.items()) == named

@@ -42,7 +42,7 @@ def test_an_unknown_type_of_the_export_is_refused(make_config: MakeConfig) -> No
     [
         ({"fusion_pca_dimension": 0}, r"fusion_pca_dimension must be a whole number above 0, not \[0\]"),
         ({"fusion_pca_dimension": 0.5}, r"fusion_pca_dimension must be a whole number above 0, not \[0\.5\]"),
-        ({"fusion_type": "gated"}, r"fusion_type \[gated\] is not one of gate, scalar_gate, sum, concat"),
+        ({"fusion_type": "gated"}, r"fusion_type \[gated\] is not one of gate, sum"),
     ],
 )
 def test_wrong_settings_of_the_fusion_are_named(make_config: MakeConfig, changed: dict[str, Any], message: str) -> None:
@@ -51,5 +51,5 @@ def test_wrong_settings_of_the_fusion_are_named(make_config: MakeConfig, changed
 
 
 def test_an_unknown_fusion_of_categories_names_the_known_ones(make_config: MakeConfig) -> None:
-    with pytest.raises(ConfigError, match=r"ci_fusion_type \[gated\] is not one of gate, scalar_gate, sum, concat"):
+    with pytest.raises(ConfigError, match=r"ci_fusion_type \[gated\] is not one of gate, sum"):
         CategoryFusionSettings.of(derive(make_config("CISASRec"), ci_fusion_type="gated"))

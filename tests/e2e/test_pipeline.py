@@ -214,7 +214,7 @@ def test_column_that_is_not_loaded_is_named(make_config: MakeConfig) -> None:
     ("settings", "message"),
     [
         ({"group_count": 31}, r"group_count \[31\] must lie between 2 and the number of items \[30\]"),
-        ({"fusion_type": "gat"}, r"fusion_type \[gat\] is not one of gate, scalar_gate, sum, concat"),
+        ({"fusion_type": "gat"}, r"fusion_type \[gat\] is not one of gate, sum"),
         ({"sft_valid_ratio": 2}, r"cannot hold out a share \[2\] of 40 users; check --sft_valid_ratio"),
     ],
 )

@@ -22,7 +22,7 @@ def test_a_variant_changes_its_key_and_nothing_else(command):
 def test_values_replace_the_defaults_and_name_new_axes(command):
     found = variants(replace(command, axes=("fusion_type", "sft_epochs"), values={"sft_epochs": [1, 2]}))
     assert [variant.label for variant in found["sft_epochs"]] == ["1", "2"]
-    assert [variant.label for variant in found["fusion_type"]] == ["gate", "scalar_gate", "sum", "concat"]
+    assert [variant.label for variant in found["fusion_type"]] == ["gate", "sum"]
 
 
 @pytest.mark.parametrize("axis", [name for name, axis in AXES.items() if axis.llm != "pretrained"])

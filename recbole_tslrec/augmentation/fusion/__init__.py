@@ -9,9 +9,7 @@ from typing import Protocol
 
 from torch import Tensor, nn
 
-from recbole_tslrec.augmentation.fusion.concat import ConcatFusion
 from recbole_tslrec.augmentation.fusion.gate import GateFusion
-from recbole_tslrec.augmentation.fusion.scalar_gate import ScalarGateFusion
 from recbole_tslrec.augmentation.fusion.sum import SumFusion
 
 
@@ -27,10 +25,8 @@ class Fusion(Protocol):
 
 FUSIONS: dict[str, type[nn.Module]] = {
     "gate": GateFusion,
-    "scalar_gate": ScalarGateFusion,
     "sum": SumFusion,
-    "concat": ConcatFusion,
 }
 
 
-__all__ = ["FUSIONS", "ConcatFusion", "Fusion", "GateFusion", "ScalarGateFusion", "SumFusion"]
+__all__ = ["FUSIONS", "Fusion", "GateFusion", "SumFusion"]
