@@ -90,7 +90,7 @@ def pads_in_front(item_seq: Tensor, item_seq_len: Tensor) -> Tensor:
 def at_items(positionwise: Callable[..., Tensor], is_item: Tensor, *rows: Tensor, training: bool) -> Tensor:
     """A function of single positions at the items of rows; zero at the pads.
 
-    In training it is called with the items only: on Beauty, six of seven positions of a prefix are pads at length 50.
+    In training it is called with the items only: on Beauty, five of six positions of a prefix are pads at length 50.
 
     Args:
         positionwise: [..., d] of each of ``rows`` -> [..., d].
