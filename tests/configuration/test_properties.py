@@ -9,6 +9,7 @@ import yaml
 
 from recbole_tslrec.configuration.config import Config
 from recbole_tslrec.configuration.properties import model_keys, own_defaults, properties_folder, read_properties
+from recbole_tslrec.pipeline import plan
 
 PROPERTIES = properties_folder()
 YAML_FILES = sorted(str(path.relative_to(PROPERTIES)) for path in PROPERTIES.rglob("*.yaml"))
@@ -122,6 +123,12 @@ def test_paper_preset_holds_the_printed_settings() -> None:
 
 def test_quick_preset_has_a_learning_rate_that_is_a_number() -> None:
     assert configure(files=("properties/presets/quick.yaml",))["sft_learning_rate"] == 0.001
+
+
+def test_the_preset_for_ids_needs_no_llm() -> None:
+    config = configure(model="TSLRecSASRec", files=("properties/presets/co_occurrence.yaml",))
+    assert [stage.kind for stage in plan(config)] == ["backbone", "knowledge", "recommender"]
+    assert (config["id_init"], config["fusion_type"]) == ("knowledge", "sum")
 
 
 def test_the_preset_for_words_differs_from_the_paper_where_it_says_so() -> None:
