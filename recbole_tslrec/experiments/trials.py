@@ -41,7 +41,7 @@ ROWS: dict[str, Row] = {
     "Base": Row(BASE, (), "the ID backbone"),
     "CI": Row(CI, (), "the pre-grouping index as an item feature"),
     **{
-        name: Row(TSLREC, (f"--knowledge_source={name}",), f"{source.about}, through the gate", source.needs_words)
+        name: Row(TSLREC, (f"--knowledge_source={name}",), f"{source.about}, fused", source.needs_words)
         for name, source in KNOWLEDGE_SOURCES.items()
         if name != SFT
     },
@@ -65,7 +65,7 @@ def row_of(name: str) -> Row:
             f"side, such as sft+co_occurrence ({', '.join(KNOWLEDGE_SOURCES)})"
         )
     needs_words = any(KNOWLEDGE_SOURCES[source].needs_words for source in sources)
-    about = f"vectors of {', '.join(sources)} side by side, through the gate"
+    about = f"vectors of {', '.join(sources)} side by side, fused"
     return Row(TSLREC, (f"--knowledge_source={','.join(sources)}",), about, needs_words)
 
 

@@ -1,4 +1,4 @@
-"""Whose vectors go through the gate: the fine-tuned LLM's, or those of a control row.
+"""Whose vectors are fused: the fine-tuned LLM's, or those of a control row.
 
 A gain of TSLRec means something only against controls with the same settings: vectors that know nothing, vectors
 without an LLM, an LLM without Stage 1, what an ideal Stage 1 could say of an item, and what the items' words say

@@ -43,7 +43,7 @@ BASE, NEAREST, MEAN, VECTORS = "Base, nearest", "TSLRec, nearest", "TSLRec, mean
 Values = dict[str, NDArray[np.float64]]
 ABOUT = {
     BASE: "no knowledge; the ID row of a new item comes from the known items that are nearest by their vectors",
-    NEAREST: "the vectors go through the gate, and the ID part comes from the nearest items: extend --vectors",
+    NEAREST: "the vectors are fused, and the ID part comes from the nearest items: extend --vectors",
     MEAN: "the same, but the ID part is the mean of all items",
     VECTORS: "no model: the cosine between an item's vector and the mean of those in the history",
 }
