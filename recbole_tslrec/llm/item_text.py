@@ -158,7 +158,7 @@ def _read(settings: ItemTextSettings, columns: Sequence[str], tokens: Sequence[s
     """The text of each item, empty where it has none."""
     _, *fields = _fields(settings, [settings.ITEM_ID_FIELD, *columns])
     path, separator = _item_file(settings), settings.field_separator
-    table = read_item_file(path, settings.ITEM_ID_FIELD, separator, settings.encoding)
+    table = read_item_file(path, settings.ITEM_ID_FIELD, separator, settings.encoding, fields)
     table = table[fields].reindex(tokens, fill_value="")
     return [_joined(row) for row in zip(*(table[field] for field in fields), strict=True)]
 

@@ -13,3 +13,4 @@ def test_rows_are_named_by_token_and_the_first_of_a_token_counts(tmp_path: Path)
     assert table.index.tolist() == ["01", "2"]
     assert table["title:token_seq"].tolist() == ['7" vinyl', ""]
     assert table["year:float"].tolist() == ["1999", "NA"]
+    assert read_item_file(path, "item", "\t", "utf-8", ["year:float"]).columns.tolist() == ["year:float"]
