@@ -64,8 +64,8 @@ class BSARecBlock(nn.Module):
             for each in (attention.query, attention.key, attention.value)
         )
         sees = is_item.unsqueeze(1) & torch.ones(length, length, dtype=torch.bool, device=hidden.device).tril()
-        found = self._found(query, key, value, sees)
-        return at_items(self._mixed, is_item, hidden, self.low_pass @ hidden, found, training=self.training)
+        context = self._attend(query, key, value, sees)
+        return at_items(self._mixed, is_item, hidden, self.low_pass @ hidden, context, training=self.training)
 
     def last(self, hidden: Tensor, is_item: Tensor) -> Tensor:
         """[B, L, d], zero at pads, and [B, L] -> the last position of :meth:`forward`, [B, d]."""
@@ -73,22 +73,22 @@ class BSARecBlock(nn.Module):
         key, value = (
             at_items(each, is_item, hidden, training=self.training) for each in (attention.key, attention.value)
         )
-        found = self._found(attention.query(last).unsqueeze(1), key, value, is_item.unsqueeze(1))
-        return self._mixed(last, self.low_pass[-1] @ hidden, found.squeeze(1))
+        context = self._attend(attention.query(last).unsqueeze(1), key, value, is_item.unsqueeze(1))
+        return self._mixed(last, self.low_pass[-1] @ hidden, context.squeeze(1))
 
-    def _found(self, query: Tensor, key: Tensor, value: Tensor, sees: Tensor) -> Tensor:
+    def _attend(self, query: Tensor, key: Tensor, value: Tensor, sees: Tensor) -> Tensor:
         """Softmax attention, [B, T, d] of queries that each see some of L positions, [B, T, L] -> [B, T, d]."""
         heads = self.attention.num_attention_heads
         query, key, value = (each.view(*each.shape[:2], heads, -1).transpose(1, 2) for each in (query, key, value))
         mask = torch.where(sees, 0.0, -10000.0).to(query.dtype).unsqueeze(1)  # finite: pads see nothing
         weight = (query @ key.transpose(2, 3) / key.shape[-1] ** 0.5 + mask).softmax(dim=-1)  # [B, heads, T, L]
-        found: Tensor = self.attention.attn_dropout(weight) @ value  # [B, heads, T, d / heads]
-        return found.transpose(1, 2).flatten(2)
+        context: Tensor = self.attention.attn_dropout(weight) @ value  # [B, heads, T, d / heads]
+        return context.transpose(1, 2).flatten(2)
 
-    def _mixed(self, hidden: Tensor, low: Tensor, found: Tensor) -> Tensor:
+    def _mixed(self, hidden: Tensor, low: Tensor, context: Tensor) -> Tensor:
         rescaled = self.LayerNorm(hidden + self.dropout(low + self.beta**2 * (hidden - low)))
         attention = self.attention
-        attended = attention.LayerNorm(hidden + attention.out_dropout(attention.dense(found)))
+        attended = attention.LayerNorm(hidden + attention.out_dropout(attention.dense(context)))
         output: Tensor = self.feed_forward(self.alpha * rescaled + (1 - self.alpha) * attended)
         return output
 

@@ -88,7 +88,7 @@ def test_the_block_is_as_described(make_config: MakeConfig, length: int, alpha: 
 
 @torch.no_grad()
 def test_the_context_is_of_the_items_alone(make_config: MakeConfig) -> None:
-    """Rows are zero at pads; with the filter's networks alone, that a row is longer may not change their output."""
+    """The filter's networks read the mean of two items, however many pads stand in front of them."""
     block = block_of(make_config, 4)
     items = torch.randn(2, WIDTH, dtype=torch.float64)
     row = torch.cat([torch.zeros(2, WIDTH, dtype=torch.float64), items]).unsqueeze(0)
