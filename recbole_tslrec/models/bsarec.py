@@ -4,6 +4,7 @@ A block adds to self-attention what attention smooths away: the high frequencies
 SASRec's. The filter sees the whole row, so that only prefixes can be trained.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -59,10 +60,8 @@ class BSARecBlock(nn.Module):
     def forward(self, hidden: Tensor, is_item: Tensor) -> Tensor:
         """[B, L, d], zero at pads, and [B, L] -> [B, L, d], zero there too."""
         attention, length = self.attention, hidden.shape[1]
-        query, key, value = (
-            at_items(each, is_item, hidden, training=self.training)
-            for each in (attention.query, attention.key, attention.value)
-        )
+        layers = (attention.query, attention.key, attention.value)
+        query, key, value = self._projected(layers, hidden, is_item)
         sees = is_item.unsqueeze(1) & torch.ones(length, length, dtype=torch.bool, device=hidden.device).tril()
         context = self._attend(query, key, value, sees)
         return at_items(self._mixed, is_item, hidden, self.low_pass @ hidden, context, training=self.training)
@@ -70,11 +69,16 @@ class BSARecBlock(nn.Module):
     def last(self, hidden: Tensor, is_item: Tensor) -> Tensor:
         """[B, L, d], zero at pads, and [B, L] -> the last position of :meth:`forward`, [B, d]."""
         attention, last = self.attention, hidden[:, -1]
-        key, value = (
-            at_items(each, is_item, hidden, training=self.training) for each in (attention.key, attention.value)
-        )
+        key, value = self._projected((attention.key, attention.value), hidden, is_item)
         context = self._attend(attention.query(last).unsqueeze(1), key, value, is_item.unsqueeze(1))
         return self._mixed(last, self.low_pass[-1] @ hidden, context.squeeze(1))
+
+    def _projected(self, layers: Sequence[nn.Module], hidden: Tensor, is_item: Tensor) -> tuple[Tensor, ...]:
+        """[B, L, d], zero at pads -> that of each layer, zero there too; all at once, for the items are looked up."""
+        joined = at_items(
+            lambda rows: torch.cat([layer(rows) for layer in layers], dim=-1), is_item, hidden, training=self.training
+        )
+        return joined.chunk(len(layers), dim=-1)
 
     def _attend(self, query: Tensor, key: Tensor, value: Tensor, sees: Tensor) -> Tensor:
         """Softmax attention, [B, T, d] of queries that each see some of L positions, [B, T, L] -> [B, T, d]."""
