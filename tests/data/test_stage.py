@@ -161,7 +161,8 @@ def test_times_that_float32_cannot_tell_apart_keep_their_order(
     make_config: Callable[..., Any], tmp_path: Path, split: dict[str, Any]
 ) -> None:
     draw = np.random.default_rng(1)
-    rows = [(f"u{draw.integers(6)}", f"i{draw.integers(9)}", 1_600_000_000.0 + int(draw.integers(90))) for _ in range(150)]
+    start = 1.6e9
+    rows = [(f"u{draw.integers(6)}", f"i{draw.integers(9)}", start + int(draw.integers(90))) for _ in range(150)]
     config = make_config(interactions=rows, eval_args={**LAST_TWO, "split": split})
     Data(config, tmp_path / "kept")
     mapped, read = Data(config, tmp_path / "kept"), Data(config)
