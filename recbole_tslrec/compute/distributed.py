@@ -5,6 +5,7 @@ What is not shared runs in the main process while the rest wait.
 """
 
 import os
+import time
 import warnings
 from collections.abc import Collection, Sequence
 from datetime import timedelta
@@ -19,6 +20,7 @@ Value = TypeVar("Value")
 # torch 2.13's new name for it leaves out what older versions need
 warnings.filterwarnings("ignore", message="`broadcast_buffers` is deprecated", category=FutureWarning)
 
+_LAST_TENSORS = 0.2  # seconds
 _SHARDED_LAUNCHES = ("ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED", "ACCELERATE_USE_MEGATRON_LM")
 
 
@@ -89,6 +91,9 @@ def join(device: Any) -> None:
 def leave() -> None:
     """Take leave of the other processes at the end of a program."""
     if process_count() > 1 and torch.distributed.is_initialized():
+        # gloo's threads outlive this where DistributedDataParallel was used, and one that lets go of a tensor while the
+        # interpreter ends aborts the process (PyTorch pull request 179291): give them time to let go of the last
+        time.sleep(_LAST_TENSORS)
         torch.distributed.destroy_process_group()
 
 
