@@ -4,8 +4,9 @@ Ranks are those among all processes of all nodes; the number of a process on its
 What is not shared runs in the main process while the rest wait.
 """
 
+import gc
+import importlib
 import os
-import time
 import warnings
 from collections.abc import Collection, Sequence
 from datetime import timedelta
@@ -20,7 +21,6 @@ Value = TypeVar("Value")
 # torch 2.13's new name for it leaves out what older versions need
 warnings.filterwarnings("ignore", message="`broadcast_buffers` is deprecated", category=FutureWarning)
 
-_LAST_TENSORS = 0.2  # seconds
 _SHARDED_LAUNCHES = ("ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED", "ACCELERATE_USE_MEGATRON_LM")
 
 
@@ -85,15 +85,20 @@ def join(device: Any) -> None:
                 "with: pip install 'recbole_tslrec[llm]', or start one process"
             ) from error
 
+        # DistributedDataParallel imports this, and its functions take the group that exists then as their default, so
+        # that leave() could not end the group
+        importlib.import_module("torch.distributed.nn.functional")
         PartialState(cpu=torch.device(device).type == "cpu", timeout=timedelta(days=30))
 
 
 def leave() -> None:
-    """Take leave of the other processes at the end of a program."""
+    """Take leave of the other processes at the end of a program.
+
+    The group ends with the last model that holds it. If it does not, gloo's threads live on, and one that frees a
+    tensor while the interpreter ends aborts the process (PyTorch pull request 179291).
+    """
     if process_count() > 1 and torch.distributed.is_initialized():
-        # gloo's threads outlive this where DistributedDataParallel was used, and one that lets go of a tensor while the
-        # interpreter ends aborts the process (PyTorch pull request 179291): give them time to let go of the last
-        time.sleep(_LAST_TENSORS)
+        gc.collect()  # models that are parts of reference cycles
         torch.distributed.destroy_process_group()
 
 
