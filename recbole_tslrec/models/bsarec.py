@@ -11,7 +11,7 @@ import torch
 from recbole.model.layers import MultiHeadAttention
 from torch import Tensor, nn
 
-from recbole_tslrec.models.stacked_blocks import WholeRowBlocks, at_items, feed_forward
+from recbole_tslrec.models.stacked_blocks import WholeRowBlocks, at_items, feed_forward, heads_of
 
 
 def low_pass(length: int, frequencies: int) -> Tensor:
@@ -49,7 +49,7 @@ class BSARecBlock(nn.Module):
         self.dropout = nn.Dropout(config["hidden_dropout_prob"])
         self.LayerNorm = nn.LayerNorm(size, eps=config["layer_norm_eps"])
         self.attention = MultiHeadAttention(
-            config["n_heads"],
+            heads_of(config),
             size,
             config["hidden_dropout_prob"],
             config["attn_dropout_prob"],

@@ -80,7 +80,12 @@ def test_the_block_is_the_published_one(make_config: MakeConfig, alpha: float, c
 
 
 @pytest.mark.parametrize(
-    ("settings", "message"), [({"alpha": 1.2}, r"alpha \[1.2\] must lie"), ({"c": 0}, r"c \[0\] must be at least 1")]
+    ("settings", "message"),
+    [
+        ({"alpha": 1.2}, r"alpha \[1.2\] must lie"),
+        ({"c": 0}, r"c \[0\] must be at least 1"),
+        ({"n_heads": 3}, r"hidden_size \[8\] must be a multiple of n_heads \[3\]"),
+    ],
 )
 def test_wrong_settings_are_refused(make_config: MakeConfig, settings: dict[str, Any], message: str) -> None:
     config = make_config("BSARec", **settings)
