@@ -3,7 +3,7 @@
 import functools
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -81,6 +81,15 @@ class HeldOut:
         block = np.cumsum(self.length) // _ITEMS
         edges = [0, *(np.flatnonzero(np.diff(block)) + 1).tolist(), len(self)]
         yield from (slice(start, stop) for start, stop in itertools.pairwise(edges) if stop > start)
+
+    def of_users_in(self, loader: Any) -> "HeldOut":
+        """The rows of a loader that has some of the users, each with all of its rows and in the same order."""
+        if loader is self.loader:
+            return self
+        ids = (each._dataset.inter_feat[each._dataset.uid_field].numpy() for each in (self.loader, loader))
+        kept = np.isin(*ids)
+        by_row = ("user_tokens", "target", "start", "length", "sequence_length")
+        return replace(self, loader=loader, **{name: getattr(self, name)[kept] for name in by_row})
 
     def distinct(self, rows: slice | Integers) -> Distinct:
         """The distinct items of the histories of some rows, which are counted from the first of them."""

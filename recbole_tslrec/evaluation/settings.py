@@ -30,19 +30,24 @@ class EvaluationSettings(Settings):
     """(str) The metric that is tested between rows."""
     eval_batch_size: Any = setting(neutral="each row is ranked independently")
     """(int) Rows that are ranked at once."""
+    valid_history: str = setting(choices=MODES, neutral="chooses an epoch in training, where it is in the recipe")
+    """(str) The history mode of the validation that chooses the epoch."""
     eval_history: str = setting(choices=(*MODES, ALL), neutral="every evaluation has all history modes")
     """(str) The history mode that is shown."""
 
     def check(self) -> None:
-        """Refuse a history mode that the evaluation cannot have."""
-        asked = self.eval_history
+        """Refuse a history mode that the evaluation or the validation cannot have."""
+        for key in ("eval_history", "valid_history"):
+            self._check_mode(key, getattr(self, key))
+
+    def _check_mode(self, key: str, asked: str) -> None:
         if asked != UNMASKED and not ranks_all_items(self.eval_args):
             raise ConfigError(
-                f"eval_history [{asked}] needs the rank among all items, and eval_args has mode "
-                f"[{self.eval_args['mode']}]; set its mode to full, or eval_history to unmasked"
+                f"{key} [{asked}] needs the rank among all items, and eval_args has mode "
+                f"[{self.eval_args['mode']}]; set its mode to full, or {key} to unmasked"
             )
         if UNMASKED not in shown_modes(asked) and not needs_ranks_only(self.valid_metric.partition("@")[0]):
             raise ConfigError(
-                f"eval_history [{asked}] has no figure of valid_metric [{self.valid_metric}], which needs more than "
-                "ranks; set eval_history to unmasked or all"
+                f"{key} [{asked}] has no figure of valid_metric [{self.valid_metric}], which needs more than ranks; "
+                f"set {key} to unmasked"
             )

@@ -77,7 +77,7 @@ class Search:
         finished = [trial for trial in self.trials if trial["score"] is not None]
         choose = max if self.config["valid_metric_bigger"] else min
         best = choose(finished, key=lambda trial: trial["score"]) if finished else {"params": None, "score": None}
-        names = {name: self.config[name] for name in ("model", "dataset", "seed", "valid_metric", "eval_history")}
+        names = {name: self.config[name] for name in ("model", "dataset", "seed", "valid_metric", "valid_history")}
         return {**names, "best_params": best["params"], "best_score": best["score"], "trials": self.trials}
 
     def _setting(self, key: str, value: Any) -> Any:
@@ -89,7 +89,7 @@ class Search:
     def _run(self, params: Mapping[str, Any]) -> dict[str, Any]:
         model = self.config["model"]
         result = run(model, self.config["dataset"], self.config_files, params, self.argv)
-        valid = result.metrics[row_name(self.config)]["valid"]
+        valid = result.modes[row_name(self.config)]["valid"][self.config["valid_history"]]
         return {
             "score": valid[self.config["valid_metric"].lower()],
             "valid": valid,

@@ -8,6 +8,8 @@ from typing import Any
 from recbole_tslrec.compute import distributed
 from recbole_tslrec.configuration.properties import model_keys
 from recbole_tslrec.data.dataset import Data
+from recbole_tslrec.evaluation.held_out import held_out
+from recbole_tslrec.evaluation.history_modes import UNMASKED
 from recbole_tslrec.models.backbones import BACKBONES, Backbone
 from recbole_tslrec.models.factory import model_class
 from recbole_tslrec.models.names import parse_model_name
@@ -118,7 +120,9 @@ def train(settings: RecommenderSettings, data: Data, folder: Path, fused: Any = 
     """
     config = settings.config()
     train_data, valid_data, _ = data.loaders
-    report = recommender.train_recommender(config, train_data, valid_data, folder, fused, folder / UNFINISHED)
+    masked = None if settings.training.valid_history == UNMASKED else held_out(data, "valid")
+    work = folder / UNFINISHED
+    report = recommender.train_recommender(config, train_data, valid_data, folder, fused, work, masked)
     if distributed.is_main():
         save_description(folder, settings, train_data._dataset)
     return report

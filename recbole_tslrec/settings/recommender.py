@@ -221,6 +221,8 @@ class TrainingSettings(Settings):
     """(bool) Whether items of the history may be ranked; RecBole sets it for sequential models."""
     valid_metric: Any = setting()
     """(str) Chooses the best epoch."""
+    valid_history: str = setting()
+    """(str) The history mode in which it does."""
     valid_metric_bigger: Any = setting()
     """(bool) Whether larger is better."""
     metric_decimal_place: Any = setting()

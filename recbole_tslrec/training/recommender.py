@@ -17,6 +17,10 @@ from recbole_tslrec.compute.distributed import ALONE, Share
 from recbole_tslrec.compute.divergence import StepwiseNanCheck, log_under
 from recbole_tslrec.compute.precision import warn_of_slow_autocast
 from recbole_tslrec.compute.random_state import random_state, set_random_state
+from recbole_tslrec.evaluation.held_out import HeldOut
+from recbole_tslrec.evaluation.history_modes import UNMASKED
+from recbole_tslrec.evaluation.metrics import figures
+from recbole_tslrec.evaluation.trained_model import rank_held_out
 from recbole_tslrec.models.backbones import BACKBONES
 from recbole_tslrec.models.factory import model_class
 from recbole_tslrec.models.names import parse_model_name
@@ -42,6 +46,7 @@ class RecommenderTrainer(StepwiseNanCheck, Trainer):  # type: ignore[misc]  # Re
         checkpoints: written between the steps of a training; ``None`` where none are.
         shared: the part of this process in every step; ``None`` where it takes the steps alone.
         share: the part of this process in every ranking; all that share it must rank together.
+        masked: rows whose loader is evaluated in the mode ``valid_history``; ``None`` evaluates every loader unmasked.
     """
 
     def __init__(self, config: Any, model: torch.nn.Module) -> None:
@@ -50,6 +55,7 @@ class RecommenderTrainer(StepwiseNanCheck, Trainer):  # type: ignore[misc]  # Re
         self.checkpoints: StepCheckpoints | None = None
         self.shared: SharedSteps | None = None
         self.share = ALONE
+        self.masked: HeldOut | None = None
         log_under(self, config["model"])
 
     def share_steps(self, reads_all: bool) -> None:
@@ -113,6 +119,8 @@ class RecommenderTrainer(StepwiseNanCheck, Trainer):  # type: ignore[misc]  # Re
         """RecBole's metrics; ``load_best_model`` and ``model_file`` read safetensors."""
         if load_best_model:
             load_weights(self.model, Path(model_file or self.saved_model_file))
+        if self.masked is not None and eval_data is self.masked.loader:
+            return self._evaluate_masked(self.masked, show_progress)
         if not eval_data or not self._needs_ranks_only(eval_data):
             return super().evaluate(eval_data, load_best_model=False, show_progress=show_progress)
         self.model.eval()
@@ -124,6 +132,10 @@ class RecommenderTrainer(StepwiseNanCheck, Trainer):  # type: ignore[misc]  # Re
         ranks = ranked_in_units(self.model, batches, rank, self.share)
         self.eval_collector.data_struct.update_tensor("rec.topk", hits(ranks, max(self.config["topk"])))
         return self.evaluator.evaluate(self.eval_collector.get_data_struct())
+
+    def _evaluate_masked(self, rows: HeldOut, show_progress: bool) -> dict[str, float]:
+        ranks = rank_held_out(self.model, rows, show_progress, self.share).by_mode(rows.repeat, rows.item_count)
+        return figures(self.config, ranks[self.config["valid_history"]])
 
     def _needs_ranks_only(self, eval_data: Any) -> bool:
         """Whether RecBole's metrics can be had from the targets' ranks: full ranking, and nothing but top-k hits."""
@@ -147,7 +159,13 @@ def build_model(config: Any, train_data: Any, fused: Any = None) -> torch.nn.Mod
 
 
 def train_recommender(
-    config: Any, train_data: Any, valid_data: Any, folder: Path, fused: Any = None, work: Path | None = None
+    config: Any,
+    train_data: Any,
+    valid_data: Any,
+    folder: Path,
+    fused: Any = None,
+    work: Path | None = None,
+    masked: HeldOut | None = None,
 ) -> dict[str, Any]:
     """Train a model as RecBole does and leave the best epoch's weights in ``folder``.
 
@@ -160,14 +178,14 @@ def train_recommender(
         fused: what is fused into the item embeddings, as in :func:`build_model`.
         work: where step checkpoints go, and what an interrupted training has left there is gone on with; ``None``
             writes none.
+        masked: the rows of ``valid_data``, where ``valid_history`` masks histories; ``None`` validates unmasked.
 
     Several processes share the steps and the rankings, and the main one writes. Where a step cannot be shared, see
     :func:`recbole_tslrec.training.shared_steps.why_not_shared`, the main one trains alone.
 
     Returns:
-        The best epoch's result on all validation users, its history mode (RecBole's only one), and the number of epochs
-        trained; with a sample also how many users it has, and the result on them; nothing where
-        another process trains alone.
+        The best epoch's result on all validation users, its history mode, and the number of epochs trained; with a
+        sample also how many users it has, and the result on them; nothing where another process trains alone.
 
     Raises:
         TrainingDiverged: the loss is not finite.
@@ -193,6 +211,9 @@ def train_recommender(
             f"each epoch is validated on {config['valid_users']:,} users drawn once (valid_users): early stopping and "
             "the choice of the best epoch see these alone"
         )
+    if masked is not None:
+        trainer.masked = masked.of_users_in(sample)
+        trainer.logger.info(f"the history mode of each validation is {config['valid_history']} (valid_history)")
     _, chosen_by = trainer.fit(train_data, sample, show_progress=config["show_progress"])
     trainer.tensorboard.close()
     if together:
@@ -200,10 +221,12 @@ def train_recommender(
     load_weights(model, Path(trainer.saved_model_file))
     report: dict[str, Any] = {"valid": dict(chosen_by or {})}
     if sample is not valid_data and chosen_by:
+        trainer.masked = masked
         report = _on_all_users(trainer, valid_data, dict(chosen_by))
     if distributed.is_main():
         write_tensors(folder / MODEL, model.state_dict())
-    return {**report, "eval_history": "unmasked", "epochs": len(trainer.train_loss_dict)}
+    mode = UNMASKED if masked is None else config["valid_history"]
+    return {**report, "valid_history": mode, "epochs": len(trainer.train_loss_dict)}
 
 
 def _on_all_users(trainer: RecommenderTrainer, valid_data: Any, on_sample: dict[str, Any]) -> dict[str, Any]:

@@ -98,8 +98,9 @@ def search(make_config: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> 
         def look_up(model: str, dataset: str, files: Any, params: Mapping[str, Any], argv: Any) -> Any:
             found = score(params)
             metric = config["valid_metric"].lower()
-            parts = {"valid": {metric: found}, "test": {metric: -found}}
-            return SimpleNamespace(metrics={"Base": parts}, stages=())
+            valid = {"unmasked": {metric: found}, "strict": {metric: -found}}
+            parts = {"valid": valid, "test": {mode: {metric: 0.0} for mode in valid}}
+            return SimpleNamespace(modes={"Base": parts}, stages=())
 
         monkeypatch.setattr(tuning, "run", look_up)
         return tuning.tune(tuning.Search(config, [], [], Path("tuning.json")), space, *more)
@@ -115,6 +116,13 @@ def test_exhaustive_search_tries_everything_once(search: Callable[..., dict[str,
     assert sorted(tried) == [(epochs, seed) for epochs in range(1, 6) for seed in range(6)]
     assert (summary["best_params"], summary["best_score"]) == ({"epochs": 1, "seed": 0}, -1)
     assert json.loads(Path("tuning.json").read_text()) == summary
+
+
+def test_trials_are_scored_in_the_history_mode_of_the_validation(search: Callable[..., dict[str, Any]]) -> None:
+    space = {"choice": {"epochs": [1, 2, 3]}}
+    summary = search(lambda params: params["epochs"], space, valid_history="strict")
+    assert (summary["best_params"], summary["best_score"]) == ({"epochs": 1}, -1)
+    assert summary["valid_history"] == "strict"
 
 
 def test_max_evals_limits_an_exhaustive_search_too(search: Callable[..., dict[str, Any]]) -> None:

@@ -65,6 +65,7 @@ def test_training_does_not_depend_on(change: dict[str, Any]) -> None:
         {"valid_users": 2},
         {"n_layers": 1},
         {"valid_metric": "NDCG@5"},
+        {"valid_history": "strict"},
         {"train_neg_sample_args": UNIFORM},
         {"eval_args": {"split": {"LS": "test_only"}}},
     ],

@@ -82,7 +82,7 @@ def test_without_the_key_nothing_is_validated_twice(make_config, tmp_path):
     config = make_config(epochs=1)
     train_data, valid_data, _ = Data(config).loaders
     report = train_recommender(config, train_data, valid_data, tmp_path)
-    assert set(report) == {"valid", "eval_history", "epochs"}
+    assert set(report) == {"valid", "valid_history", "epochs"}
 
 
 @pytest.mark.parametrize("value", [0, -3, 1.5, True, "many"])
