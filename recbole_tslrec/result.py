@@ -19,7 +19,14 @@ from recbole_tslrec.store.files import write_json
 GIVEN, REUSED, BUILT = "given", "reused", "built"
 _OF_THE_LLM = ("llm_name_or_path", "sft_epochs")
 STAGE_SETTINGS = {"groups": ("group_count",), **dict.fromkeys(("sft", "llm_task", "ranker"), _OF_THE_LLM)}
-TRAINING_SETTINGS = ("epochs", "backbone_epochs", "MAX_ITEM_LIST_LENGTH", "train_batch_size", "learning_rate")
+TRAINING_SETTINGS = (
+    "epochs",
+    "backbone_epochs",
+    "MAX_ITEM_LIST_LENGTH",
+    "train_batch_size",
+    "learning_rate",
+    "valid_history",
+)
 
 
 @dataclass(frozen=True)
