@@ -15,6 +15,7 @@ from recbole_tslrec.compute import distributed
 from recbole_tslrec.compute.divergence import TrainingDiverged
 from recbole_tslrec.data.dataset import Data
 from recbole_tslrec.evaluation.held_out import PARTS, held_out
+from recbole_tslrec.evaluation.history_modes import UNMASKED
 from recbole_tslrec.evaluation.trained_model import rank_held_out
 from recbole_tslrec.store.files import write_json
 from recbole_tslrec.store.step_checkpoints import Clock
@@ -28,7 +29,7 @@ DRAWN = {"train_neg_sample_args": {"distribution": "uniform", "sample_num": 1}}
 KILLED = "all positions"  # it is trained a second time, interrupted
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     KILLED: ("SASRec", {"train_mode": "all_positions", "epochs": 3}),
-    "prefixes": ("FMLPRec", {"epochs": 2}),
+    "prefixes": ("FMLPRec", {"epochs": 2, "valid_history": "keep_target"}),
     "fused table": ("TSLRecSASRec", {"train_mode": "prefix", "epochs": 2}),
     "sparse rows": ("TSLRecSASRec", {"loss_type": "sampled_softmax", "loss_negatives": 8}),
     "drawn negatives": ("SASRec", {"loss_type": "BPR", "train_mode": "prefix", **DRAWN}),
@@ -53,8 +54,9 @@ def train(folder: Path, name: str, into: str = "") -> None:
     own = folder / (into or name)
     own.mkdir(parents=True, exist_ok=True)
     config, data, fused = _case(folder, name)
+    masked = None if config["valid_history"] == UNMASKED else held_out(data, "valid")
     with mock.patch.object(recommender, "SPARSE_FROM", 1):  # else the table would have to be large
-        report = recommender.train_recommender(config, *data.loaders[:2], own, fused, own / "work")
+        report = recommender.train_recommender(config, *data.loaders[:2], own, fused, own / "work", masked)
     distributed.wait_for_everyone()
     share = distributed.own_share()
     trainer = recommender.load_trainer(config, data.loaders[0], own, fused, share)
