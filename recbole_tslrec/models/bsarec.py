@@ -4,14 +4,13 @@ A block adds to self-attention what attention smooths away: the high frequencies
 SASRec's. The filter sees the whole row, so that only prefixes can be trained.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 from recbole.model.layers import MultiHeadAttention
 from torch import Tensor, nn
 
-from recbole_tslrec.models.stacked_blocks import WholeRowBlocks, at_items, feed_forward, heads_of
+from recbole_tslrec.models.stacked_blocks import WholeRowBlocks, feed_forward, heads_of
 
 
 def low_pass(length: int, frequencies: int) -> Tensor:
@@ -58,33 +57,24 @@ class BSARecBlock(nn.Module):
         self.feed_forward = feed_forward(config)
 
     def forward(self, hidden: Tensor, is_item: Tensor) -> Tensor:
-        """[B, L, d], zero at pads, and [B, L] -> [B, L, d], zero there too."""
-        attention, length = self.attention, hidden.shape[1]
-        layers = (attention.query, attention.key, attention.value)
-        query, key, value = self._projected(layers, hidden, is_item)
-        sees = is_item.unsqueeze(1) & torch.ones(length, length, dtype=torch.bool, device=hidden.device).tril()
-        context = self._attend(query, key, value, sees)
-        return at_items(self._mixed, is_item, hidden, self.low_pass @ hidden, context, training=self.training)
+        """[B, L, d] and [B, L] -> [B, L, d]."""
+        length = hidden.shape[1]
+        earlier = torch.ones(length, length, dtype=torch.bool, device=hidden.device).tril()
+        sees = earlier & (is_item.unsqueeze(2) == is_item.unsqueeze(1))  # items see items; pads, in front, see pads
+        return self._mixed(hidden, self.low_pass @ hidden, self._attend(hidden, hidden, sees))
 
     def last(self, hidden: Tensor, is_item: Tensor) -> Tensor:
-        """[B, L, d], zero at pads, and [B, L] -> the last position of :meth:`forward`, [B, d]."""
-        attention, last = self.attention, hidden[:, -1]
-        key, value = self._projected((attention.key, attention.value), hidden, is_item)
-        context = self._attend(attention.query(last).unsqueeze(1), key, value, is_item.unsqueeze(1))
-        return self._mixed(last, self.low_pass[-1] @ hidden, context.squeeze(1))
+        """[B, L, d] and [B, L] -> the last position of :meth:`forward`, [B, d]."""
+        sees = (is_item[:, -1:] == is_item).unsqueeze(1)
+        context = self._attend(hidden[:, -1:], hidden, sees).squeeze(1)
+        return self._mixed(hidden[:, -1], self.low_pass[-1] @ hidden, context)
 
-    def _projected(self, layers: Sequence[nn.Module], hidden: Tensor, is_item: Tensor) -> tuple[Tensor, ...]:
-        """[B, L, d], zero at pads -> that of each layer, zero there too; all at once, for the items are looked up."""
-        joined = at_items(
-            lambda rows: torch.cat([layer(rows) for layer in layers], dim=-1), is_item, hidden, training=self.training
-        )
-        return joined.chunk(len(layers), dim=-1)
-
-    def _attend(self, query: Tensor, key: Tensor, value: Tensor, sees: Tensor) -> Tensor:
-        """Softmax attention, [B, T, d] of queries that each see some of L positions, [B, T, L] -> [B, T, d]."""
-        heads = self.attention.num_attention_heads
-        query, key, value = (each.view(*each.shape[:2], heads, -1).transpose(1, 2) for each in (query, key, value))
-        mask = torch.where(sees, 0.0, -10000.0).to(query.dtype).unsqueeze(1)  # finite: pads see nothing
+    def _attend(self, hidden: Tensor, seen: Tensor, sees: Tensor) -> Tensor:
+        """Softmax attention of T positions, [B, T, d], to those of L that they see, [B, T, L] -> [B, T, d]."""
+        attention, heads = self.attention, self.attention.num_attention_heads
+        projected = attention.query(hidden), attention.key(seen), attention.value(seen)
+        query, key, value = (each.view(*each.shape[:2], heads, -1).transpose(1, 2) for each in projected)
+        mask = torch.where(sees, 0.0, -torch.inf).to(query.dtype).unsqueeze(1)
         weight = (query @ key.transpose(2, 3) / key.shape[-1] ** 0.5 + mask).softmax(dim=-1)  # [B, heads, T, L]
         context: Tensor = self.attention.attn_dropout(weight) @ value  # [B, heads, T, d / heads]
         return context.transpose(1, 2).flatten(2)

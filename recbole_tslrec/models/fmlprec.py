@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from recbole_tslrec.models.stacked_blocks import WholeRowBlocks, at_items, feed_forward
+from recbole_tslrec.models.stacked_blocks import WholeRowBlocks, feed_forward
 
 
 class SpectralFilter(nn.Module):
@@ -52,12 +52,12 @@ class FilterBlock(nn.Module):
         self.LayerNorm = nn.LayerNorm(config["hidden_size"], eps=config["layer_norm_eps"])
         self.feed_forward = feed_forward(config)
 
-    def forward(self, hidden: Tensor, is_item: Tensor) -> Tensor:
-        """[B, L, d], zero at pads, and [B, L] -> [B, L, d], zero there too."""
-        return at_items(self._mixed, is_item, hidden, self.filter(hidden), training=self.training)
+    def forward(self, hidden: Tensor, _is_item: Tensor) -> Tensor:
+        """[B, L, d] -> [B, L, d]."""
+        return self._mixed(hidden, self.filter(hidden))
 
     def last(self, hidden: Tensor, _is_item: Tensor) -> Tensor:
-        """[B, L, d], zero at pads -> the last position of :meth:`forward`, [B, d]."""
+        """[B, L, d] -> the last position of :meth:`forward`, [B, d]."""
         return self._mixed(hidden[:, -1], self.filter.last(hidden))
 
     def _mixed(self, hidden: Tensor, filtered: Tensor) -> Tensor:

@@ -87,34 +87,11 @@ def pads_in_front(item_seq: Tensor, item_seq_len: Tensor) -> Tensor:
     return item_seq.gather(1, position % length)
 
 
-def at_items(positionwise: Callable[..., Tensor], is_item: Tensor, *rows: Tensor, training: bool) -> Tensor:
-    """A function of single positions at the items of rows; zero at the pads.
-
-    In training it is called with the items only: on Beauty, five of six positions of a prefix are pads at length 50.
-
-    Args:
-        positionwise: [..., d] of each of ``rows`` -> [..., d].
-        is_item: bool [B, L].
-        rows: each [B, L, d].
-        training: whether the rows are a training batch; graphs for inference need fixed shapes.
-
-    Returns:
-        [B, L, d].
-    """
-    if not training:
-        return positionwise(*rows) * is_item.unsqueeze(-1)
-    items = is_item.flatten().nonzero().squeeze(1)
-    packed = positionwise(*(each.flatten(0, 1).index_select(0, items) for each in rows))
-    spread = packed.new_zeros(is_item.numel(), packed.shape[-1]).index_copy(0, items, packed)
-    return spread.view(*is_item.shape, -1)
-
-
 class WholeRowBlocks(StackedBlocks):
-    """Blocks that mix all positions of a row, so that pads must say nothing.
+    """Blocks that mix all positions of a row, the pads too, which stand in front of the items, as in the originals.
 
-    They stand in front of the items, as in the originals, and (our choice) are zeroed before every block. A block has
-    ``forward(hidden [B, L, d], is_item [B, L]) -> [B, L, d]``, zero at the pads as ``hidden`` is, and ``last`` for the
-    last position of that, [B, d]. Embeddings pass a LayerNorm (``layer_norm_eps``), as SASRec's do.
+    A pad has the embedding of its position alone. A block has ``forward(hidden [B, L, d], is_item [B, L])``, [B, L, d],
+    and ``last`` for the last position of that, [B, d]. Embeddings pass a LayerNorm (``layer_norm_eps``), as in SASRec.
     """
 
     def __init__(self, config: Any, dataset: Any, block: Callable[[Any, int], nn.Module]) -> None:
@@ -125,8 +102,8 @@ class WholeRowBlocks(StackedBlocks):
         """Item ids [B, L], pads behind, and their number [B] -> the sequence's vector [B, d]."""
         item_seq = pads_in_front(item_seq, item_seq_len)
         is_item = item_seq != 0  # [B, L]
-        hidden = self.item_embedding(item_seq) + self.position_embedding.weight  # [B, L, d]
-        hidden = at_items(lambda rows: self.dropout(self.LayerNorm(rows)), is_item, hidden, training=self.training)
+        items = self.item_embedding(item_seq) * is_item.unsqueeze(-1)  # RecBole draws values for the pad's row
+        hidden = self.dropout(self.LayerNorm(items + self.position_embedding.weight))  # [B, L, d]
         for block in self.blocks[:-1]:
             hidden = block(hidden, is_item)
         last: Tensor = self.blocks[-1].last(hidden, is_item)  # the only position that is read

@@ -2,8 +2,8 @@
 
 A block mixes a filter in the frequency domain, which a network adapts to each row, with a Haar transform that weighs
 the difference of neighbouring positions. Scores and losses are SASRec's. Both see the whole row, so that only prefixes
-can be trained. Written from the description of the method, not from its authors' code; the form of the networks, the
-initial values (of the weights, FMLP-Rec's) and the context (the mean over the items, without pads) are our choices.
+can be trained. Written from the description of the method, not from its authors' code; the form of the networks and
+the initial values (of the weights, FMLP-Rec's) are our choices.
 """
 
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from recbole_tslrec.models.stacked_blocks import WholeRowBlocks, at_items, feed_forward, heads_of
+from recbole_tslrec.models.stacked_blocks import WholeRowBlocks, feed_forward, heads_of
 
 
 class AdaptiveFilter(nn.Module):
@@ -107,25 +107,18 @@ class WEARecBlock(nn.Module):
         self.LayerNorm = nn.LayerNorm(config["hidden_size"], eps=config["layer_norm_eps"])
         self.feed_forward = feed_forward(config)
 
-    def forward(self, hidden: Tensor, is_item: Tensor) -> Tensor:
-        """[B, L, d], zero at pads, and [B, L] -> [B, L, d], zero there too."""
-        filtered, enhanced = self.filter(hidden, _context(hidden, is_item)), self.haar(hidden)
-        return at_items(self._mixed, is_item, hidden, filtered, enhanced, training=self.training)
+    def forward(self, hidden: Tensor, _is_item: Tensor) -> Tensor:
+        """[B, L, d] -> [B, L, d]."""
+        return self._mixed(hidden, self.filter(hidden, hidden.mean(dim=1)), self.haar(hidden))
 
-    def last(self, hidden: Tensor, is_item: Tensor) -> Tensor:
-        """[B, L, d], zero at pads, and [B, L] -> the last position of :meth:`forward`, [B, d]."""
-        filtered = self.filter.last(hidden, _context(hidden, is_item))
-        return self._mixed(hidden[:, -1], filtered, self.haar.last(hidden))
+    def last(self, hidden: Tensor, _is_item: Tensor) -> Tensor:
+        """[B, L, d] -> the last position of :meth:`forward`, [B, d]."""
+        return self._mixed(hidden[:, -1], self.filter.last(hidden, hidden.mean(dim=1)), self.haar.last(hidden))
 
     def _mixed(self, hidden: Tensor, filtered: Tensor, enhanced: Tensor) -> Tensor:
         mixed = self.alpha * filtered + (1 - self.alpha) * enhanced
         output: Tensor = self.feed_forward(self.LayerNorm(hidden + self.dropout(mixed)))
         return output
-
-
-def _context(hidden: Tensor, is_item: Tensor) -> Tensor:
-    """The mean over the items of rows [B, L, d] that are zero elsewhere, [B, d]."""
-    return hidden.sum(dim=1) / is_item.sum(dim=1, keepdim=True).clamp(min=1)
 
 
 class WEARec(WholeRowBlocks):

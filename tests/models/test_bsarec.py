@@ -79,6 +79,19 @@ def test_the_block_is_the_published_one(make_config: MakeConfig, alpha: float, c
     torch.testing.assert_close(block.last(hidden, every)[0], expected[-1], rtol=1e-10, atol=1e-10)
 
 
+@torch.no_grad()
+def test_items_attend_to_items_and_pads_to_pads(make_config: MakeConfig) -> None:
+    """Attention alone, with three pads in front."""
+    block = block_of(make_config, alpha=0.0, c=5)
+    is_item = torch.arange(LENGTH).unsqueeze(0) >= 3
+    hidden = torch.randn(1, LENGTH, WIDTH, dtype=torch.float64)
+    before = block(hidden, is_item)[0]
+    for changed, untouched in ((slice(3), slice(3, None)), (slice(3, None), slice(3))):
+        other = hidden.clone()
+        other[:, changed] += 1
+        torch.testing.assert_close(block(other, is_item)[0, untouched], before[untouched])
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

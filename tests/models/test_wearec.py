@@ -86,20 +86,6 @@ def test_the_block_is_as_described(make_config: MakeConfig, length: int, alpha: 
     torch.testing.assert_close(block.last(hidden, every)[0], expected[-1], rtol=1e-10, atol=1e-10)
 
 
-@torch.no_grad()
-def test_the_context_is_of_the_items_alone(make_config: MakeConfig) -> None:
-    """The filter's networks read the mean of two items, however many pads stand in front of them."""
-    block = block_of(make_config, 4)
-    items = torch.randn(2, WIDTH, dtype=torch.float64)
-    row = torch.cat([torch.zeros(2, WIDTH, dtype=torch.float64), items]).unsqueeze(0)
-    is_item = torch.tensor([[False, False, True, True]])
-    factor = block.filter.scale_of_row(items.mean(dim=0, keepdim=True))
-    seen: list[Tensor] = []
-    block.filter.scale_of_row.register_forward_hook(lambda _module, _input, output: seen.append(output))
-    block(row, is_item)
-    torch.testing.assert_close(seen[0], factor)
-
-
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
