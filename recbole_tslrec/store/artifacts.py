@@ -37,6 +37,7 @@ from recbole_tslrec.store.provenance import git_commit, peak_memory, versions
 from recbole_tslrec.version import __version__
 
 FORMAT_VERSION = 2  # of everything in an artifact's folder; one in another format is made anew
+RECIPE_VERSION = 2  # of what recipes come to; raised where code gives other results from the same recipe
 MANIFEST = "manifest.json"
 ITEM_TOKENS = "item_tokens.json"
 TENSORS = "data.safetensors"
@@ -69,7 +70,7 @@ class Recipe:
         """The hash under which the artifact is stored."""
         data = {"fingerprint": self.dataset.get("fingerprint")}
         inputs = {"settings": self.settings, "parents": self.parents, "contents": self.contents, "data": data}
-        return _hash_json({**inputs, "format": FORMAT_VERSION})
+        return _hash_json({**inputs, "format": FORMAT_VERSION, "version": RECIPE_VERSION})
 
 
 @dataclass(frozen=True)

@@ -99,9 +99,10 @@ def test_another_recipe_has_another_folder(store: Store, other: Recipe) -> None:
     assert store.folder("knowledge", other) != store.folder("knowledge", RECIPE)
 
 
-def test_another_format_has_another_folder(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("version", ["FORMAT_VERSION", "RECIPE_VERSION"])
+def test_another_version_has_another_folder(store: Store, monkeypatch: pytest.MonkeyPatch, version: str) -> None:
     folder = store.folder("knowledge", RECIPE)
-    monkeypatch.setattr("recbole_tslrec.store.artifacts.FORMAT_VERSION", FORMAT_VERSION + 1)
+    monkeypatch.setattr(f"recbole_tslrec.store.artifacts.{version}", 99)
     assert store.folder("knowledge", RECIPE) != folder
 
 
