@@ -28,9 +28,10 @@ def apply() -> None:
     from recbole import quick_start
     from recbole.model.sequential_recommender import S3Rec
     from recbole.quick_start import quick_start as quick_start_module
-    from recbole.trainer import Trainer
+    from recbole.trainer import PretrainTrainer, Trainer
 
     wrap_once(Trainer, "_save_checkpoint", _save_for_the_safe_loader)
+    wrap_once(PretrainTrainer, "save_pretrained_model", _save_for_the_safe_loader)
     wrap_once(Trainer, "evaluate", _load_safely)
     wrap_once(Trainer, "resume_checkpoint", _load_safely)
     wrap_once(S3Rec, "__init__", _load_safely)  # fine-tuning begins with the checkpoint of its first phase
@@ -39,7 +40,7 @@ def apply() -> None:
 
 
 def _save_for_the_safe_loader(save_checkpoint: Callable[..., Any], trainer: Any, *args: Any, **kwargs: Any) -> Any:
-    with _protocol_2(), _configured_for_one_process(trainer):
+    with _protocol_2(), _enums_by_value(), _configured_for_one_process(trainer):
         return save_checkpoint(trainer, *args, **kwargs)
 
 
@@ -55,6 +56,20 @@ def _protocol_2() -> Iterator[None]:
         yield
     finally:
         torch.save = save
+
+
+@contextmanager
+def _enums_by_value() -> Iterator[None]:
+    # Python 3.11.0 to 3.11.3, Debian 12's among them, pickle an enum's member by getattr, which nobody should call safe
+    def by_value(self: Enum, _proto: Any) -> tuple[Any, ...]:
+        return type(self), (self.value,)
+
+    reduce = Enum.__reduce_ex__
+    Enum.__reduce_ex__ = by_value  # type: ignore[method-assign, assignment]
+    try:
+        yield
+    finally:
+        Enum.__reduce_ex__ = reduce  # type: ignore[method-assign]
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Callable
+from enum import Enum
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -174,6 +175,18 @@ def test_trainer_resumes_its_own_checkpoint(trained: tuple[Any, Any]) -> None:
     trainer.start_epoch = 0
     trainer.resume_checkpoint(trainer.saved_model_file)
     assert trainer.start_epoch == 1
+
+
+def test_a_python_that_pickles_enums_by_name_writes_readable_checkpoints(
+    trained: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Python 3.11.0 to 3.11.3 do; RecBole's configurations hold enums."""
+    trainer, test = trained
+    monkeypatch.setattr(Enum, "__reduce_ex__", lambda member, _protocol: (getattr, (type(member), member.name)))
+    by_name = Enum.__reduce_ex__
+    trainer._save_checkpoint(0, verbose=False)
+    assert Enum.__reduce_ex__ is by_name
+    assert 0 <= trainer.evaluate(test, load_best_model=True)["hit@10"] <= 1
 
 
 def test_other_files_with_a_configuration_are_still_refused(trained: tuple[Any, Any]) -> None:

@@ -1,9 +1,12 @@
 """What RecBole's own classes get wrong, and ours do not."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from recbole.model import sequential_recommender
 from recbole.quick_start import run_recbole
+from recbole.trainer import PretrainTrainer
 from torch.nn.utils import parametrize
 
 import recbole_tslrec.models as models
@@ -81,7 +84,9 @@ def test_fine_tuning_starts_from_the_pretrained_weights(s3rec, tmp_path, first, 
             parameter.add_(1)
     path = tmp_path / f"pretrained.{suffix}"
     if suffix == "pth":
-        torch.save({"config": s3rec.config, "state_dict": pretrained.state_dict()}, path)
+        optimizer = torch.optim.Adam(pretrained.parameters())
+        trainer = SimpleNamespace(config=s3rec.config, model=pretrained, optimizer=optimizer)
+        PretrainTrainer.save_pretrained_model(trainer, 0, str(path))
     else:
         write_tensors(path, pretrained.state_dict())
     before, after = weights(pretrained), weights(s3rec(second, train_stage="finetune", pre_model_path=str(path)))
