@@ -2,8 +2,8 @@
 
 A block mixes a filter in the frequency domain, which a network adapts to each row, with a Haar transform that weighs
 the difference of neighbouring positions. Scores and losses are SASRec's. Both see the whole row, so that only prefixes
-can be trained. Written from the description of the method, not from its authors' code; the form of the networks and
-the initial values (of the weights, FMLP-Rec's) are our choices.
+can be trained. Written from the description of the method, not from its authors' code; the form of the networks, the
+initial values (of the weights, FMLP-Rec's) and the context (the mean over the positions) are our choices.
 """
 
 from typing import Any
