@@ -60,7 +60,8 @@ def _protocol_2() -> Iterator[None]:
 
 @contextmanager
 def _enums_by_value() -> Iterator[None]:
-    # Python 3.11.0 to 3.11.3 (Debian 12 has 3.11.2) pickle an enum's member as a call of getattr, which nothing may allow
+    # Python 3.11.0 to 3.11.3 (Debian 12 has 3.11.2) pickle an enum's member as a call of getattr,
+    # which no loader should allow
     def by_value(self: Enum, _proto: Any) -> tuple[Any, ...]:
         return type(self), (self.value,)
 
