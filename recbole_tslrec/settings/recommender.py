@@ -6,7 +6,7 @@ from typing import Any
 
 from recbole.data.transform import construct_transform
 
-from recbole_tslrec.settings.base import ConfigError, Settings, optional_positive_integer, setting
+from recbole_tslrec.settings.base import ConfigError, Settings, boolean, optional_positive_integer, setting
 from recbole_tslrec.settings.recbole_config import RecBoleConfig
 
 TRAIN_MODES = ("auto", "prefix", "all_positions")
@@ -192,6 +192,8 @@ class TrainingSettings(Settings):
     valid_users: int | None = setting(check=optional_positive_integer)
     """(int) Users that a validation of an epoch ranks for, drawn once; the best epoch is validated on all in the end.
     ``None``, or as many as there are: always all."""
+    average_weights: bool = setting(check=boolean)
+    """(bool) Whether the weights that are validated and kept are averages over the steps, not those of the last."""
     clip_grad_norm: Any = setting()
     """(dict) Bound of the gradient."""
     require_pow: Any = setting()
@@ -240,6 +242,7 @@ class TrainingSettings(Settings):
         """Without what nothing reads: keys of sampled losses where the loss is another one, a sample of no users."""
         unread = [] if self.loss_type in SAMPLED_LOSSES else ["loss_negatives", "loss_calibration"]
         unread += ["valid_users"] if self.valid_users is None else []
+        unread += [] if self.average_weights else ["average_weights"]
         return {key: value for key, value in super().recipe().items() if key not in unread}
 
 

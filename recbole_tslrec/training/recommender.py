@@ -1,6 +1,7 @@
 """Train and evaluate a RecBole sequential model: stage 0 (the backbone, "+Base") and the augmented training."""
 
 import os
+from contextlib import AbstractContextManager, nullcontext
 from logging import getLogger
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ from recbole_tslrec.store.files import write_tensors
 from recbole_tslrec.training.resume import StepCheckpoints
 from recbole_tslrec.training.shared_steps import SharedSteps, reads_every_parameter, why_not_shared
 from recbole_tslrec.training.validation_sample import loader_of_users
+from recbole_tslrec.training.weight_average import WeightAverage
 from recbole_tslrec.training.weights import load_weights, write_trained_weights
 
 MODEL = "model.safetensors"
@@ -44,6 +46,7 @@ class RecommenderTrainer(StepwiseNanCheck, Trainer):  # type: ignore[misc]  # Re
 
     Attributes:
         checkpoints: written between the steps of a training; ``None`` where none are.
+        average: of the weights, validated and saved in their place; ``None`` takes those of the last step.
         shared: the part of this process in every step; ``None`` where it takes the steps alone.
         share: the part of this process in every ranking; all that share it must rank together.
         masked: rows whose loader is evaluated in the mode ``valid_history``; ``None`` evaluates every loader unmasked.
@@ -53,6 +56,7 @@ class RecommenderTrainer(StepwiseNanCheck, Trainer):  # type: ignore[misc]  # Re
         super().__init__(config, model)
         self.saved_model_file = os.path.join(self.checkpoint_dir, MODEL)
         self.checkpoints: StepCheckpoints | None = None
+        self.average: WeightAverage | None = None
         self.shared: SharedSteps | None = None
         self.share = ALONE
         self.masked: HeldOut | None = None
@@ -98,12 +102,17 @@ class RecommenderTrainer(StepwiseNanCheck, Trainer):  # type: ignore[misc]  # Re
         # more; train_loss_dict has an entry for each epoch that is done
         may_stop = len(self.train_loss_dict) >= self.config["minimum_epochs"]
         self.stopping_step = self.config["stopping_step"] if may_stop else self.epochs
-        found = super()._valid_epoch(valid_data, show_progress=show_progress)
+        with self._averaged():
+            found = super()._valid_epoch(valid_data, show_progress=show_progress)
         return found if self.shared is None else distributed.from_main(found)  # so that all stop together
 
     def _save_checkpoint(self, epoch: int, verbose: bool = True, **kwargs: Any) -> None:
         if distributed.is_main():
-            write_trained_weights(self.model, Path(self.saved_model_file))
+            with self._averaged():
+                write_trained_weights(self.model, Path(self.saved_model_file))
+
+    def _averaged(self) -> AbstractContextManager[None]:
+        return nullcontext() if self.average is None else self.average.in_place()
 
     def resume_checkpoint(self, resume_file: str) -> None:
         """Load the weights of a checkpoint; training starts at epoch 0 with a fresh optimizer."""
@@ -202,6 +211,8 @@ def train_recommender(
     trainer = RecommenderTrainer(derive(config, checkpoint_dir=str(work or folder)), model)
     if together:
         trainer.share_steps(reads_all)
+    if config["average_weights"]:
+        trainer.average = WeightAverage(model, trainer.optimizer)
     if work is not None:
         trainer.checkpoints = StepCheckpoints(trainer, work)
         trainer.checkpoints.load_latest()

@@ -102,6 +102,8 @@ class StepCheckpoints:
         folder = begin_step_checkpoint(self.folder, steps)
         write_trained_weights(trainer.model, folder / _WEIGHTS)
         state = {"optimizer": trainer.optimizer.state_dict(), "order": self._order, "random": random_states}
+        if trainer.average is not None:
+            state["average"] = trainer.average.state_dict()
         torch.save(state, folder / _STATE)
         finish_step_checkpoint(self.folder, steps, self._progress(), Path(trainer.saved_model_file))
 
@@ -125,6 +127,8 @@ class StepCheckpoints:
         load_weights(trainer.model, checkpoint / _WEIGHTS)
         state = torch.load(checkpoint / _STATE, map_location="cpu", weights_only=True)
         trainer.optimizer.load_state_dict(state["optimizer"])
+        if trainer.average is not None:
+            trainer.average.load_state_dict(state["average"])
         self._order, self._drawn = state["order"], self._own_random_state(state["random"], checkpoint)
         self.position = Position(**progress["position"])
         trainer.start_epoch, trainer.steps_done = self.position.epoch, progress["steps_done"]

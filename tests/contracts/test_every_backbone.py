@@ -213,7 +213,8 @@ TRAININGS = [(name, "prefix") for name in BACKBONES] + [
 def test_a_killed_training_goes_on_and_ends_bit_equal(head, train_mode, tmp_path, monkeypatch, caplog):
     """As RecBole's own loop, which writes no step checkpoint."""
     caplog.set_level("INFO")
-    own = {"train_mode": train_mode, "train_batch_size": 256 if train_mode == "prefix" else 16, "epochs": 3}
+    size = 256 if train_mode == "prefix" else 16
+    own = {"train_mode": train_mode, "train_batch_size": size, "epochs": 3, "average_weights": train_mode == "prefix"}
     config = Config(f"TSLRec{head.backbone}", NAME, [], {**head.settings, **own})
     loaders = Data(config).loaders[:2]
     config["knowledge_path"] = head.config["knowledge_path"]

@@ -28,10 +28,10 @@ QUICK = {**WITHOUT_DROPOUT, "learning_rate": 0.01, "eval_batch_size": 24}
 DRAWN = {"train_neg_sample_args": {"distribution": "uniform", "sample_num": 1}}
 KILLED = "all positions"  # it is trained a second time, interrupted
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
-    KILLED: ("SASRec", {"train_mode": "all_positions", "epochs": 3}),
+    KILLED: ("SASRec", {"train_mode": "all_positions", "epochs": 3, "average_weights": True}),
     "prefixes": ("FMLPRec", {"epochs": 2, "valid_history": "keep_target"}),
     "fused table": ("TSLRecSASRec", {"train_mode": "prefix", "epochs": 2}),
-    "sparse rows": ("TSLRecSASRec", {"loss_type": "sampled_softmax", "loss_negatives": 8}),
+    "sparse rows": ("TSLRecSASRec", {"loss_type": "sampled_softmax", "loss_negatives": 8, "average_weights": True}),
     "drawn negatives": ("SASRec", {"loss_type": "BPR", "train_mode": "prefix", **DRAWN}),
     "masked places": ("BERT4Rec", {}),
     "unread parameters": ("NPE", {}),
