@@ -25,6 +25,7 @@ TRAINING_SETTINGS = (
     "MAX_ITEM_LIST_LENGTH",
     "train_batch_size",
     "learning_rate",
+    "average_weights",
     "valid_history",
 )
 
@@ -180,7 +181,7 @@ def _settings(run: Run) -> dict[str, Any]:
     config = run.config
     if config["model"] in MODEL_FREE:
         return {}
-    settings = {key: config[key] for key in TRAINING_SETTINGS if config[key] is not None}
+    settings = {key: config[key] for key in TRAINING_SETTINGS if config[key] not in (None, False)}  # not what is off
     for stage, keys in STAGE_SETTINGS.items():
         if any(each.kind == stage for each in run.finished):  # not where its artifact was given
             settings.update({key: config[key] for key in keys})

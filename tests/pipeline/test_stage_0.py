@@ -63,6 +63,7 @@ def test_training_does_not_depend_on(change: dict[str, Any]) -> None:
         {"epochs": 2},
         {"minimum_epochs": 2},
         {"valid_users": 2},
+        {"average_weights": True},
         {"n_layers": 1},
         {"valid_metric": "NDCG@5"},
         {"valid_history": "strict"},
