@@ -242,7 +242,6 @@ class TrainingSettings(Settings):
         """Without what nothing reads: keys of sampled losses where the loss is another one, a sample of no users."""
         unread = [] if self.loss_type in SAMPLED_LOSSES else ["loss_negatives", "loss_calibration"]
         unread += ["valid_users"] if self.valid_users is None else []
-        unread += [] if self.average_weights else ["average_weights"]
         return {key: value for key, value in super().recipe().items() if key not in unread}
 
 

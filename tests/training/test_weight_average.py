@@ -93,8 +93,3 @@ def test_training_itself_is_the_same(trained, caplog):
 def test_another_value_is_refused(make_config, value):
     with pytest.raises(ConfigError, match=r"average_weights must be True or False, not \["):
         TrainingSettings.of(make_config(average_weights=value))
-
-
-def test_the_recipe_names_it_where_it_is_on(make_config):
-    assert "average_weights" not in TrainingSettings.of(make_config()).recipe()
-    assert TrainingSettings.of(make_config(average_weights=True)).recipe()["average_weights"] is True
