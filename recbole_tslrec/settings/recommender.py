@@ -6,7 +6,7 @@ from typing import Any
 
 from recbole.data.transform import construct_transform
 
-from recbole_tslrec.settings.base import ConfigError, Settings, boolean, optional_positive_integer, setting
+from recbole_tslrec.settings.base import ConfigError, Settings, optional_positive_integer, setting
 from recbole_tslrec.settings.recbole_config import RecBoleConfig
 
 TRAIN_MODES = ("auto", "prefix", "all_positions")
@@ -192,8 +192,9 @@ class TrainingSettings(Settings):
     valid_users: int | None = setting(check=optional_positive_integer)
     """(int) Users that a validation of an epoch ranks for, drawn once; the best epoch is validated on all in the end.
     ``None``, or as many as there are: always all."""
-    average_weights: bool = setting(check=boolean)
-    """(bool) Whether the weights that are validated and kept are averages over the steps, not those of the last."""
+    average_weights: bool | None = setting(choices=(None, False, True))
+    """(bool) Whether the weights that are validated and kept are averages over the steps, not those of the last.
+    ``None``, in a model that was saved without the key: no."""
     clip_grad_norm: Any = setting()
     """(dict) Bound of the gradient."""
     require_pow: Any = setting()

@@ -89,7 +89,7 @@ def test_training_itself_is_the_same(trained, caplog):
     assert all(not torch.equal(averaged[name], last[name]) for name in last if name.endswith("weight"))
 
 
-@pytest.mark.parametrize("value", [1, "sometimes", None])
+@pytest.mark.parametrize("value", [2, "sometimes"])
 def test_another_value_is_refused(make_config, value):
-    with pytest.raises(ConfigError, match=r"average_weights must be True or False, not \["):
+    with pytest.raises(ConfigError, match=r"average_weights \[\w+\] is not one of False, True$"):
         TrainingSettings.of(make_config(average_weights=value))
