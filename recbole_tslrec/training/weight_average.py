@@ -26,6 +26,11 @@ class WeightAverage:
     Args:
         model: whose parameters that need a gradient are averaged.
         optimizer: after each of whose steps they are.
+
+    Attributes:
+        steps: that were averaged.
+        weights: the model's own.
+        average: theirs, in the same order.
     """
 
     def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
