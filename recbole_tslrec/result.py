@@ -181,7 +181,8 @@ def _settings(run: Run) -> dict[str, Any]:
     config = run.config
     if config["model"] in MODEL_FREE:
         return {}
-    settings = {key: config[key] for key in TRAINING_SETTINGS if config[key] not in (None, False)}  # not what is off
+    given = {key: config[key] for key in TRAINING_SETTINGS}
+    settings = {key: value for key, value in given.items() if value is not None and value is not False}
     for stage, keys in STAGE_SETTINGS.items():
         if any(each.kind == stage for each in run.finished):  # not where its artifact was given
             settings.update({key: config[key] for key in keys})
