@@ -16,6 +16,7 @@ from recbole.data.transform import construct_transform
 from recbole.model import sequential_recommender
 
 from recbole_tslrec.compute import distributed
+from recbole_tslrec.configuration.numbers import check_numbers
 from recbole_tslrec.configuration.properties import (
     defaults_without_family,
     merge_own_defaults,
@@ -79,7 +80,6 @@ class Config(recbole.config.Config):  # type: ignore[misc]  # RecBole is untyped
         }
         del self.name  # RecBole's checkpoints hold configurations, and torch's safe loader knows nothing of families
         construct_transform(self)  # it names its columns here, where copies of this configuration must find them
-        check_numbers(self.external_config_dict, self.internal_config_dict)
         for group in SETTINGS:
             group.of(self)
         if not sys.stderr.isatty():
@@ -90,6 +90,7 @@ class Config(recbole.config.Config):  # type: ignore[misc]  # RecBole is untyped
         if isinstance(values["eval_args"], Mapping):
             values["eval_args"] = {"order": "TO", **values["eval_args"]}  # RecBole's default is no order of time
         check_values(values)
+        check_numbers(self.external_config_dict, self.internal_config_dict)
         super()._set_default_parameters()
 
     def _init_device(self) -> None:
@@ -163,18 +164,6 @@ def check_keys(given: Mapping[str, Any]) -> None:
             if key == "nproc":
                 hint = "start several processes with torchrun or accelerate launch"
             raise ConfigError(f"unknown configuration key [{key}]; {hint}")
-
-
-def check_numbers(given: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
-    """Refuse text where the default is a number.
-
-    Raises:
-        ConfigError: names the key and the value.
-    """
-    for key, value in given.items():
-        default = defaults.get(key)
-        if isinstance(value, str) and isinstance(default, (int, float)) and not isinstance(default, bool):
-            raise ConfigError(f"{key} must be a number such as {default}, not [{value}]")
 
 
 @functools.cache

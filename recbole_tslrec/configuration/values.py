@@ -38,11 +38,9 @@ def check_values(values: Mapping[str, Any]) -> None:
         if key.endswith(_PROBABILITIES):
             _check_probability(key, values[key])
     _check_val_interval(values.get("val_interval"))
-    stopping_step = values.get("stopping_step")
-    if isinstance(stopping_step, int | float) and stopping_step < 0:
-        raise ConfigError(
-            f"stopping_step [{stopping_step}] would end every training at its first validation; set it to 0 or more"
-        )
+    clip = values.get("clip_grad_norm")
+    if clip is not None and not (isinstance(clip, Mapping) and "max_norm" in clip):
+        raise ConfigError(f"clip_grad_norm must be a dict such as {{'max_norm': 5.0}}, not [{clip}]")
     for key in ("load_col", "unload_col"):
         _check_columns(key, values.get(key))
     parts = values.get("benchmark_filename")

@@ -5,7 +5,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from recbole_tslrec.configuration.config import check_keys, check_numbers
+from recbole_tslrec.configuration.config import check_keys
+from recbole_tslrec.configuration.numbers import check_numbers
 from recbole_tslrec.settings import ConfigError
 
 NUMBERS = {"uniform": 2, "loguniform": 2, "quniform": 3}  # low, high and, for quniform, step
@@ -40,7 +41,8 @@ def read_space(file: str | Path, config: Any, fixed: Iterable[str] = ()) -> Spac
         if key in seen:
             raise ConfigError(f"{file} cannot search over [{key}]: it is set already; take it out of one place")
         seen.add(key)
-        for value in values:
+        tried = {"choice": values, "quniform": values[:2]}.get(kind, [])  # quniform's third value is a step
+        for value in tried:
             check_numbers({key: value}, config.final_config_dict)
         space.setdefault(kind, {})[key] = values
     if not space:

@@ -189,11 +189,6 @@ def test_an_option_that_does_not_exist_is_refused(argument: str, message: str) -
         configure(argument)
 
 
-def test_text_where_a_number_belongs_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"epochs must be a number such as 200, not \[x\]"):
-        Config("SASRec", "ml-100k", argv=["--epochs=x"])
-
-
 @pytest.mark.parametrize("retriever", ["E4SRec", "LlamaRec", "P5", "POD"])
 def test_a_retriever_that_is_an_llm_is_refused(retriever: str) -> None:
     with pytest.raises(ConfigError, match=rf"retriever \[{retriever}\] is itself an LLM .* such as LRURec"):

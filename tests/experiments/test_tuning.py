@@ -47,6 +47,8 @@ def test_params_file_of_recbole_is_read(make_config: Callable[..., Any]) -> None
     [
         ("learning_rat choice [0.1]", "did you mean learning_rate"),
         ("learning_rate choice ['high']", "learning_rate must be a number"),
+        ("n_layers quniform 0,3,1", "n_layers must be a whole number of at least 1"),
+        ("hidden_size choice [64, -64]", "hidden_size must be a whole number of at least 1"),
         ("learning_rate choice []", "cannot be read"),
         ("learning_rate choice", "cannot be read"),
         ("learning_rate normal 0,1", "cannot be read"),

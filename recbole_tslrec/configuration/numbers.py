@@ -1,0 +1,55 @@
+"""Numbers and truth values that are none, or that no training could use."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from recbole_tslrec.settings import ConfigError
+
+_LEARNERS = ("adam", "adamw", "sgd", "adagrad", "rmsprop", "sparse_adam")  # RecBole takes Adam for any other name
+# The least that a whole number can be; eval_step 0 validates nothing, and hidden_size 0 trains nothing without a word.
+_LEAST = {
+    **dict.fromkeys(("epochs", "pretrain_epochs", "minimum_epochs", "stopping_step", "sft_stopping_step"), 0),
+    **dict.fromkeys(("eval_step", "worker", "seed", "metric_decimal_place", "loss_decimal_place"), 0),
+    **dict.fromkeys(("train_batch_size", "eval_batch_size", "loss_negatives", "MAX_ITEM_LIST_LENGTH"), 1),
+    **dict.fromkeys(("hidden_size", "embedding_size", "inner_size", "n_layers", "num_layers", "n_heads"), 1),
+}
+_ABOVE_0 = ("learning_rate", "sft_learning_rate", "loss_memory", "initializer_range", "layer_norm_eps")
+_FROM_0 = ("weight_decay", "sft_weight_decay")
+
+
+def check_numbers(given: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
+    """Refuse text where the default is a number, another value where it is a truth value, and numbers out of range.
+
+    Args:
+        given: the values that a user has set, by key.
+        defaults: the values of all keys without them.
+
+    Raises:
+        ConfigError: names the key, the value and what it may be.
+    """
+    for key, value in given.items():
+        default = defaults.get(key)
+        if isinstance(default, bool):
+            _check_boolean(key, value)
+        elif isinstance(default, int | float) and isinstance(value, str):
+            raise ConfigError(f"{key} must be a number such as {default}, not [{value}]")
+        elif value is not None:
+            _check_range(key, value)
+    learner = given.get("learner", _LEARNERS[0])
+    if str(learner).lower() not in _LEARNERS:
+        raise ConfigError(f"learner [{learner}] is not one of {', '.join(_LEARNERS)}")
+
+
+def _check_boolean(key: str, value: Any) -> None:
+    if value is not None and value not in (False, True):  # 0 and 1 are equal to them
+        raise ConfigError(f"{key} must be True or False, not [{value}]")
+
+
+def _check_range(key: str, value: Any) -> None:
+    is_number = type(value) in (int, float)  # a bool is none
+    if key in _LEAST and not (type(value) is int and value >= _LEAST[key]):
+        raise ConfigError(f"{key} must be a whole number of at least {_LEAST[key]}, not [{value}]")
+    if key in _ABOVE_0 and not (is_number and value > 0):
+        raise ConfigError(f"{key} must be a number above 0, not [{value}]")
+    if key in _FROM_0 and not (is_number and value >= 0):
+        raise ConfigError(f"{key} must be 0 or a number above it, not [{value}]")

@@ -1,0 +1,39 @@
+"""Numbers and truth values that no training could use are refused before anything starts."""
+
+import re
+
+import pytest
+
+from recbole_tslrec.configuration.config import Config
+from recbole_tslrec.settings import ConfigError
+
+
+@pytest.mark.parametrize(
+    ("argument", "said"),
+    [
+        ("--epochs=x", "epochs must be a number such as 200, not [x]"),
+        ("--epochs=-1", "epochs must be a whole number of at least 0, not [-1]"),
+        ("--epochs=1.5", "epochs must be a whole number of at least 0, not [1.5]"),
+        ("--stopping_step=-1", "stopping_step must be a whole number of at least 0, not [-1]"),
+        ("--train_batch_size=0", "train_batch_size must be a whole number of at least 1, not [0]"),
+        ("--MAX_ITEM_LIST_LENGTH=True", "MAX_ITEM_LIST_LENGTH must be a whole number of at least 1, not [True]"),
+        ("--hidden_size=0", "hidden_size must be a whole number of at least 1, not [0]"),
+        ("--learning_rate=0", "learning_rate must be a number above 0, not [0]"),
+        ("--sft_learning_rate=-1e-3", "sft_learning_rate must be a number above 0, not [-0.001]"),
+        ("--weight_decay=-0.1", "weight_decay must be 0 or a number above it, not [-0.1]"),
+        ("--shuffle=maybe", "shuffle must be True or False, not [maybe]"),
+        ("--enable_amp=2", "enable_amp must be True or False, not [2]"),
+        ("--learner=adan", "learner [adan] is not one of adam, adamw, sgd, adagrad, rmsprop, sparse_adam"),
+    ],
+)
+def test_a_number_or_truth_value_that_cannot_be_is_refused(argument: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=f"^{re.escape(said)}$"):
+        Config("TSLRecSASRec", "toy", argv=[argument])
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("epochs", 0), ("eval_step", 0), ("weight_decay", 0), ("seed", 2**32 - 1), ("learner", "AdamW"), ("shuffle", 0)],
+)
+def test_the_least_and_other_spellings_are_taken(key: str, value: object) -> None:
+    assert Config("TSLRecSASRec", "toy", argv=[f"--{key}={value}"])[key] == value
