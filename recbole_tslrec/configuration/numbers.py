@@ -1,6 +1,7 @@
 """Numbers and truth values that are none, or that no training could use."""
 
 from collections.abc import Mapping
+from numbers import Integral, Real
 from typing import Any
 
 from recbole_tslrec.settings import ConfigError
@@ -46,8 +47,8 @@ def _check_boolean(key: str, value: Any) -> None:
 
 
 def _check_range(key: str, value: Any) -> None:
-    is_number = type(value) in (int, float)  # a bool is none
-    if key in _LEAST and not (type(value) is int and value >= _LEAST[key]):
+    is_number = isinstance(value, Real) and not isinstance(value, bool)
+    if key in _LEAST and not (is_number and isinstance(value, Integral) and int(value) >= _LEAST[key]):
         raise ConfigError(f"{key} must be a whole number of at least {_LEAST[key]}, not [{value}]")
     if key in _ABOVE_0 and not (is_number and value > 0):
         raise ConfigError(f"{key} must be a number above 0, not [{value}]")

@@ -2,6 +2,7 @@
 
 import re
 
+import numpy as np
 import pytest
 
 from recbole_tslrec.configuration.config import Config
@@ -37,3 +38,8 @@ def test_a_number_or_truth_value_that_cannot_be_is_refused(argument: str, said: 
 )
 def test_the_least_and_other_spellings_are_taken(key: str, value: object) -> None:
     assert Config("TSLRecSASRec", "toy", argv=[f"--{key}={value}"])[key] == value
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    given = {"hidden_size": np.int64(8), "learning_rate": np.float32(0.5)}
+    assert Config("TSLRecSASRec", "toy", config_dict=given)["hidden_size"] == 8
