@@ -29,7 +29,7 @@ def versions() -> dict[str, str]:
 @functools.cache
 def git_commit() -> str | None:
     """The last commit that changed this package, where it runs from a git checkout."""
-    package = Path(__file__).resolve().parent
+    package = Path(__file__).resolve().parents[1]
     command = ["git", "-C", str(package), "log", "-1", "--format=%H", "--", str(package)]
     try:
         finished = subprocess.run(command, capture_output=True, text=True, timeout=10)
