@@ -14,8 +14,8 @@ _LEAST = {
     **dict.fromkeys(("train_batch_size", "eval_batch_size", "loss_negatives", "MAX_ITEM_LIST_LENGTH"), 1),
     **dict.fromkeys(("hidden_size", "embedding_size", "inner_size", "n_layers", "num_layers", "n_heads"), 1),
 }
-_ABOVE_0 = ("learning_rate", "sft_learning_rate", "loss_memory", "initializer_range", "layer_norm_eps")
-_FROM_0 = ("weight_decay", "sft_weight_decay")
+_ABOVE_0 = ("loss_memory", "initializer_range", "layer_norm_eps")
+_FROM_0 = ("learning_rate", "sft_learning_rate", "weight_decay", "sft_weight_decay")
 
 
 def check_numbers(given: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:

@@ -10,6 +10,7 @@ from torch.nn.functional import cross_entropy
 
 from recbole_tslrec.data.dataset import Data
 from recbole_tslrec.models.lrurec import LinearRecurrence, scan
+from recbole_tslrec.settings import derive
 from recbole_tslrec.training.recommender import build_model
 
 MakeConfig = Callable[..., Any]
@@ -87,8 +88,9 @@ def test_the_loss_is_the_cross_entropy_of_scores_with_biases(make_config: MakeCo
 
 
 @pytest.mark.parametrize(
-    ("settings", "message"), [({"n_layers": 0}, "n_layers .0. must"), ({"loss_type": "X"}, "loss")]
+    ("key", "value", "message"), [("n_layers", 0, "n_layers .0. must"), ("loss_type", "X", "loss")]
 )
-def test_wrong_settings_are_refused(make_config: MakeConfig, settings: dict[str, Any], message: str) -> None:
+def test_wrong_settings_are_refused(make_config: MakeConfig, key: str, value: object, message: str) -> None:
+    config = make_config("LRURec")
     with pytest.raises(ValueError, match=message):
-        built(make_config, **settings)
+        build_model(derive(config, **{key: value}), Data(config).loaders[0])

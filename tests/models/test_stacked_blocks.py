@@ -111,9 +111,9 @@ def test_unknown_loss_type_is_refused(make_config: MakeConfig, name: str) -> Non
 
 @every_name
 def test_no_blocks_are_refused(make_config: MakeConfig, name: str) -> None:
-    config = make_config(name, n_layers=0)
+    config = make_config(name)
     with pytest.raises(ValueError, match=r"n_layers \[0\] must be at least 1"):
-        build_model(config, Data(config).loaders[0])
+        build_model(derive(config, n_layers=0), Data(config).loaders[0])
 
 
 @every_name
