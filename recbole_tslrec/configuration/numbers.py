@@ -1,4 +1,4 @@
-"""Numbers and truth values that are none, or that no training could use."""
+"""Refuses what is no number or truth value where one is needed, and numbers that no training could use."""
 
 from collections.abc import Mapping
 from numbers import Integral, Real
@@ -53,4 +53,4 @@ def _check_range(key: str, value: Any) -> None:
     if key in _ABOVE_0 and not (is_number and value > 0):
         raise ConfigError(f"{key} must be a number above 0, not [{value}]")
     if key in _FROM_0 and not (is_number and value >= 0):
-        raise ConfigError(f"{key} must be 0 or a number above it, not [{value}]")
+        raise ConfigError(f"{key} must be a number of at least 0, not [{value}]")

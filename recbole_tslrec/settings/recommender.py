@@ -192,7 +192,7 @@ class TrainingSettings(Settings):
     valid_users: int | None = setting(check=optional_positive_integer)
     """(int) Users that a validation of an epoch ranks for, drawn once; the best epoch is validated on all in the end.
     ``None``, or as many as there are: always all."""
-    average_weights: bool | None = setting()
+    average_weights: bool | None = setting(choices=(None, False, True))
     """(bool) Whether the weights that are validated and kept are averages over the steps, not those of the last.
     ``None``, in a model that was saved without the key: no."""
     clip_grad_norm: Any = setting()
