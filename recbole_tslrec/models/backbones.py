@@ -50,6 +50,7 @@ class Backbone:
         tables: the embeddings that are fused, the first of them for the input. Each has a fusion of its own.
         scoring: how scores are made of a sequence's vector and an item table; ``None`` where they are not.
         plain_loss: the loss is that of these scores and nothing more, so that ``loss_type`` may be one of this package.
+        own: RecBole does not have this network, so that there are no results of RecBole to keep to the last digit.
         causal: position t of the network sees the items up to t only and is read through ``gather_indexes``, so that
             ``train_mode: all_positions`` can train all of them at once.
         knows_users: has an embedding per user, so that new users cannot be served.
@@ -63,6 +64,7 @@ class Backbone:
     tables: tuple[str, ...] = ("item_embedding",)
     scoring: Scoring | None = None
     plain_loss: bool = False
+    own: bool = False
     causal: bool = False
     knows_users: bool = False
     dataset: type | None = PrefixDataset
@@ -76,16 +78,17 @@ class Backbone:
 
     def trainable(self, model: type) -> type:
         """``model``, of this backbone, with ``train_mode`` and the losses of this package."""
-        return trainable(model, self.dot, self.plain_loss, self.causal)
+        return trainable(model, self.dot, self.plain_loss, self.own, self.causal)
 
 
 _PRODUCT: dict[str, Any] = {"scoring": PRODUCT, "plain_loss": True}
+_OWN: dict[str, Any] = {**_PRODUCT, "own": True}
 
 BACKBONES: dict[str, Backbone] = {
     "BERT4Rec": Backbone(
         sequential_recommender.BERT4Rec, "input and output; the mask row is the ID's own", scoring=BERT4REC_SCORES
     ),
-    "BSARec": Backbone(BSARec, **_PRODUCT),
+    "BSARec": Backbone(BSARec, **_OWN),
     "Caser": Backbone(
         Caser, "input and output; its L2 loss keeps to the ID part", scoring=CASER_SCORES, knows_users=True
     ),
@@ -100,7 +103,7 @@ BACKBONES: dict[str, Backbone] = {
         not_traceable="it picks frequencies of a Fourier transform one by one",
         unlisted_keys=("contrast", "tau", "sim"),
     ),
-    "FMLPRec": Backbone(FMLPRec, **_PRODUCT),
+    "FMLPRec": Backbone(FMLPRec, **_OWN),
     "FOSSIL": Backbone(
         sequential_recommender.FOSSIL,
         "input and output; its L2 loss is on the fused rows of a batch",
@@ -140,10 +143,10 @@ BACKBONES: dict[str, Backbone] = {
         knows_users=True,
     ),
     "HRM": Backbone(sequential_recommender.HRM, scoring=HRM_SCORES, knows_users=True),
-    "HSTU": Backbone(HSTU, **_PRODUCT, causal=True),
+    "HSTU": Backbone(HSTU, **_OWN, causal=True),
     "LightSANs": Backbone(sequential_recommender.LightSANs, **_PRODUCT),
-    "LiGR": Backbone(LiGR, **_PRODUCT, causal=True),
-    "LRURec": Backbone(LRURec, "input and output; the items' biases are not", **_PRODUCT, causal=True),
+    "LiGR": Backbone(LiGR, **_OWN, causal=True),
+    "LRURec": Backbone(LRURec, "input and output; the items' biases are not", **_OWN, causal=True),
     "NARM": Backbone(sequential_recommender.NARM, **_PRODUCT),
     "NextItNet": Backbone(
         sequential_recommender.NextItNet,
@@ -180,7 +183,7 @@ BACKBONES: dict[str, Backbone] = {
     "SRGNN": Backbone(sequential_recommender.SRGNN, **_PRODUCT, not_traceable=_SESSION_GRAPH),
     "STAMP": Backbone(sequential_recommender.STAMP, **_PRODUCT),
     "TransRec": Backbone(sequential_recommender.TransRec, "last item, and output by distance", knows_users=True),
-    "WEARec": Backbone(WEARec, **_PRODUCT),
+    "WEARec": Backbone(WEARec, **_OWN),
 }
 
 REFUSED: dict[str, str] = {

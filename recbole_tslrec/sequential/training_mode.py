@@ -23,15 +23,17 @@ class SequenceTraining:
         scores_are_products: whether scores are ``forward(item_seq, item_seq_len) @ output_table.T``, so that ranks can
             be found in chunks of items.
         has_plain_loss: whether the loss is that of these scores and nothing more.
+        is_own: whether RecBole does not have this network, so that its loss need not be RecBole's to the last digit.
         is_causal: whether position t sees the items up to t only, and is read through ``gather_indexes``.
 
-    With RecBole's ``loss_type``, prefixes, and scores that fit into ``loss_memory``, the backbone's own
+    With RecBole's network and ``loss_type``, prefixes, and scores that fit into ``loss_memory``, the backbone's own
     ``calculate_loss`` runs.
     """
 
     reads_all_positions = False
     scores_are_products = False
     has_plain_loss = False
+    is_own = False
     is_causal = False
 
     def __init__(self: Any, config: Any, dataset: Any) -> None:
@@ -89,7 +91,7 @@ class SequenceTraining:
         A fused item table is computed once, for the input and the output.
         """
         with parametrize.cached():
-            if not (self._trains_all_positions or self._own_loss or self._exceeds_memory(interaction)):
+            if not (self._trains_all_positions or self._own_loss or self._in_chunks(interaction)):
                 loss: Tensor = super().calculate_loss(interaction)  # type: ignore[misc]
                 return loss
             target = interaction[self.POS_ITEM_ID]  # [B] or [B, L]
@@ -126,23 +128,32 @@ class SequenceTraining:
             return loss
         return full_cross_entropy(query, self.output_table, target, self._loss_memory)
 
-    def _exceeds_memory(self: Any, interaction: Any) -> bool:
-        """Whether the scores of a batch of prefixes would not fit into ``loss_memory``, where chunks are possible."""
+    def _in_chunks(self: Any, interaction: Any) -> bool:
+        """Whether the full cross entropy of a batch of prefixes is computed in chunks, which on a CPU is faster.
+
+        That of a network of RecBole's, if its scores would not fit into ``loss_memory``: chunks round otherwise.
+        """
         if not self.has_plain_loss or self.loss_type != "CE":
             return False
-        return bool(4 * len(interaction) * self.n_items > self._loss_memory * 2**20)
+        return self.is_own or bool(4 * len(interaction) * self.n_items > self._loss_memory * 2**20)
 
 
 @functools.cache
-def trainable(backbone: type, scores_are_products: bool, plain_loss: bool, causal: bool) -> type:
+def trainable(backbone: type, scores_are_products: bool, plain_loss: bool, own: bool, causal: bool) -> type:
     """A sequential model class that knows ``train_mode`` and the losses of this package; its name stays.
 
     Args:
         backbone: the class.
         scores_are_products: as :attr:`SequenceTraining.scores_are_products`, and so on.
         plain_loss: see there.
+        own: see there.
         causal: see there.
     """
-    traits = {"scores_are_products": scores_are_products, "has_plain_loss": plain_loss, "is_causal": causal}
+    traits = {
+        "scores_are_products": scores_are_products,
+        "has_plain_loss": plain_loss,
+        "is_own": own,
+        "is_causal": causal,
+    }
     namespace = {"__doc__": backbone.__doc__, "__module__": __name__, **traits}
     return type(backbone.__name__, (SequenceTraining, backbone), namespace)

@@ -12,6 +12,7 @@ from tests.conftest import walks
 
 # causal models that need nothing but ids
 CAUSAL = ["SASRec", "GRU4Rec", "LRURec", "LiGR", "HSTU"]
+OWN = [name for name, backbone in BACKBONES.items() if backbone.own]
 
 
 def first_batch(config):
@@ -58,23 +59,26 @@ def test_training_lowers_the_loss(make_config, model, loss, mode):
     assert losses[-1] < 0.9 * losses[0]
 
 
-@pytest.mark.parametrize("model", ["SASRec", "NARM"])
-def test_scores_beyond_the_memory_are_computed_in_chunks_with_the_same_gradients(make_config, model):
-    config = make_config(model)
-    whole, batch = first_batch(config)
-    chunked = build_model(derive(config, loss_memory=1e-4), Data(config).loaders[0])
-    assert chunked._exceeds_memory(batch)
-    assert not whole._exceeds_memory(batch)
-    for network in (whole, chunked):
-        torch.manual_seed(0)  # dropout
-        network.calculate_loss(batch).backward()
-    for (name, parameter), other in zip(whole.named_parameters(), chunked.parameters(), strict=True):
-        torch.testing.assert_close(parameter.grad, other.grad, rtol=1e-4, atol=1e-6, msg=name)
+@pytest.mark.parametrize("memory", [256, 1e-4])
+@pytest.mark.parametrize("model", ["SASRec", "NARM", *OWN])
+def test_the_loss_in_chunks_has_the_gradients_of_the_whole_one(make_config, model, memory):
+    """In chunks: scores beyond the memory, and all those of networks that RecBole does not have."""
+    network, batch = first_batch(make_config(model, train_mode="prefix", loss_memory=memory))
+    assert network._in_chunks(batch) == (memory < 1 or model in OWN)
+    torch.manual_seed(0)  # dropout
+    network.calculate_loss(batch).backward()
+    found = {name: parameter.grad.clone() for name, parameter in network.named_parameters()}
+    network.zero_grad()
+    torch.manual_seed(0)
+    query = network.forward(batch[network.ITEM_SEQ], batch[network.ITEM_SEQ_LEN])
+    cross_entropy(query @ network.output_table.T, batch[network.POS_ITEM_ID]).backward()
+    for name, parameter in network.named_parameters():
+        torch.testing.assert_close(found[name], parameter.grad, rtol=1e-4, atol=1e-6, msg=name)
 
 
 def test_losses_with_terms_of_their_own_are_never_chunked(make_config):
     network, batch = first_batch(make_config("Caser", loss_memory=1e-4))
-    assert not network._exceeds_memory(batch)
+    assert not network._in_chunks(batch)
 
 
 @pytest.mark.parametrize("model", ["FMLPRec", "BERT4Rec", "NARM", "Caser"])
