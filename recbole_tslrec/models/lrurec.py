@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from recbole.model.abstract_recommender import SequentialRecommender
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, pad
+from torch.nn.functional import pad
 
 from recbole_tslrec.models.stacked_blocks import check_layers, feed_forward, own_loss
 
@@ -139,16 +139,6 @@ class LRURec(SequentialRecommender):  # type: ignore[misc]  # RecBole is untyped
     def output_rows(self, items: Tensor) -> Tensor:
         """Rows of :attr:`output_table`: item ids [...] -> [..., d + 1]."""
         return torch.cat([self.item_embedding(items), self.item_bias[items].unsqueeze(-1)], dim=-1)
-
-    def calculate_loss(self, interaction: Any) -> Tensor:
-        """CE over all items, or BPR against a drawn one."""
-        query = self.forward(interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN])
-        target = interaction[self.POS_ITEM_ID]
-        if self.loss_type == "CE":
-            return cross_entropy(query @ self.output_table.T, target)
-        positive, negative = (self.output_rows(items) for items in (target, interaction[self.NEG_ITEM_ID]))
-        loss: Tensor = self.loss_fct((query * positive).sum(dim=1), (query * negative).sum(dim=1))
-        return loss
 
     def predict(self, interaction: Any) -> Tensor:
         """The score of one item for each row, [B]."""

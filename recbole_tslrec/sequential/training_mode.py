@@ -91,7 +91,7 @@ class SequenceTraining:
         A fused item table is computed once, for the input and the output.
         """
         with parametrize.cached():
-            if not (self._trains_all_positions or self._own_loss or self._in_chunks(interaction)):
+            if not self._computes_loss(interaction):
                 loss: Tensor = super().calculate_loss(interaction)  # type: ignore[misc]
                 return loss
             target = interaction[self.POS_ITEM_ID]  # [B] or [B, L]
@@ -128,14 +128,16 @@ class SequenceTraining:
             return loss
         return full_cross_entropy(query, self.output_table, target, self._loss_memory)
 
-    def _in_chunks(self: Any, interaction: Any) -> bool:
-        """Whether the full cross entropy of a batch of prefixes is computed in chunks, which on a CPU is faster.
+    def _computes_loss(self: Any, interaction: Any) -> bool:
+        """Whether the loss is computed here: where RecBole has none like it, or its scores exceed ``loss_memory``.
 
-        That of a network of RecBole's, if its scores would not fit into ``loss_memory``: chunks round otherwise.
+        The cross entropy is computed in chunks here, which on a CPU is faster, but rounds otherwise than RecBole.
         """
+        if self.is_own or self._trains_all_positions or self._own_loss:
+            return True
         if not self.has_plain_loss or self.loss_type != "CE":
             return False
-        return self.is_own or bool(4 * len(interaction) * self.n_items > self._loss_memory * 2**20)
+        return bool(4 * len(interaction) * self.n_items > self._loss_memory * 2**20)
 
 
 @functools.cache

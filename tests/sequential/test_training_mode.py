@@ -64,7 +64,7 @@ def test_training_lowers_the_loss(make_config, model, loss, mode):
 def test_the_loss_in_chunks_has_the_gradients_of_the_whole_one(make_config, model, memory):
     """In chunks: scores beyond the memory, and all those of networks that RecBole does not have."""
     network, batch = first_batch(make_config(model, train_mode="prefix", loss_memory=memory))
-    assert network._in_chunks(batch) == (memory < 1 or model in OWN)
+    assert network._computes_loss(batch) == (memory < 1 or model in OWN)
     torch.manual_seed(0)  # dropout
     network.calculate_loss(batch).backward()
     found = {name: parameter.grad.clone() for name, parameter in network.named_parameters()}
@@ -78,7 +78,7 @@ def test_the_loss_in_chunks_has_the_gradients_of_the_whole_one(make_config, mode
 
 def test_losses_with_terms_of_their_own_are_never_chunked(make_config):
     network, batch = first_batch(make_config("Caser", loss_memory=1e-4))
-    assert not network._in_chunks(batch)
+    assert not network._computes_loss(batch)
 
 
 @pytest.mark.parametrize("model", ["FMLPRec", "BERT4Rec", "NARM", "Caser"])
