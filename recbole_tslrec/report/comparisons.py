@@ -1,4 +1,4 @@
-"""A row with an LLM against the other rows of its backbone and the LLM baselines, and what its gain is credited to."""
+"""Rows against each other: every row and Base, one with an LLM and all others, and what its gain is credited to."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 
 from recbole_tslrec.evaluation.significance import PairedTest, SeedTest, holm, paired, two_sample
+from recbole_tslrec.models.families import BASE
 from recbole_tslrec.report.scores import Line, Scores
 
 OURS = "TSLRec"
@@ -22,7 +23,7 @@ UNTUNED = "untuned"  # what a gain of Stage 1 has to beat beside them; itself a 
 
 
 def comparisons(scores: Scores, metric: str, subject: str = OURS) -> pd.DataFrame:
-    """A row for each dataset, backbone and other row.
+    """One row of Table 2 less every other row of its backbone, and less the LLM baselines.
 
     Args:
         scores: in one history mode.
@@ -30,27 +31,61 @@ def comparisons(scores: Scores, metric: str, subject: str = OURS) -> pd.DataFram
         subject: the row that is compared with the others.
 
     Returns:
-        Columns ``dataset``, ``backbone``, ``against``, ``difference`` (of the means over seeds); over seeds
-        ``seeds p`` (none with one seed) and ``seeds p Holm``; over users ``low`` and ``high`` of the interval,
-        ``t p``, ``t p Holm``, ``Wilcoxon p`` and ``Wilcoxon p Holm``. Holm's family is the whole table.
+        The table of :func:`_tests`.
 
     Raises:
         ValueError: the rows of a pair were evaluated on different data.
     """
+    pairs = [
+        (dataset, line, other)
+        for dataset, line in scores.outcomes
+        if line.row == subject
+        for other in scores.others(dataset, line)
+    ]
+    return _tests(scores, metric, pairs)
+
+
+def gains(scores: Scores, metric: str) -> pd.DataFrame:
+    """Every row of Table 2 less Base of its backbone.
+
+    Args:
+        scores: in one history mode.
+        metric: by RecBole's name.
+
+    Returns:
+        The table of :func:`_tests`.
+
+    Raises:
+        ValueError: the rows of a pair were evaluated on different data.
+    """
+    pairs = [
+        (dataset, line, base)
+        for dataset, line in scores.outcomes
+        for base in [Line(line.backbone, BASE.name)]
+        if line != base and (dataset, base) in scores.outcomes
+    ]
+    return _tests(scores, metric, pairs)
+
+
+def _tests(scores: Scores, metric: str, pairs: Iterable[tuple[str, Line, Line]]) -> pd.DataFrame:
+    """A row for each dataset and two lines on it, the first less the second.
+
+    Returns:
+        Columns ``dataset``, ``backbone``, ``row``, ``against``, ``difference`` (of the means over seeds); over seeds
+        ``seeds p`` (none with one seed) and ``seeds p Holm``; over users ``low`` and ``high`` of the interval,
+        ``t p``, ``t p Holm``, ``Wilcoxon p`` and ``Wilcoxon p Holm``. Holm's family is the whole table.
+    """
     rows = []
-    for dataset, line in scores.outcomes:
-        if line.row != subject:
-            continue
-        for other in scores.others(dataset, line):
-            seeds = over_seeds(scores, dataset, line, other, metric)
-            users = over_users(scores, dataset, line, other, metric)
-            row: dict[str, Any] = {"dataset": dataset, "backbone": line.backbone, "against": other.row}
-            row |= {"difference": seeds.mean_difference, "seeds p": seeds.pvalue}
-            if users:
-                row |= {"low": users.low, "high": users.high}
-                row |= {"t p": users.t_pvalue, "Wilcoxon p": users.wilcoxon_pvalue}
-            rows.append(row)
-    columns = ["dataset", "backbone", "against", "difference", "low", "high", "seeds p", "t p", "Wilcoxon p"]
+    for dataset, line, other in pairs:
+        seeds = over_seeds(scores, dataset, line, other, metric)
+        users = over_users(scores, dataset, line, other, metric)
+        row: dict[str, Any] = {"dataset": dataset, "backbone": line.backbone, "row": line.row, "against": other.row}
+        row |= {"difference": seeds.mean_difference, "seeds p": seeds.pvalue}
+        if users:
+            row |= {"low": users.low, "high": users.high}
+            row |= {"t p": users.t_pvalue, "Wilcoxon p": users.wilcoxon_pvalue}
+        rows.append(row)
+    columns = ["dataset", "backbone", "row", "against", "difference", "low", "high", "seeds p", "t p", "Wilcoxon p"]
     table = pd.DataFrame(rows, columns=columns)
     for test in ("seeds p", "t p", "Wilcoxon p"):
         pvalues = [None if pd.isna(value) else float(value) for value in table[test]]

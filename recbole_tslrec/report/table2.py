@@ -15,14 +15,19 @@ from recbole_tslrec.experiments.protocol import quoted_protocol
 from recbole_tslrec.experiments.runner import outcomes
 from recbole_tslrec.experiments.trials import Outcome, row_of
 from recbole_tslrec.llm.settings import SCRATCH, ItemTextSettings
-from recbole_tslrec.models.families import LLM_BASELINES
-from recbole_tslrec.report.comparisons import LEVEL, OURS, UNTUNED, comparisons, credit, stars
+from recbole_tslrec.models.families import BASE, LLM_BASELINES
+from recbole_tslrec.report.comparisons import LEVEL, OURS, UNTUNED, comparisons, credit, gains, stars
 from recbole_tslrec.report.page import Opening, Page, ReportError, Section, best_and_second
 from recbole_tslrec.report.paper import in_paper, paper_figure
 from recbole_tslrec.report.scores import Line, Scores
 from recbole_tslrec.report.table2_pictures import opening
 
 _WITHOUT_BACKBONE = (*LLM_BASELINES, *MODEL_FREE)
+_ABOUT_TESTS = (
+    "seeds p: two-sample t-test over seeds (Welch). t p and Wilcoxon p: paired over users, of each user's mean over "
+    "the seeds that both rows have; low and high: their 95% bootstrap interval. They say nothing of another seed. "
+    "Holm: corrected over the rows of this table."
+)
 
 
 def build(command: Command) -> Page:
@@ -56,7 +61,7 @@ def page_of(found: Sequence[Outcome], command: Command, failed: Sequence[str] = 
         raise ReportError("table2 has nothing to show: no run has finished; see the logs that are named above")
     config = command.config()
     metric = str(config["valid_metric"]).lower()
-    subjects = [OURS, *(row for row in command.rows if row == UNTUNED)]
+    subjects = [row for row in (OURS, UNTUNED) if row in command.rows]
     words = bool(ItemTextSettings.of(config).columns)
     sections: list[Section] = []
     openings: list[Opening] = []
@@ -65,14 +70,15 @@ def page_of(found: Sequence[Outcome], command: Command, failed: Sequence[str] = 
         if not sections:
             scores.check_comparable()
         tests = {subject: comparisons(scores, metric, subject) for subject in subjects}
+        over_base = gains(scores, metric)
         verdicts = [sentence for subject, table in tests.items() for sentence in credit(table, subject, words)]
         numbers = figures(command, scores)
-        openings.append(opening(numbers, tests, label(metric), mode))
-        sections += [
-            table_section(command, scores, [*verdicts, *_failures(failed)]),
-            *(tests_section(table, metric, mode, subject) for subject, table in tests.items()),
-            figures_section(numbers, mode),
-        ]
+        openings.append(opening(numbers, tests, over_base, label(metric), mode))
+        sections.append(table_section(command, scores, [*verdicts, *_failures(failed)]))
+        sections += [tests_section(table, metric, mode, subject) for subject, table in tests.items() if len(table)]
+        if len(over_base):
+            sections.append(gains_section(over_base, metric, mode))
+        sections.append(figures_section(numbers, mode))
     return Page("table2", "Table 2: recommendation", quoted_protocol(command), sections, openings)
 
 
@@ -114,14 +120,22 @@ def table_section(command: Command, scores: Scores, remarks: Sequence[str]) -> S
 
 
 def tests_section(tests: pd.DataFrame, metric: str, mode: str, subject: str) -> Section:
-    """The table of :func:`comparisons`."""
+    """The table of :func:`recbole_tslrec.report.comparisons.comparisons`."""
     return Section(
         f"Table 2, {mode}: tests{'' if subject == OURS else f' of {subject}'}",
         f"{subject} less every other row of its backbone: {label(metric)} on the test items, history mode {mode}.",
         tests,
-        note="seeds p: two-sample t-test over seeds (Welch). t p and Wilcoxon p: paired over users, of each user's "
-        "mean over the seeds that both rows have; low and high: their 95% bootstrap interval. They say nothing of "
-        "another seed. Holm: corrected over the rows of this table.",
+        note=_ABOUT_TESTS,
+    )
+
+
+def gains_section(gained: pd.DataFrame, metric: str, mode: str) -> Section:
+    """The table of :func:`recbole_tslrec.report.comparisons.gains`."""
+    return Section(
+        f"Table 2, {mode}: tests against {BASE.name}",
+        f"Every row less {BASE.name} of its backbone: {label(metric)} on the test items, history mode {mode}.",
+        gained,
+        note=_ABOUT_TESTS,
     )
 
 
@@ -193,10 +207,13 @@ def _failures(failed: Sequence[str]) -> list[str]:
 
 def _note(command: Command) -> str:
     about = "; ".join(f"{row}: {row_of(row).about}" for row in command.rows)
+    marks = "Bold: best of a column; underlined: second."
+    if OURS not in command.rows:
+        return f"{marks} {about}."
     star = (
         f"*: {OURS} is better than the best other row of its backbone at p ≤ {LEVEL} (two-sample t-test over seeds, as "
         "in the paper, with Holm's correction over the rows of the table)"
     )
     if len(command.seeds) < 2:
         star = "No star: one seed gives no test over seeds; give several with --seeds"
-    return f"Bold: best of a column; underlined: second. {star}. {about}."
+    return f"{marks} {star}. {about}."

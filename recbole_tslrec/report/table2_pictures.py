@@ -9,24 +9,29 @@ from html import escape
 import pandas as pd
 
 from recbole_tslrec.evaluation.history_modes import UNMASKED
+from recbole_tslrec.models.families import BASE
 from recbole_tslrec.report.axis import MINUS, Axis
 from recbole_tslrec.report.comparisons import LEVEL, OURS
 from recbole_tslrec.report.page import Opening, best_and_second
 from recbole_tslrec.report.pictures import Dot, Panel, panels_html
 
 
-def opening(figures: pd.DataFrame, tests: Mapping[str, pd.DataFrame], metric: str, mode: str) -> Opening:
+def opening(
+    figures: pd.DataFrame, tests: Mapping[str, pd.DataFrame], gains: pd.DataFrame, metric: str, mode: str
+) -> Opening:
     """The pictures of one history mode.
 
     Args:
         figures: the table of :func:`recbole_tslrec.report.table2.figures`.
         tests: the tables of :func:`recbole_tslrec.report.comparisons.comparisons`, by their subject.
+        gains: the table of :func:`recbole_tslrec.report.comparisons.gains`.
         metric: the metric of the tests, as it is shown.
         mode: the history mode.
     """
     parts = [*_dot_plots(figures, mode)]
     for subject, table in tests.items():
-        parts += _forest_plots(table, subject, metric)
+        parts += _forest_plots(table, "against", f"{subject} less each other row", subject, metric)
+    parts += _forest_plots(gains, "row", f"each row less {BASE.name}", "the row", metric)
     return Opening(f"At a glance: history mode {mode}", "\n".join(parts))
 
 
@@ -79,29 +84,35 @@ def dot_panel(metric: str, rows: pd.DataFrame, with_paper: bool) -> Panel:
     return Panel(metric, dots, Axis.around(end for dot in dots for end in dot.ends()))
 
 
-def _forest_plots(tests: pd.DataFrame, subject: str, metric: str) -> Iterator[str]:
+def _forest_plots(tests: pd.DataFrame, varies: str, title: str, better: str, metric: str) -> Iterator[str]:
+    """The differences of a table as dots with intervals; ``varies`` is the column that names them."""
     if tests.empty:
         return
     for dataset, rows in tests.groupby("dataset", sort=False):
-        yield f"<h3>{escape(str(dataset))}: {escape(subject)} less each other row, {escape(metric)}</h3>"
-        yield panels_html(forest_panels(rows))
+        yield f"<h3>{escape(str(dataset))}: {escape(title)}, {escape(metric)}</h3>"
+        yield panels_html(forest_panels(rows, varies))
     yield (
-        f'<p class="note">Right of 0, {escape(subject)} is better. Dot: difference of the means over seeds, filled '
+        f'<p class="note">Right of 0, {escape(better)} is better. Dot: difference of the means over seeds, filled '
         f"where p ≤ {LEVEL} over seeds (Welch, Holm), hollow otherwise; line: 95% bootstrap interval over users, which "
         "says nothing of another seed.</p>"
     )
 
 
-def forest_panels(tests: pd.DataFrame) -> list[Panel]:
-    """A panel for each backbone on one dataset, all with the same axis."""
+def forest_panels(tests: pd.DataFrame, varies: str) -> list[Panel]:
+    """A panel for each backbone on one dataset, all with the same axis.
+
+    Args:
+        tests: the differences.
+        varies: the column that names them, ``row`` or ``against``.
+    """
     axis = Axis.around([0.0, *tests[["difference", "low", "high"]].to_numpy().ravel()])
     return [
-        Panel(str(backbone), [_difference(row) for _, row in rows.iterrows()], axis, signed=True)
+        Panel(str(backbone), [_difference(row, varies) for _, row in rows.iterrows()], axis, signed=True)
         for backbone, rows in tests.groupby("backbone", sort=False)
     ]
 
 
-def _difference(test: pd.Series) -> Dot:
+def _difference(test: pd.Series, varies: str) -> Dot:
     difference, low, high = (float(test[name]) for name in ("difference", "low", "high"))
     shown = f"{difference:+.4f}".replace("-", MINUS)
     over_users = "" if pd.isna(low) else f"{low:+.4f} to {high:+.4f}".replace("-", MINUS)
@@ -109,7 +120,7 @@ def _difference(test: pd.Series) -> Dot:
     certain = not pd.isna(pvalue) and pvalue <= LEVEL
     over_seeds = "no test over seeds" if pd.isna(pvalue) else f"p {pvalue:.4f} over seeds (Holm)"
     return Dot(
-        label=str(test["against"]),
+        label=str(test[varies]),
         value=difference,
         text=shown,
         low=low if over_users else None,

@@ -27,6 +27,7 @@ TESTS = differences(
     ("GRU4Rec", "Base", -0.1, -0.2, -0.05, 0.03),
     ("GRU4Rec", "CI", 0.1, None, None, None),
 )
+NONE = TESTS[:0]
 
 
 def test_a_dot_reaches_one_deviation_each_way_and_the_best_is_bold():
@@ -40,18 +41,18 @@ def test_a_dot_reaches_one_deviation_each_way_and_the_best_is_bold():
 
 
 def test_a_row_without_a_finished_run_is_not_drawn():
-    html = opening(FIGURES, {}, "NDCG@10", "unmasked").pictures
+    html = opening(FIGURES, {}, NONE, "NDCG@10", "unmasked").pictures
     assert 'class="label">Base<' in html
     assert 'class="label">CI<' not in html
 
 
 def test_the_papers_values_stand_in_the_papers_mode_alone():
-    assert 'class="paper"' in opening(FIGURES, {}, "NDCG@10", "unmasked").pictures
-    assert "paper" not in opening(FIGURES, {}, "NDCG@10", "strict").pictures
+    assert 'class="paper"' in opening(FIGURES, {}, NONE, "NDCG@10", "unmasked").pictures
+    assert "paper" not in opening(FIGURES, {}, NONE, "NDCG@10", "strict").pictures
 
 
 def test_differences_are_marked_where_the_seeds_are_certain_of_them():
-    sasrec, gru4rec = forest_panels(TESTS)
+    sasrec, gru4rec = forest_panels(TESTS, "against")
     assert [dot.kind for dot in (*sasrec.dots, *gru4rec.dots)] == ["gain", "", "loss", ""]
     assert [dot.text for dot in gru4rec.dots] == ["−0.1000", "+0.1000"]  # noqa: RUF001
     assert [(dot.low, dot.high) for dot in gru4rec.dots] == [(-0.2, -0.05), (None, None)]
@@ -60,14 +61,20 @@ def test_differences_are_marked_where_the_seeds_are_certain_of_them():
 
 
 def test_backbones_of_a_dataset_share_an_axis_with_no_difference_on_it():
-    sasrec, gru4rec = forest_panels(TESTS)
+    sasrec, gru4rec = forest_panels(TESTS, "against")
     assert sasrec.axis == gru4rec.axis
     assert 0 in sasrec.axis.ticks
-    (alone,) = forest_panels(TESTS[:2])
+    (alone,) = forest_panels(TESTS[:2], "against")
     assert 0 in alone.axis.ticks
 
 
 def test_each_subject_has_a_forest_plot_and_none_without_others():
-    html = opening(FIGURES, {"TSLRec": TESTS, "untuned": TESTS[:0]}, "NDCG@10", "strict").pictures
+    html = opening(FIGURES, {"TSLRec": TESTS, "untuned": NONE}, NONE, "NDCG@10", "strict").pictures
     assert "toy: TSLRec less each other row, NDCG@10" in html
     assert "untuned" not in html
+
+
+def test_rows_over_base_have_a_forest_plot_that_names_them():
+    html = opening(FIGURES, {}, TESTS[:1].assign(row="tfidf", against="Base"), "NDCG@10", "strict").pictures
+    assert "toy: each row less Base, NDCG@10" in html
+    assert 'class="label">tfidf<' in html
