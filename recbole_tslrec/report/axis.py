@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 _MARGIN = 0.06  # of the span on each side, so that no mark is cut
 MINUS = "\u2212"  # as wide as a plus
-MOST_TICKS = 4  # their labels have to fit onto a telephone
+MOST_TICKS = 4
+_MOST_LETTERS = 20  # of all their labels, which have to fit onto a telephone
 _STEPS = (1.0, 2.0, 2.5, 5.0)  # between ticks, times a power of ten
 
 
@@ -36,7 +37,10 @@ class Axis:
         low, high = min(known) - _MARGIN * span, max(known) + _MARGIN * span
         power = 10.0 ** (math.floor(math.log10(span)) - 1)
         axes = (cls(low, high, step * scale * power) for scale in (1, 10, 100) for step in _STEPS)
-        return next(axis for axis in axes if len(axis.ticks) <= MOST_TICKS)
+        return next(axis for axis in axes if axis._fits())
+
+    def _fits(self) -> bool:
+        return len(self.ticks) <= MOST_TICKS and sum(len(self.label(tick)) for tick in self.ticks) <= _MOST_LETTERS
 
     @property
     def ticks(self) -> list[float]:

@@ -10,6 +10,7 @@ from html import escape
 
 from recbole_tslrec.report.axis import Axis
 
+_BESIDE = 4  # panels that share their rows' labels; with more of them the drawings would be too narrow
 _DIAMOND = '<svg x="{}" y="50%" overflow="visible"><path class="paper" d="M0-5 5 0 0 5-5 0z"/></svg>'
 
 
@@ -70,9 +71,12 @@ def panels_html(panels: Sequence[Panel], shares_rows: bool = False) -> str:
 
     Args:
         panels: in order.
-        shares_rows: whether all have the same rows, so that labels need to stand beside the first one only.
+        shares_rows: whether all have the same rows, so that labels need to stand beside the first one only, if they
+            are few, and values are numbers alone.
     """
-    kind = "panels aligned" if shares_rows else "panels"
+    kind = "panels"
+    if shares_rows:
+        kind = "panels numbers aligned" if len(panels) <= _BESIDE else "panels numbers"
     return "\n".join([f'<div class="{kind}">', *map(_panel_html, panels), "</div>"])
 
 

@@ -124,7 +124,7 @@ def tests_section(tests: pd.DataFrame, metric: str, mode: str, subject: str) -> 
     return Section(
         f"Table 2, {mode}: tests{'' if subject == OURS else f' of {subject}'}",
         f"{subject} less every other row of its backbone: {label(metric)} on the test items, history mode {mode}.",
-        tests,
+        tests.drop(columns="row"),
         note=_ABOUT_TESTS,
     )
 
@@ -134,7 +134,7 @@ def gains_section(gained: pd.DataFrame, metric: str, mode: str) -> Section:
     return Section(
         f"Table 2, {mode}: tests against {BASE.name}",
         f"Every row less {BASE.name} of its backbone: {label(metric)} on the test items, history mode {mode}.",
-        gained,
+        gained.drop(columns="against"),
         note=_ABOUT_TESTS,
     )
 
@@ -150,7 +150,8 @@ def figures(command: Command, scores: Scores) -> pd.DataFrame:
 
     Returns:
         Columns ``dataset``, ``backbone``, ``row``, ``history``, ``metric``, ``seeds`` (finished), ``mean``,
-        ``deviation`` (of the sample; none with one seed) and ``paper`` (the figure of its Table 2, if it has one).
+        ``deviation`` (of the sample; none with one seed) and ``paper`` (the figure of its Table 2, if it has one, in
+        the history mode of the paper).
     """
     rows: list[dict[str, Any]] = []
     cells = [(dataset, line) for dataset in command.datasets for line in lines_of(command)]
@@ -161,7 +162,8 @@ def figures(command: Command, scores: Scores) -> pd.DataFrame:
             row |= {"history": scores.mode, "metric": label(metric), "seeds": len(values)}
             row["mean"] = scores.mean(dataset, line, metric)
             row["deviation"] = np.std(values, ddof=1) if len(values) > 1 else None
-            rows.append({**row, "paper": paper_figure(dataset, line.backbone, line.row, metric)})
+            printed = paper_figure(dataset, line.backbone, line.row, metric)
+            rows.append({**row, "paper": printed if scores.mode == UNMASKED else None})
     return pd.DataFrame(rows)
 
 

@@ -12,6 +12,7 @@ from recbole_tslrec.report.axis import Axis
         ([0.031, 0.044], ["0.035", "0.040"]),
         ([-0.0383, 0.0373], ["−0.025", "0", "0.025"]),  # noqa: RUF001
         ([200, 900], ["200", "400", "600", "800"]),
+        ([0.0608, 0.0616], ["0.0610", "0.0615"]),  # three labels such as 0.06125 would not fit onto a telephone
     ],
 )
 def test_ticks_are_multiples_of_a_round_step_with_its_decimals(values, ticks):

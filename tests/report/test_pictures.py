@@ -44,3 +44,9 @@ def test_lines_stand_at_the_ticks_and_that_of_no_difference_is_a_stronger_one():
 def test_names_are_text():
     html = panels_html([Panel("<i>", [Dot("<b>", 0.5, "<u>", group="<p>", about='"<a>', aside="<s>")], AXIS)])
     assert not re.search("<[ibupas]>", html)
+
+
+def test_few_panels_with_the_same_rows_share_their_labels_and_many_have_their_own():
+    panels = [Panel("HR@10", [Dot("Base", 0.5, "0.5000")], AXIS)] * 5
+    assert 'class="panels numbers aligned"' in panels_html(panels[:4], shares_rows=True)
+    assert 'class="panels numbers"' in panels_html(panels, shares_rows=True)
