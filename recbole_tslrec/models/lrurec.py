@@ -92,7 +92,7 @@ class LRUBlock(nn.Module):
 
 
 class LRURec(SequentialRecommender):  # type: ignore[misc]  # RecBole is untyped
-    """LRURec with a bias for each item; losses CE and BPR."""
+    """LRURec with a bias for each item; its losses, CE and BPR, are those of ``SequenceTraining``."""
 
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)

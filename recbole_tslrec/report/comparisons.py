@@ -31,7 +31,9 @@ def comparisons(scores: Scores, metric: str, subject: str = OURS) -> pd.DataFram
         subject: the row that is compared with the others.
 
     Returns:
-        The table of :func:`_tests`.
+        Columns ``dataset``, ``backbone``, ``row``, ``against``, ``difference`` (of the means over seeds); over seeds
+        ``seeds p`` (none with one seed) and ``seeds p Holm``; over users ``low`` and ``high`` of the interval,
+        ``t p``, ``t p Holm``, ``Wilcoxon p`` and ``Wilcoxon p Holm``. Holm's family is the whole table.
 
     Raises:
         ValueError: the rows of a pair were evaluated on different data.
@@ -53,7 +55,7 @@ def gains(scores: Scores, metric: str) -> pd.DataFrame:
         metric: by RecBole's name.
 
     Returns:
-        The table of :func:`_tests`.
+        Columns as those of :func:`comparisons`.
 
     Raises:
         ValueError: the rows of a pair were evaluated on different data.
@@ -68,13 +70,7 @@ def gains(scores: Scores, metric: str) -> pd.DataFrame:
 
 
 def _tests(scores: Scores, metric: str, pairs: Iterable[tuple[str, Line, Line]]) -> pd.DataFrame:
-    """A row for each dataset and two lines on it, the first less the second.
-
-    Returns:
-        Columns ``dataset``, ``backbone``, ``row``, ``against``, ``difference`` (of the means over seeds); over seeds
-        ``seeds p`` (none with one seed) and ``seeds p Holm``; over users ``low`` and ``high`` of the interval,
-        ``t p``, ``t p Holm``, ``Wilcoxon p`` and ``Wilcoxon p Holm``. Holm's family is the whole table.
-    """
+    """A row for each dataset and two lines on it, the first less the second; columns as in :func:`comparisons`."""
     rows = []
     for dataset, line, other in pairs:
         seeds = over_seeds(scores, dataset, line, other, metric)
