@@ -10,6 +10,7 @@ import pytest
 import torch
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ["ACCELERATE_USE_CPU"] = "true"  # also where there are GPUs: a test that needs one takes it itself
 
 from recbole_tslrec.configuration.config import Config
 from recbole_tslrec.store.artifacts import Artifact, Recipe, Store, write_item_table

@@ -10,6 +10,7 @@ from recbole_tslrec.compatibility import (
     atomic_files,
     checkpoints,
     counting,
+    devices,
     id_tokens,
     loaders,
     metric_collection,
@@ -41,4 +42,5 @@ def apply() -> None:
     checkpoints.apply()
     metric_collection.apply()
     processes.apply()
+    devices.apply()  # after what joins the processes, which asks torch for GPUs
     activations.apply()

@@ -92,7 +92,7 @@ def _log_in_one_process(get_tensorboard: Callable[..., Any], logger: Any) -> Any
 def _join_on_cpu(init_device: Callable[..., Any], config: Any) -> None:
     # recbole/config/configurator.py: NCCL, and cuda:<local_rank>
     settings = config.final_config_dict
-    if "local_rank" not in settings or (torch.cuda.is_available() and str(settings["gpu_id"])):
+    if "local_rank" not in settings or (settings["gpu_id"] and torch.cuda.is_available()):
         init_device(config)
         return
     distributed.init_process_group(

@@ -16,6 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from recbole_tslrec.compatibility.devices import may_use_gpu
+
 Value = TypeVar("Value")
 
 # torch 2.13's new name for it leaves out what older versions need
@@ -63,9 +65,9 @@ def own_share() -> Share:
     return Share(process_rank(), process_count())
 
 
-def own_device(use_gpu: bool) -> torch.device:
-    """The device of this process: a GPU of its own where there are any."""
-    if use_gpu and torch.cuda.is_available() and os.environ.get("ACCELERATE_USE_CPU", "false").lower() != "true":
+def own_device(use_gpu: bool = True) -> torch.device:
+    """The device of this process: a GPU of its own where there are any and ``accelerate launch --cpu`` forbids none."""
+    if may_use_gpu(use_gpu) and torch.cuda.is_available():
         return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
     return torch.device("cpu")
 

@@ -98,11 +98,12 @@ class Config(recbole.config.Config):  # type: ignore[misc]  # RecBole is untyped
             super()._init_device()
             return
         # a launcher has started several processes: each takes the GPU of its number, and to RecBole each is alone
-        device = distributed.own_device(self.final_config_dict["use_gpu"])
-        alone = {"single_spec": True, "local_rank": 0, "gpu_id": str(self.final_config_dict["gpu_id"])}
-        self.final_config_dict.update(alone, device=device)
+        settings = self.final_config_dict
+        device = distributed.own_device(settings["use_gpu"] and settings["gpu_id"] != "")
+        alone = {"single_spec": True, "local_rank": 0, "gpu_id": str(settings["gpu_id"])}
+        settings.update(alone, device=device)
         if not distributed.is_main():
-            self.final_config_dict.update(state="error", show_progress=False)
+            settings.update(state="error", show_progress=False)
 
     def _load_config_files(self, file_list: Sequence[str]) -> dict[str, Any]:
         settings: dict[str, Any] = {}

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from recbole_tslrec.augmentation.projection import KnowledgeProjection
 from recbole_tslrec.augmentation.vector_rows import VectorsError
 from recbole_tslrec.augmentation.vectors import ItemVectors, read_vectors
+from recbole_tslrec.compute.distributed import own_device
 from recbole_tslrec.data.dataset import Data
 from recbole_tslrec.evaluation.metrics import figures_of_rows, label
 from recbole_tslrec.evaluation.significance import interval, paired
@@ -33,7 +34,7 @@ from recbole_tslrec.report.page import Page, ReportError, Section, best_and_seco
 from recbole_tslrec.serving.new_items import NewItems
 from recbole_tslrec.serving.new_rows import with_new_items
 from recbole_tslrec.serving.new_vectors import place_new_vectors
-from recbole_tslrec.serving.saved_model import ModelFiles, best_device, open_model_folder
+from recbole_tslrec.serving.saved_model import ModelFiles, open_model_folder
 from recbole_tslrec.settings import ConfigError, derive
 
 ROWS = ("Base", "TSLRec")
@@ -110,7 +111,7 @@ def ranks_of(base: Outcome, ours: Outcome, path: str, cases: NewItemCases) -> di
     new = place_new_vectors(files, only(read_vectors(path), {*cases.new, *cases.known}))
     anywhere = NewItems(new.tokens, [[] for _ in new.tokens], new.vectors)
     backbone = ModelFiles.read(open_model_folder(base.folder("backbone")))
-    device = best_device()
+    device = own_device()
     nearest = with_new_items(files, new, new.vectors).build(device)
     source = next(module for module in nearest.model.modules() if isinstance(module, KnowledgeProjection))
     return {

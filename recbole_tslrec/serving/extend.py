@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from recbole_tslrec.augmentation.vectors import CATEGORIES, KNOWLEDGE
+from recbole_tslrec.compute.distributed import own_device
 from recbole_tslrec.compute.precision import DTYPES
 from recbole_tslrec.reconstruction.settings import ReconstructionSettings
 from recbole_tslrec.serving.extend_with_vectors import extend_with_vectors
@@ -26,7 +27,7 @@ from recbole_tslrec.serving.new_items import (
 )
 from recbole_tslrec.serving.new_rows import found_or_built, open_tslrec, with_new_items
 from recbole_tslrec.serving.parents import check_one_source, check_same_llm, find_parent, running_program
-from recbole_tslrec.serving.saved_model import ModelFiles, best_device
+from recbole_tslrec.serving.saved_model import ModelFiles
 from recbole_tslrec.store.artifacts import (
     Artifact,
     ArtifactError,
@@ -129,7 +130,7 @@ def _through_the_llm(sft: Artifact, new: NewItems, settings: Mapping[str, Any]) 
             f"new items go through the LLM, which needs {error.name}; install it with: pip install "
             "'recbole_tslrec[llm]'"
         ) from error
-    running = running_program(best_device())
+    running = running_program(own_device())
     stage_1 = ReconstructionSettings.of_recipe(sft.manifest["settings"], running)
     check_same_llm(sft, stage_1.engine.llm)
     network = load_fine_tuned(stage_1, sft.folder)

@@ -7,9 +7,10 @@ import torch
 from torch import Tensor
 
 from recbole_tslrec.augmentation.projection import KnowledgeProjection
+from recbole_tslrec.compute.distributed import own_device
 from recbole_tslrec.models.names import parse_model_name
 from recbole_tslrec.serving.new_items import NewItems
-from recbole_tslrec.serving.saved_model import DESCRIPTION, ModelFiles, best_device, open_model_folder
+from recbole_tslrec.serving.saved_model import DESCRIPTION, ModelFiles, open_model_folder
 from recbole_tslrec.store.artifacts import Artifact, Recipe, Store
 
 
@@ -41,7 +42,7 @@ def found_or_built(
         {**manifest["dataset"], "items": items},
         manifest["contents"],
     )
-    return store.find(kind, recipe) or store.build(kind, recipe, write, manifest["seed"], str(best_device()))
+    return store.find(kind, recipe) or store.build(kind, recipe, write, manifest["seed"], str(own_device()))
 
 
 def with_new_items(files: ModelFiles, new: NewItems, knowledge: Tensor) -> ModelFiles:

@@ -192,11 +192,6 @@ def load_model(folder: str | Path, device: str | torch.device = "cpu") -> SavedM
     return ModelFiles.read(open_model_folder(folder)).build(device)
 
 
-def best_device() -> torch.device:
-    """A GPU where there is one."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
 def open_model_folder(folder: str | Path) -> Artifact:
     """A verified artifact that holds a trained model and its description.
 

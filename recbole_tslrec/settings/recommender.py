@@ -26,7 +26,7 @@ class MachineSettings(Settings):
     """Where and how a run happens. Nothing of it changes a result."""
 
     device: Any = setting(neutral=_WHERE)
-    """(torch.device) Where tensors are; RecBole takes it from ``gpu_id`` and ``use_gpu``."""
+    """(torch.device) Where tensors are; it follows from ``gpu_id``, ``use_gpu`` and ``CUDA_VISIBLE_DEVICES``."""
     gpu_id: Any = setting(neutral=_WHERE)
     """(str) RecBole's number of the GPU."""
     use_gpu: Any = setting(neutral=_WHERE)

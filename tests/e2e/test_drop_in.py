@@ -254,7 +254,6 @@ def two_processes(model: str, settings: dict[str, Any]) -> dict[str, Any]:
     return result  # type: ignore[no-any-return]
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="RecBole takes GPUs where it finds any")
 def test_two_processes_train_and_rank_as_one(settings: Settings) -> None:
     whole = {**WHOLE, "epochs": 3, "learning_rate": 0.5, "metrics": ["Hit", "NDCG", "ItemCoverage"]}
     one = run_recbole("TSLRecSASRec", "toy", config_dict=settings(**whole, checkpoint_dir="one"))

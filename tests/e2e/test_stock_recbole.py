@@ -38,7 +38,7 @@ def test_base_equals_stock_recbole(make_config: Callable[..., Any], stock_result
         training = ("train_batch_size", "learning_rate", "stopping_step", "eval_batch_size")
         settings = {key: config[key] for key in (*shared, *training, "metrics", "valid_metric")}
         settings |= {"data_path": config["data_path"].rpartition("/")[0], "metric_decimal_place": 12}
-        settings |= {"train_neg_sample_args": None, "show_progress": False}
+        settings |= {"train_neg_sample_args": None, "show_progress": False, "gpu_id": ""}  # on the CPU
         finished = subprocess.run(
             [sys.executable, "-c", STOCK, json.dumps(settings)], capture_output=True, text=True, check=False
         )

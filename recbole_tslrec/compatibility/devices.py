@@ -1,0 +1,48 @@
+"""Which device a run computes on: a GPU where there is one and it may be used, else the CPU.
+
+RecBole 1.2.1 documents ``use_gpu`` and never reads it (``_init_device`` in recbole/config/configurator.py). It also
+overwrites ``CUDA_VISIBLE_DEVICES`` with ``gpu_id``, which is "0" where nobody has set it: a job then computes on the
+GPU that a scheduler gave to another, or on one that was hidden.
+"""
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+from recbole_tslrec.compatibility.wrapping import wrap_once
+
+_VISIBLE = "CUDA_VISIBLE_DEVICES"
+
+
+def apply() -> None:
+    """Let RecBole read ``use_gpu`` and leave ``CUDA_VISIBLE_DEVICES`` as it is unless ``gpu_id`` is given."""
+    from recbole.config import Config
+
+    wrap_once(Config, "_init_device", _choose_device)
+
+
+def may_use_gpu(use_gpu: bool, gpu_id: Any = None) -> bool:
+    """Whether GPUs may be used if there are any. ``gpu_id=""`` and ``accelerate launch --cpu`` forbid it, too."""
+    return bool(use_gpu) and gpu_id != "" and os.environ.get("ACCELERATE_USE_CPU", "false").lower() != "true"
+
+
+def _choose_device(init_device: Callable[..., Any], config: Any) -> None:
+    settings, visible = config.final_config_dict, os.environ.get(_VISIBLE)
+    settings["gpu_id"] = gpu_id = _gpu_id(config, visible)
+    if gpu_id:
+        os.environ[_VISIBLE] = gpu_id  # before anything asks torch for GPUs, which looks at it once
+    init_device(config)
+    if not gpu_id:  # a later run of this process may use a GPU
+        os.environ.pop(_VISIBLE, None)
+        if visible is not None:
+            os.environ[_VISIBLE] = visible
+
+
+def _gpu_id(config: Any, visible: str | None) -> str:
+    # the numbers of the GPUs, or "", which is RecBole's word for the CPU
+    gpu_id = config.final_config_dict["gpu_id"]
+    if not may_use_gpu(config.final_config_dict["use_gpu"], gpu_id):
+        return ""
+    if visible is not None and "gpu_id" not in config.external_config_dict:
+        return visible
+    return ",".join(map(str, gpu_id)) if isinstance(gpu_id, list | tuple) else str(gpu_id)
