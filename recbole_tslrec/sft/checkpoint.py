@@ -53,12 +53,11 @@ def _sort_modules(path: Path) -> None:
 def load_trained_weights(network: Any, folder: Path) -> None:
     """Put trained weights into a network that was built with the same settings."""
     llm = network.get_submodule(network.llm_path)
-    device = str(next(network.parameters()).device)
     if isinstance(llm, PeftModel):
-        set_peft_model_state_dict(llm, load_file(str(folder / ADAPTER / "adapter_model.safetensors"), device=device))
+        set_peft_model_state_dict(llm, load_file(str(folder / ADAPTER / "adapter_model.safetensors")))
     else:
-        llm.load_state_dict(load_file(str(folder / WHOLE_LLM), device=device))
-    own = load_file(str(folder / OWN_LAYERS), device=device) if network.own_layers else {}
+        llm.load_state_dict(load_file(str(folder / WHOLE_LLM)))
+    own = load_file(str(folder / OWN_LAYERS)) if network.own_layers else {}
     for layer, path in network.own_layers.items():
         network.get_submodule(path).load_state_dict(_below(own, f"{layer}."))
 
