@@ -8,11 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from recbole_tslrec.models.backbones import BACKBONES
-from tests.second_device import COMPILER
+from tests.second_device import COMPILER, TORCH
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(COMPILER is None, reason="the second device is compiled with g++")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(COMPILER is None, reason="the second device is compiled with g++"),
+    pytest.mark.skipif(not torch.__version__.startswith(TORCH), reason=f"the second device is made for torch {TORCH}"),
+]
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ from torch.utils import cpp_extension
 
 COMPILER = shutil.which("g++")
 SECOND = "second"
+TORCH = "2.13."  # whose interface to devices, which other releases change, the source has
 _SOURCE = Path(__file__).with_name("device.cpp")
 
 
