@@ -9,9 +9,11 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+import torch
+
 from recbole_tslrec.compatibility.wrapping import wrap_once
 
-_VISIBLE = "CUDA_VISIBLE_DEVICES"
+VISIBLE = "CUDA_VISIBLE_DEVICES"  # by number or name, separated by commas
 
 
 def apply() -> None:
@@ -26,23 +28,31 @@ def may_use_gpu(use_gpu: bool, gpu_id: Any = None) -> bool:
     return bool(use_gpu) and gpu_id != "" and os.environ.get("ACCELERATE_USE_CPU", "false").lower() != "true"
 
 
+def visible_gpus() -> list[str]:
+    """The GPUs that runs of this machine may use, each as :data:`VISIBLE` names it."""
+    if not may_use_gpu(True) or not torch.cuda.is_available():
+        return []
+    named = os.environ.get(VISIBLE)
+    return named.split(",") if named else list(map(str, range(torch.cuda.device_count())))
+
+
 def _choose_device(init_device: Callable[..., Any], config: Any) -> None:
-    settings, visible = config.final_config_dict, os.environ.get(_VISIBLE)
-    settings["gpu_id"] = gpu_id = _gpu_id(config, visible)
+    settings, visible = config.final_config_dict, os.environ.get(VISIBLE)
+    is_given = "gpu_id" in config.external_config_dict
+    settings["gpu_id"] = gpu_id = _gpu_id(settings, None if is_given else visible)
     if gpu_id:
-        os.environ[_VISIBLE] = gpu_id  # before anything asks torch for GPUs, which looks at it once
+        os.environ[VISIBLE] = gpu_id  # before anything asks torch for GPUs, which looks at it once
     init_device(config)
-    if not gpu_id:  # a later run of this process may use a GPU
-        os.environ.pop(_VISIBLE, None)
-        if visible is not None:
-            os.environ[_VISIBLE] = visible
+    if not (is_given and gpu_id):  # the default is the first GPU anyway, and the next run may use a GPU
+        os.environ.pop(VISIBLE, None)
+        os.environ.update({} if visible is None else {VISIBLE: visible})
 
 
-def _gpu_id(config: Any, visible: str | None) -> str:
+def _gpu_id(settings: Any, visible: str | None) -> str:
     # the numbers of the GPUs, or "", which is RecBole's word for the CPU
-    gpu_id = config.final_config_dict["gpu_id"]
-    if not may_use_gpu(config.final_config_dict["use_gpu"], gpu_id):
+    gpu_id = settings["gpu_id"]
+    if not may_use_gpu(settings["use_gpu"], gpu_id):
         return ""
-    if visible is not None and "gpu_id" not in config.external_config_dict:
+    if visible is not None:
         return visible
     return ",".join(map(str, gpu_id)) if isinstance(gpu_id, list | tuple) else str(gpu_id)

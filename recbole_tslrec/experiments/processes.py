@@ -4,11 +4,13 @@ import os
 import subprocess
 import sys
 import uuid
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
+from recbole_tslrec.compatibility.devices import VISIBLE, visible_gpus
 from recbole_tslrec.compute.lifeline import Lifeline
 from recbole_tslrec.evaluation.model_free import MODEL_FREE
 from recbole_tslrec.experiments.jobs import Job
@@ -106,7 +108,7 @@ class LocalProcess:
 
 
 class LocalProcesses:
-    """Starts processes that share the cores of this machine, and end with this one.
+    """Starts processes that share the cores and the GPUs of this machine, and end with this one.
 
     Args:
         count: how many run at once.
@@ -116,15 +118,28 @@ class LocalProcesses:
     poll_seconds = 0.2
 
     def __init__(self, count: int, lifeline: Lifeline) -> None:
-        self._options = lifeline.options({**_threads(count), **os.environ})
+        self._environment = {**_threads(count), **os.environ}
+        self._lifeline = lifeline
+        self._gpus = visible_gpus()
+        self._started: list[tuple[str, LocalProcess]] = []  # with the GPU of each
 
     def start(self, job: Job) -> LocalProcess:
         """Start the process of a job; what it writes goes to its log."""
         job.file.parent.mkdir(parents=True, exist_ok=True)
         result = beside(job.file, f"{uuid.uuid4().hex[:12]}.unread")
         with job.log.open("wb") as log:
-            options = {"stdout": log, "stderr": subprocess.STDOUT, **self._options}
-            return LocalProcess(subprocess.Popen(command_line(job, result), **options), result)
+            gpu = self._freest_gpu()
+            options = self._lifeline.options({**self._environment, **({VISIBLE: gpu} if gpu else {})})
+            command = command_line(job, result)
+            process = LocalProcess(subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, **options), result)
+        self._started.append((gpu, process))
+        return process
+
+    def _freest_gpu(self) -> str:
+        # that with the fewest processes; none where there are none
+        self._started = [(gpu, process) for gpu, process in self._started if process.status() is None]
+        taken = Counter(gpu for gpu, _ in self._started)
+        return min(self._gpus, key=lambda gpu: taken[gpu], default="")
 
 
 @contextmanager

@@ -28,7 +28,7 @@ def device_of(**settings: Any) -> Any:
 
 def test_the_first_gpu_is_used_by_default() -> None:
     assert device_of() == GPU
-    assert os.environ[VISIBLE] == "0"
+    assert VISIBLE not in os.environ  # so that a report can share out all of them
 
 
 @pytest.mark.parametrize("visible", ["3", "2,3", "GPU-5d9f2c1e"])
