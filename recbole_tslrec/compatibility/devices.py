@@ -1,8 +1,8 @@
 """Which device a run computes on: a GPU where there is one and it may be used, else the CPU.
 
 RecBole 1.2.1 documents ``use_gpu`` and never reads it (``_init_device`` in recbole/config/configurator.py). It also
-overwrites ``CUDA_VISIBLE_DEVICES`` with ``gpu_id``, which is "0" where nobody has set it: a job then computes on the
-GPU that a scheduler gave to another, or on one that was hidden.
+overwrites ``CUDA_VISIBLE_DEVICES`` with ``gpu_id``, which is "0" where nobody has set it (RecBole issue 1955): a job
+then computes on the GPU that a scheduler gave to another, or on one that was hidden.
 """
 
 import os
@@ -23,9 +23,10 @@ def apply() -> None:
     wrap_once(Config, "_init_device", _choose_device)
 
 
-def may_use_gpu(use_gpu: bool, gpu_id: Any = None) -> bool:
-    """Whether GPUs may be used if there are any. ``gpu_id=""`` and ``accelerate launch --cpu`` forbid it, too."""
-    return bool(use_gpu) and gpu_id != "" and os.environ.get("ACCELERATE_USE_CPU", "false").lower() != "true"
+def may_use_gpu(use_gpu: bool, gpu_id: Any = "0") -> bool:
+    """Whether GPUs may be used if there are any. No ``gpu_id`` and ``accelerate launch --cpu`` forbid it, too."""
+    launched_on_cpu = os.environ.get("ACCELERATE_USE_CPU", "false").lower() == "true"
+    return bool(use_gpu) and gpu_id not in ("", None) and not launched_on_cpu
 
 
 def visible_gpus() -> list[str]:

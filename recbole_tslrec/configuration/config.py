@@ -15,6 +15,7 @@ import yaml
 from recbole.data.transform import construct_transform
 from recbole.model import sequential_recommender
 
+from recbole_tslrec.compatibility.devices import may_use_gpu
 from recbole_tslrec.compute import distributed
 from recbole_tslrec.configuration.numbers import check_numbers
 from recbole_tslrec.configuration.properties import (
@@ -99,7 +100,7 @@ class Config(recbole.config.Config):  # type: ignore[misc]  # RecBole is untyped
             return
         # a launcher has started several processes: each takes the GPU of its number, and to RecBole each is alone
         settings = self.final_config_dict
-        device = distributed.own_device(settings["use_gpu"] and settings["gpu_id"] != "")
+        device = distributed.own_device(may_use_gpu(settings["use_gpu"], settings["gpu_id"]))
         alone = {"single_spec": True, "local_rank": 0, "gpu_id": str(settings["gpu_id"])}
         settings.update(alone, device=device)
         if not distributed.is_main():

@@ -50,7 +50,9 @@ def test_hidden_gpus_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     assert device_of() == CPU
 
 
-@pytest.mark.parametrize("settings", [{"use_gpu": False}, {"gpu_id": ""}, {"use_gpu": False, "gpu_id": 1}])
+@pytest.mark.parametrize(
+    "settings", [{"use_gpu": False}, {"gpu_id": ""}, {"gpu_id": None}, {"use_gpu": False, "gpu_id": 1}]
+)
 def test_a_run_on_the_cpu_leaves_the_next_its_gpus(monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any]) -> None:
     monkeypatch.setenv(VISIBLE, "3")
     assert device_of(**settings) == CPU
@@ -65,7 +67,7 @@ def test_accelerate_may_choose_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     assert own_device() == CPU
 
 
-@pytest.mark.parametrize("settings", [{"use_gpu": False}, {"gpu_id": ""}])
+@pytest.mark.parametrize("settings", [{"use_gpu": False}, {"gpu_id": ""}, {"gpu_id": None}])
 def test_processes_that_may_not_use_gpus_use_none(monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any]) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     assert device_of() == torch.device("cuda", 0)
