@@ -76,10 +76,10 @@ def load_knowledge(path: str | Path, dataset: Any) -> Knowledge:
     """
     vectors = read_vectors(path)
     tokens = dataset_item_tokens(dataset)
-    matched, notes = match_tokens(vectors.tokens, tokens)
+    matched, respellings = match_tokens(vectors.tokens, tokens)
     found = torch.tensor([-1, *matched])  # [N + 1]
     present = found >= 0
-    _report(path, vectors.tokens, tokens, int(present.sum()), notes)
+    _report(path, vectors.tokens, tokens, int(present.sum()), [each.note for each in respellings])
     knowledge = Knowledge(vectors.rows.index_select(0, found.clamp_min(0)), present)
     knowledge.rows[~present] = 0
     source = vectors.source

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable, Sequence, Set
+from dataclasses import dataclass
 
 from recbole_tslrec.data.delimited import unquoted
 
@@ -17,7 +18,20 @@ _Number = tuple[str, int]  # what stands before a number, and the number
 _FAR_MORE = 0.25  # of the items: a shift that matches as many more is no accident
 
 
-def match_tokens(tokens: Sequence[str], items: Sequence[str]) -> tuple[list[int], list[str]]:
+@dataclass(frozen=True)
+class Respelling:
+    """A way in which tokens of rows are written that is not the dataset's.
+
+    Attributes:
+        spell: takes the difference away.
+        note: a phrase about it.
+    """
+
+    spell: Callable[[str], str]
+    note: str
+
+
+def match_tokens(tokens: Sequence[str], items: Sequence[str]) -> tuple[list[int], list[Respelling]]:
     """Find the row of each item; where none has the item's own token, one whose token is the same but for its spelling.
 
     Args:
@@ -25,11 +39,11 @@ def match_tokens(tokens: Sequence[str], items: Sequence[str]) -> tuple[list[int]
         items: those of a dataset.
 
     Returns:
-        For each item the number of its row, or -1; and a phrase for each spelling that is not the dataset's.
+        For each item the number of its row, or -1; and the spellings that are not the dataset's.
     """
     row_of = {token: row for row, token in enumerate(tokens)}
     rows = [row_of.get(item, -1) for item in items]
-    notes = []
+    respellings = []
     for difference, spell in _SPELLINGS.items():
         used = set(rows)
         free = _unambiguous((spell(token), row) for row, token in enumerate(tokens) if row not in used)
@@ -39,11 +53,12 @@ def match_tokens(tokens: Sequence[str], items: Sequence[str]) -> tuple[list[int]
             rows[place] = row
         if found:
             place, row = found[0]
-            notes.append(
+            note = (
                 f"{len(found):,} item tokens differ from the dataset's by {difference}, such as {tokens[row]!r} for "
                 f"{items[place]!r}; they are taken for the same"
             )
-    return rows, notes
+            respellings.append(Respelling(spell, note))
+    return rows, respellings
 
 
 def _unambiguous(pairs: Iterable[tuple[str, int]]) -> dict[str, int]:

@@ -3,13 +3,18 @@
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from torch.nn.functional import pad
 
 from recbole_tslrec.compatibility.wrapping import wrap_once
 
 
 def apply() -> None:
-    """Let RecBole keep the latest items of such histories, in as many columns as a model expects."""
+    """Let RecBole keep the latest items of such histories, in as many columns as a model expects.
+
+    The histories as they were in the files are the dataset's ``whole_histories``: the items of all rows, and where each
+    row's begin; the evaluation masks them all.
+    """
     from recbole.data.dataset import SequentialDataset
 
     wrap_once(SequentialDataset, "_change_feat_format", _latest_items)
@@ -21,6 +26,9 @@ def _latest_items(change_feat_format: Callable[..., Any], dataset: Any) -> Any:
     if dataset.benchmark_filename_list is None:
         return change_feat_format(dataset)
     longest, rows = dataset.max_item_list_len, dataset.inter_feat
+    whole = rows[dataset.item_id_list_field].to_numpy()
+    offsets = np.cumsum([0, *(len(history) for history in whole)])  # [rows + 1]
+    dataset.whole_histories = np.concatenate(whole).astype(np.int64, copy=False), offsets
     fields = [field for field in rows if field.endswith(dataset.config["LIST_SUFFIX"])]
     for field in fields:
         rows[field] = [values[-longest:] for values in rows[field]]

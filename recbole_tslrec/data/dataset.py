@@ -105,12 +105,15 @@ class Data:
         return {file.suffix[1:]: hashes.of(file) for file in sorted(files) if file.suffix != ".inter"}
 
     def check_split(self) -> None:
-        """Refuse a split that leaves a part without rows which it is to have.
+        """Refuse a split that leaves a part without rows which it is to have, or a user without a training interaction.
 
         Raises:
             DatasetError: says how many users have how many interactions.
+            ValueError: the training part of a user is empty.
         """
         check_split(self.config, self.full.lengths, [len(loader._dataset) for loader in self.loaders])
+        if self.dataset.benchmark_filename_list is None:
+            self.check_histories()
 
 
 def _check_selected_features(config: Any, dataset: Any) -> None:

@@ -112,11 +112,19 @@ def training_histories(full: Histories, train_dataset: Any) -> Histories:
 
 
 def fingerprint(dataset: Any, full: Histories) -> dict[str, Any]:
-    """Name, counts and a hash of the interactions by external tokens, for manifests and recipes."""
+    """Name, counts and a hash of the interactions by external tokens and times, for manifests and recipes.
+
+    Args:
+        dataset: a RecBole dataset before ``data_preparation``, its interactions by (user, time) unless they come from
+            files that were split already.
+        full: its histories.
+    """
     item_tokens = np.array(dataset.field2id_token[dataset.iid_field], dtype=object)
     arrays = [np.array(full.user_tokens, dtype=object), item_tokens, full.items, full.offsets]
     if dataset.benchmark_filename_list is not None:
         arrays += _split_arrays(dataset)
+    elif dataset.time_field in dataset.inter_feat:  # some splits go by the times of all users together
+        arrays.append(dataset.inter_feat[dataset.time_field].to_numpy().astype(np.float64, copy=False))
     return {
         "name": dataset.dataset_name,
         "users": len(full),

@@ -8,6 +8,7 @@ from typing import Any
 from recbole.data import create_dataset
 from recbole.utils import init_seed
 
+from recbole_tslrec.compatibility import sort_by_time
 from recbole_tslrec.data.atomic_files import DatasetError, check_atomic_files
 from recbole_tslrec.data.histories import Histories, fingerprint, full_histories
 
@@ -50,6 +51,8 @@ def load(config: Any) -> Loaded:
                 "item_inter_num_interval and val_interval"
             ) from error
         raise not_loaded(config, error, "load") from error
+    if dataset.benchmark_filename_list is None and dataset.time_field in dataset.inter_feat:
+        dataset.inter_feat = sort_by_time(dataset)  # as RecBole's sequential datasets do later
     full = full_histories(dataset)
     return Loaded(dataset, full, fingerprint(dataset, full))
 

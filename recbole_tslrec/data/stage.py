@@ -15,7 +15,6 @@ from recbole.data import dataset as recbole_datasets
 from recbole.data.dataset import Dataset, SequentialDataset
 from recbole.utils import ModelType, init_seed
 
-from recbole_tslrec.compatibility import sort_by_time
 from recbole_tslrec.compute import distributed
 from recbole_tslrec.data.atomic_files import DatasetError, check_files, loaded_columns, open_atomic_file
 from recbole_tslrec.data.loading import Loaded, load
@@ -142,7 +141,6 @@ def _build(folder: Path, config: Any, recipe: Recipe, hashes: ContentHashes) -> 
             f"the files of [{config['dataset']}] in {config['data_path']} were changed while they were read; run again "
             "when they are complete"
         )
-    loaded.dataset.inter_feat = sort_by_time(loaded.dataset)
     write_dataset(folder, loaded.dataset, loaded.full)
     return {"description": loaded.description, "said": said}
 

@@ -36,8 +36,8 @@ class HeldOut:
     """The rows of a part, in the order of RecBole's loader, and the histories before their targets.
 
     A history is all that stands before the target: for the test items the training and the validation items. It is not
-    cut to ``MAX_ITEM_LIST_LENGTH``. In files that were split already a history is the list that a row holds, and the
-    training interactions are the targets of the training rows.
+    cut to ``MAX_ITEM_LIST_LENGTH``. In files that were split already a history is the list that a row of the file has,
+    and the training interactions are the targets of the training rows.
 
     Attributes:
         loader: RecBole's.
@@ -147,18 +147,20 @@ def held_out(data: Data, part: str) -> HeldOut:
 
 def _held_out_by_files(data: Data, part: str) -> HeldOut:
     """The rows of a part that is a file of its own (``benchmark_filename``), each with its history."""
-    training, loader = data.loaders[0]._dataset, data.loaders[1 + PARTS.index(part)]
-    rows = loader._dataset
+    parts = [loader._dataset for loader in data.loaders]
+    place = 1 + PARTS.index(part)
+    training, rows, before = parts[0], parts[place], sum(len(each) for each in parts[:place])
     user = rows.inter_feat[rows.uid_field].numpy()
-    lists = rows.inter_feat[rows.item_id_list_field].numpy()  # [R, longest]
+    items, offsets = rows.whole_histories
+    edges = offsets[before : before + len(rows) + 1]
     trained = np.bincount(training.inter_feat[training.uid_field].numpy(), minlength=rows.user_num)
     return HeldOut(
-        loader=loader,
+        loader=data.loaders[place],
         user_tokens=np.array(rows.field2id_token[rows.uid_field], dtype=object)[user],
         target=rows.inter_feat[rows.iid_field].numpy(),
-        items=lists.reshape(-1),
-        start=np.arange(len(lists)) * lists.shape[1],
-        length=np.minimum(rows.inter_feat[rows.item_list_length_field].numpy(), lists.shape[1]),
+        items=items,
+        start=edges[:-1],
+        length=np.diff(edges),
         sequence_length=trained[user],
         popularity=np.bincount(training.inter_feat[training.iid_field].numpy(), minlength=rows.item_num),
     )

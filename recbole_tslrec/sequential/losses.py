@@ -44,7 +44,9 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
     @staticmethod
     def backward(context: Any, *grads: Any) -> Any:
         query_grad, table_grad = context.saved_tensors
-        return query_grad * grads[0], table_grad * grads[0], None, None
+        # not divided before: in float16 the quotients would be lost, and only a GradScaler's factor keeps them
+        of_mean = grads[0] / len(query_grad)
+        return query_grad * of_mean, table_grad * of_mean, None, None
 
 
 def _value_and_gradients(
@@ -68,8 +70,6 @@ def _value_and_gradients(
         share[own] -= 1  # not `scatter_add_`, which copies all of `share` twice on a CPU
         query_grad[part] = share @ items
         table_grad += vectors[part].T @ share  # not `share.T @ ...`: a CPU would copy it in bfloat16
-    query_grad /= len(query)
-    table_grad /= len(query)
     context.save_for_backward(query_grad.to(query.dtype), table_grad.T.to(table.dtype).contiguous())
     return total / len(query)
 

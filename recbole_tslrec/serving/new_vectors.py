@@ -1,5 +1,6 @@
 """New items by their vectors: from the encoder whose vectors a model was trained with, into the table of that model."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from logging import getLogger
 from pathlib import Path
@@ -10,6 +11,7 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity, normalize
 
 from recbole_tslrec.augmentation.projection import KnowledgeProjection
+from recbole_tslrec.augmentation.token_matching import Respelling, match_tokens
 from recbole_tslrec.augmentation.vector_rows import VectorsError
 from recbole_tslrec.augmentation.vectors import ItemVectors, check_rows, read_vectors
 from recbole_tslrec.serving.new_items import NewItems
@@ -50,22 +52,35 @@ def place_new_vectors(files: ModelFiles, vectors: ItemVectors) -> NewItems:
         VectorsError: they are of another width, or differ from the model's own; or no item is new.
     """
     source = _projection(files)
-    known = {token: item for item, token in enumerate(files.item_tokens, start=1)}
     if vectors.rows.shape[1] != source.vector_width:
         raise VectorsError(
             f"{vectors.source} has vectors of width {vectors.rows.shape[1]}, the model was trained with width "
             f"{source.vector_width}; give vectors of the same encoder"
         )
-    is_new = torch.tensor([token not in known for token in vectors.tokens])
-    tokens = [token for token in vectors.tokens if token not in known]
+    matched, respellings = match_tokens(vectors.tokens, files.item_tokens)
+    row_of_item = torch.tensor(matched)  # [N], -1 where the file has none
+    former = 1 + torch.nonzero(row_of_item >= 0).squeeze(1)
+    is_new = torch.ones(len(vectors.tokens), dtype=torch.bool)
+    is_new[row_of_item[former - 1]] = False
     rows = source.standardised(vectors.rows)  # [n, H]
-    former = torch.tensor([known[token] for token in vectors.tokens if token in known], dtype=torch.int64)
-    _check_one_encoder(vectors.source, source, former, rows[~is_new])
+    _check_one_encoder(vectors.source, source, former, rows[row_of_item[former - 1]])
+    tokens = _spelled_as_known([vectors.tokens[row] for row in torch.nonzero(is_new).squeeze(1).tolist()], respellings)
     if not tokens:
         raise VectorsError(f"the model knows every item of {vectors.source}; there is nothing to add")
+    for respelling in respellings:
+        getLogger().warning(f"{vectors.source}: {respelling.note}, and new items are written likewise: {tokens[0]!r}")
     getLogger().info(f"{vectors.source}: {len(tokens):,} new items; the model knows the other {len(former):,}")
     similar = [[files.item_tokens[item - 1] for item in items] for items in nearest(source, rows[is_new]).tolist()]
     return NewItems(tokens, similar, vectors.rows[is_new])
+
+
+def _spelled_as_known(tokens: list[str], respellings: Sequence[Respelling]) -> list[str]:
+    """Tokens without the differences by which those of known items differ from the dataset's."""
+    for respelling in respellings:
+        spelled = [respelling.spell(token) for token in tokens]
+        twice = {token for token, count in Counter(spelled).items() if count > 1}
+        tokens = [own if new in twice else new for own, new in zip(tokens, spelled, strict=True)]
+    return tokens
 
 
 def nearest(source: KnowledgeProjection, rows: Tensor, count: int = NEIGHBOURS) -> Tensor:

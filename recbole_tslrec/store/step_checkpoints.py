@@ -1,7 +1,7 @@
 """Step checkpoints: what an interrupted training goes on from, and its best weights with it.
 
 Each is a folder that is renamed into place when it is whole, with a hash of every file. Two are kept: where the newer
-one was damaged, the older one serves.
+one was damaged, the older one serves. Others are removed when one is written, not before.
 """
 
 import shutil
@@ -61,9 +61,13 @@ def finish_step_checkpoint(folder: Path, steps_done: int, progress: Mapping[str,
     if best.exists():
         _copy(best, partial / _BEST)
     seal_folder(partial)
-    replace_folder(partial, _folder(folder, steps_done))
-    for old in _step_checkpoints(folder)[:-_KEPT]:
-        shutil.rmtree(old)
+    written = _folder(folder, steps_done)
+    replace_folder(partial, written)
+    # those with more steps are of a training that was not gone on with, such as one of another version
+    kept = [path for path in _step_checkpoints(folder) if path.name <= written.name][-_KEPT:]
+    for path in _step_checkpoints(folder):
+        if path not in kept:
+            shutil.rmtree(path)
 
 
 def latest_step_checkpoint(folder: Path) -> Path | None:

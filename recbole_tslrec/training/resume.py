@@ -187,12 +187,16 @@ class Batches:
         self.checkpoints, self.loader = checkpoints, loader
 
     def __len__(self) -> int:
-        return len(self.loader) - self.checkpoints.position.step
+        """Near enough for a progress bar: some loaders cut an epoch's batches anew."""
+        return max(0, len(self.loader) - self.checkpoints.position.step)
 
     def __iter__(self) -> Iterator[Any]:
         position = self.checkpoints.position
         batches = self.checkpoints.start(self.loader)
-        for _ in range(len(self)):
-            self.checkpoints.save_if_due()
-            yield next(batches)
+        while True:
+            self.checkpoints.save_if_due()  # before the next batch is drawn, with random numbers
+            batch = next(batches, None)
+            if batch is None:
+                return
+            yield batch
             position.step += 1

@@ -10,13 +10,13 @@ def test_rows_of_items() -> None:
 
 
 def test_other_spellings_are_counted_and_shown() -> None:
-    rows, notes = match_tokens(["1.0", "2.0", '"x', "3"], ["3", "2", "1", "x"])
+    rows, respellings = match_tokens(["1.0", "2.0", '"x', "3"], ["3", "2", "1", "x"])
     assert rows == [3, 1, 0, 2]
-    assert [note.split(",")[0] for note in notes] == [
+    assert [each.note.split(",")[0] for each in respellings] == [
         "2 item tokens differ from the dataset's by a decimal point",
         "1 item tokens differ from the dataset's by double quotes",
     ]
-    assert "'2.0' for '2'" in notes[0]
+    assert "'2.0' for '2'" in respellings[0].note
 
 
 def test_quotes_as_a_csv_writer_puts_them() -> None:

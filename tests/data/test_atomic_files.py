@@ -256,8 +256,9 @@ def test_training_part_of_split_files_cannot_be_told(split: Callable[..., Any]) 
         Data(split()).check_histories()
 
 
-def test_held_out_rows_of_split_files_have_their_histories(split: Callable[..., Any]) -> None:
-    data = Data(split())
+@pytest.mark.parametrize("longest", [1, 5])  # of what a model reads
+def test_held_out_rows_of_split_files_have_their_whole_histories(split: Callable[..., Any], longest: int) -> None:
+    data = Data(split(MAX_ITEM_LIST_LENGTH=longest))
     rows = held_out(data, "test")
     assert rows.user_tokens.tolist() == ["u0", "u1", "u2", "u3"]
     assert rows.length.tolist() == [2, 2, 2, 2]

@@ -128,6 +128,13 @@ def test_fingerprint_changes_when_two_items_change_places_in_time(load: Callable
     assert load(rows).description["fingerprint"] != load(swapped).description["fingerprint"]
 
 
+def test_fingerprint_changes_with_times_that_leave_the_order(load: Callable[..., Data]) -> None:
+    """A split by the times of all users is another one then."""
+    rows = in_order(u="abcd", v="abca")
+    later = [(user, item, time * (3 if user == "v" else 1)) for user, item, time in rows]
+    assert load(rows).description["fingerprint"] != load(later).description["fingerprint"]
+
+
 def test_fingerprint_does_not_depend_on_the_order_of_rows_that_leaves_the_numbering(load: Callable[..., Data]) -> None:
     rows = in_order(u="abcd", v="dbca")
     other = [rows[place] for place in (0, 1, 2, 3, 7, 5, 4, 6)]  # first appearances stay: u v, a b c d

@@ -31,6 +31,18 @@ def test_chunked_cross_entropy_and_its_gradients_are_torchs(problem, memory):
         torch.testing.assert_close(gradient, correct, rtol=1e-5, atol=1e-7)
 
 
+def test_a_scaled_loss_keeps_gradients_that_float16_has_no_numbers_for():
+    """What GradScaler does: the loss is multiplied before its gradients are taken."""
+    torch.manual_seed(0)
+    query, table = torch.randn(4096, 4).mul(0.02).requires_grad_(), torch.randn(11, 4).mul(0.02)
+    target = torch.randint(1, 11, (4096,))
+    (expected,) = torch.autograd.grad(65536 * cross_entropy(query @ table.T, target), query)
+    with torch.autocast("cpu", dtype=torch.float16):
+        loss = full_cross_entropy(query, table, target, KIB)
+    (found,) = torch.autograd.grad(65536 * loss, query)
+    assert float((found - expected).norm() / expected.norm()) < 1e-3
+
+
 def test_large_scores_do_not_overflow():
     query, table = torch.tensor([[1e4]]), torch.tensor([[0.0], [1.0], [0.5]])
     assert full_cross_entropy(query, table, torch.tensor([1]), KIB).item() == 0.0

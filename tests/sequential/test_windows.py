@@ -50,6 +50,12 @@ def test_batches_hold_each_window_once_and_about_as_many_targets_as_asked_for():
     assert all(91 <= length[batch].sum() <= 109 for batch in batches)
 
 
+def test_windows_longer_than_a_batch_are_batches_of_their_own():
+    """Two of the numbers of batches, by the last target of each, are passed over."""
+    batches = batches_of_windows(np.full(6, 40), 32, random())
+    assert [len(batch) for batch in batches] == [1] * 6
+
+
 def test_windows_of_like_length_are_together():
     length = np.tile([1, 9], 500)
     batches = batches_of_windows(length, 100, random())

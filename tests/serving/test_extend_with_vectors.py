@@ -97,6 +97,13 @@ def test_a_file_may_hold_the_known_items_too(former: Artifact, extended: Artifac
     assert extend_with_vectors(former.folder, path) == extended.folder
 
 
+def test_known_items_may_be_spelled_otherwise(former: Artifact, extended: Artifact, tmp_path: Path) -> None:
+    """With blanks around every token, as in a file that has them for the model's training."""
+    blanks = {f"{token} ": row for token, row in {**VECTORS, **NEW}.items()}
+    path = written(blanks, tmp_path / "blanks.parquet")
+    assert extend_with_vectors(former.folder, path) == extended.folder
+
+
 def test_principal_components_are_those_of_the_former_items(trained: Callable[..., Run]) -> None:
     reduced = trained(
         "TSLRecSASRec",

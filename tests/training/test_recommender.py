@@ -6,6 +6,7 @@ from recbole_tslrec.compute import precision
 from recbole_tslrec.compute.log_once import log_once
 from recbole_tslrec.data.dataset import Data
 from recbole_tslrec.training.recommender import RecommenderTrainer, train_recommender
+from tests.conftest import walks
 
 
 @pytest.mark.parametrize(("minimum", "trained"), [(0, 3), (5, 5), (9, 7)])
@@ -18,6 +19,14 @@ def test_early_stopping_waits_for_the_minimum_of_epochs(make_config, tmp_path, m
     report = train_recommender(config, train_data, valid_data, tmp_path)
     assert report["epochs"] == trained
     assert report["valid"] == {"ndcg@10": 100}
+
+
+def test_windows_may_be_longer_than_a_batch(make_config, tmp_path):
+    """Six histories of 38 training targets; the loader's guess is 8 batches of 32 targets."""
+    config = make_config(interactions=walks(users=6, length=41), MAX_ITEM_LIST_LENGTH=50, train_batch_size=32)
+    train_data, valid_data, _ = Data(config).loaders
+    assert len(train_data) == 8 > len(list(train_data)) == 6
+    train_recommender(config, train_data, valid_data, tmp_path, work=tmp_path)
 
 
 @pytest.mark.parametrize("enable_amp", [True, False])
