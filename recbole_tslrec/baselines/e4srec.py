@@ -16,7 +16,7 @@ from torch.nn.functional import cross_entropy
 from torch.nn.utils.rnn import pad_sequence
 
 from recbole_tslrec.baselines.next_items import NextItems, history_fields, most_recent, training_instances
-from recbole_tslrec.baselines.ranks import ndcg_of_ranks
+from recbole_tslrec.baselines.ranks import ndcg_of_ranks, ranks_of_targets
 from recbole_tslrec.baselines.settings import E4SRecSettings
 from recbole_tslrec.data.histories import Histories
 from recbole_tslrec.llm.adapters import merge_adapters
@@ -61,7 +61,7 @@ class NextItemObjective:
 
     def metrics(self, scores: Tensor, target: Tensor) -> dict[str, Tensor]:
         """``ndcg@10`` of the next item among all items, and ``top1``: whether it is the first, [B] each."""
-        rank = 1 + (scores > scores.gather(1, target.unsqueeze(1))).sum(dim=1)
+        rank = ranks_of_targets(scores, target)
         return {NDCG: ndcg_of_ranks(rank, 10), "top1": (rank == 1).float()}
 
 

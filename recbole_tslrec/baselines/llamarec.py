@@ -21,7 +21,7 @@ from recbole_tslrec.baselines.next_items import training_instances
 from recbole_tslrec.baselines.ranking_examples import DrawnCandidates, RankingExamples
 from recbole_tslrec.baselines.ranking_network import build_ranking_network
 from recbole_tslrec.baselines.ranking_prompt import CANDIDATES, MOST_HISTORY, RankingPrompt, build_ranking_prompt
-from recbole_tslrec.baselines.ranks import ndcg_of_ranks
+from recbole_tslrec.baselines.ranks import ndcg_of_ranks, ranks_of_targets
 from recbole_tslrec.baselines.settings import LlamaRecSettings
 from recbole_tslrec.baselines.title_words import title_tokenizer
 from recbole_tslrec.data.histories import Histories
@@ -66,8 +66,7 @@ class LetterObjective:
     def metrics(self, scores: Tensor, target: Tensor) -> dict[str, Tensor]:
         """``ndcg@10`` and ``top1`` among the candidates, [B] each."""
         letters = self.probabilities(scores[:, 0], target[:, 1])  # [B, 20]
-        own = letters.gather(1, target[:, :1])
-        rank = 1 + (letters > own).sum(dim=1)
+        rank = ranks_of_targets(letters, target[:, 0])
         return {f"ndcg@{_CUTOFF}": ndcg_of_ranks(rank, _CUTOFF), "top1": (rank == 1).float()}
 
     def probabilities(self, scores: Tensor, count: Tensor) -> Tensor:

@@ -30,7 +30,7 @@ def load_ranker(settings: LlamaRecSettings, prompt: RankingPrompt, folder: Path)
 
 
 def combined_scores(retriever: Tensor, candidates: Tensor, probabilities: Tensor) -> Tensor:
-    """The retriever's scores, above all of them the candidates by the ranker.
+    """The retriever's scores, above all of them the candidates in the order of the ranker.
 
     Args:
         retriever: scores of all items, [B, N + 1].
@@ -41,7 +41,10 @@ def combined_scores(retriever: Tensor, candidates: Tensor, probabilities: Tensor
         [B, N + 1]; column 0, the pad's, is minus infinity.
     """
     top = retriever[:, 1:].max(dim=1, keepdim=True).values
-    scores = retriever.scatter(1, candidates, top + 1 + probabilities)
+    order = probabilities.argsort(dim=1, descending=True, stable=True).argsort(dim=1)  # [B, 20], 0 for the first
+    # their places and not their probabilities, between which float32 has no numbers beside a large score; what is no
+    # number stays none
+    scores = retriever.scatter(1, candidates, top + (probabilities.shape[1] - order) + 0 * probabilities)
     scores[:, 0] = -torch.inf
     return scores
 

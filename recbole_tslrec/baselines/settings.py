@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from recbole_tslrec.baselines.p5_prompts import TRAINED
 from recbole_tslrec.llm.settings import ItemTextSettings, PromptSettings
 from recbole_tslrec.settings import ConfigError, Settings, setting
 from recbole_tslrec.settings.base import boolean, positive_integer
@@ -96,6 +97,13 @@ class P5Settings(GenerationSettings):
     """(int) Paraphrases of each training instance and task in an epoch, of 10."""
     p5_straightforward: bool = setting(check=boolean)
     """(bool) Whether user -> item is trained too, beside history -> item."""
+
+    def check(self) -> None:
+        """Refuse more paraphrases than there are."""
+        if self.p5_prompts > TRAINED:
+            raise ConfigError(
+                f"p5_prompts [{self.p5_prompts}] must be at most {TRAINED}, the paraphrases that there are"
+            )
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,8 @@ def own_share() -> Share:
 def own_device(use_gpu: bool = True) -> torch.device:
     """The device of this process: a GPU of its own where there are any and ``accelerate launch --cpu`` forbids none."""
     if may_use_gpu(use_gpu) and torch.cuda.is_available():
-        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        # a scheduler may show each process a GPU of its own alone
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
     return torch.device("cpu")
 
 

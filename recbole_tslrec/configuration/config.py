@@ -17,7 +17,7 @@ from recbole.model import sequential_recommender
 
 from recbole_tslrec.compatibility.devices import may_use_gpu
 from recbole_tslrec.compute import distributed
-from recbole_tslrec.configuration.numbers import check_numbers
+from recbole_tslrec.configuration.numbers import as_the_default, check_numbers
 from recbole_tslrec.configuration.properties import (
     defaults_without_family,
     merge_own_defaults,
@@ -89,9 +89,12 @@ class Config(recbole.config.Config):  # type: ignore[misc]  # RecBole is untyped
     def _set_default_parameters(self) -> None:
         values = self.final_config_dict
         if isinstance(values["eval_args"], Mapping):
-            values["eval_args"] = {"order": "TO", **values["eval_args"]}  # RecBole's default is no order of time
+            # what is not given is this package's default; RecBole's is a random split without an order of time
+            values["eval_args"] = {**self.internal_config_dict["eval_args"], **values["eval_args"]}
         check_values(values)
         check_numbers(self.external_config_dict, self.internal_config_dict)
+        for key in self.external_config_dict:
+            values[key] = as_the_default(values[key], self.internal_config_dict.get(key))
         super()._set_default_parameters()
 
     def _init_device(self) -> None:
@@ -143,7 +146,9 @@ class Config(recbole.config.Config):  # type: ignore[misc]  # RecBole is untyped
         merge_own_defaults(self, self.name.backbone, dataset, self.name.family.name)
 
 
-def _backbone_of_retriever(retriever: str) -> str:
+def _backbone_of_retriever(retriever: Any) -> str:
+    if not isinstance(retriever, str):
+        raise ConfigError(f"retriever must be the name of a model, not [{retriever}]")
     name = parse_model_name(retriever)
     if name.family.default_backbone:
         raise ConfigError(
@@ -153,13 +158,13 @@ def _backbone_of_retriever(retriever: str) -> str:
     return name.backbone
 
 
-def check_keys(given: Mapping[str, Any]) -> None:
+def check_keys(given: Mapping[Any, Any]) -> None:
     """Refuse keys that neither RecBole nor this package knows.
 
     Raises:
         ConfigError: names the key and the nearest known one.
     """
-    for key in given:
+    for key in map(str, given):  # yaml reads a key such as 1 or on as another type
         if key not in known_keys():
             near = difflib.get_close_matches(key, known_keys(), n=1)
             hint = f"did you mean {near[0]}?" if near else "see properties/overall.yaml for the keys"

@@ -41,6 +41,15 @@ def check_numbers(given: Mapping[str, Any], defaults: Mapping[str, Any]) -> None
         raise ConfigError(f"learner [{learner}] is not one of {', '.join(_LEARNERS)}")
 
 
+def as_the_default(value: Any, default: Any) -> Any:
+    """A truth value or a fraction that was given as a whole number: equal settings shall make equal recipes."""
+    if isinstance(default, bool) and value in (0, 1):
+        return bool(value)
+    if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    return value
+
+
 def _check_boolean(key: str, value: Any) -> None:
     if value is not None and value not in (False, True):  # 0 and 1 are equal to them
         raise ConfigError(f"{key} must be True or False, not [{value}]")

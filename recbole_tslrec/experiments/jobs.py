@@ -1,5 +1,7 @@
 """A trial with the settings it is run with: the arguments of its process, and whether it has finished already."""
 
+import functools
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,14 +10,17 @@ from typing import Any
 from recbole_tslrec.configuration.config import Config
 from recbole_tslrec.data.atomic_files import check_files
 from recbole_tslrec.evaluation.model_free import MODEL_FREE
+from recbole_tslrec.evaluation.settings import EvaluationSettings
 from recbole_tslrec.experiments.command import Command, key_of, override
+from recbole_tslrec.experiments.inputs import Inputs, hashes_of_inputs
 from recbole_tslrec.experiments.trials import Outcome, Trial, row_of
 from recbole_tslrec.models.families import LLM_BASELINES
 from recbole_tslrec.pipeline import plan
 from recbole_tslrec.pipeline.fused_sources import FusedSources
 from recbole_tslrec.pipeline.knowledge_sources import SFT
 from recbole_tslrec.settings import ConfigError
-from recbole_tslrec.store.files import hash_file, read_json
+from recbole_tslrec.store.artifacts import RECIPE_VERSION
+from recbole_tslrec.store.files import hash_file, hash_text, read_json
 
 _SHOWN_ONLY = ("eval_history", "show_progress")  # an evaluation holds every history mode
 
@@ -64,7 +69,9 @@ class Job:
         """What decides the result, kept with it: a result of other settings is not taken for this one."""
         arguments = sorted(key for key in self.keys if key_of(key) not in _SHOWN_ONLY)
         files = [hash_file(Path(file)) for file in self.files]
-        return {"model": self.trial.model, "arguments": arguments, "config_files": files}
+        asked = {"model": self.trial.model, "arguments": arguments, "config_files": files}
+        settings, inputs = _recipe(self.trial.model, self.trial.dataset, self.files, self.keys, tuple(files))
+        return {**asked, "recipe": settings, "inputs": hashes_of_inputs(inputs)}
 
     def config(self) -> Config:
         """The configuration of the run.
@@ -81,6 +88,24 @@ class Job:
             return None
         outcome = Outcome(self.trial, result)
         return outcome if outcome.folder("evaluation").is_dir() else None
+
+
+@functools.cache
+def _recipe(
+    model: str, dataset: str, files: tuple[str, ...], keys: tuple[str, ...], contents: tuple[str, ...]
+) -> tuple[str, Inputs]:
+    """A hash of the settings that decide a result, defaults among them; and where its inputs lie.
+
+    Args:
+        model: its name.
+        dataset: its name.
+        files: yaml files.
+        keys: ``--key=value`` arguments.
+        contents: of the yaml files, for they may change.
+    """
+    config = Config(model, dataset, files, argv=keys)
+    recipes = [stage.settings.recipe() for stage in plan(config)] + [EvaluationSettings.of(config).recipe()]
+    return hash_text(json.dumps([RECIPE_VERSION, recipes], sort_keys=True, default=str)), Inputs.of(config)
 
 
 def trials_of(command: Command) -> list[Trial]:

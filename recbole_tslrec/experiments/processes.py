@@ -13,6 +13,7 @@ from typing import Protocol
 from recbole_tslrec.compatibility.devices import VISIBLE, visible_gpus
 from recbole_tslrec.compute.lifeline import Lifeline
 from recbole_tslrec.evaluation.model_free import MODEL_FREE
+from recbole_tslrec.experiments.command import override
 from recbole_tslrec.experiments.jobs import Job
 from recbole_tslrec.store.files import beside
 
@@ -128,9 +129,10 @@ class LocalProcesses:
         job.file.parent.mkdir(parents=True, exist_ok=True)
         result = beside(job.file, f"{uuid.uuid4().hex[:12]}.unread")
         with job.log.open("wb") as log:
-            gpu = self._freest_gpu()
+            gpu = self._freest_gpu() if self._gpus and job.config()["gpu_id"] else ""
             options = self._lifeline.options({**self._environment, **({VISIBLE: gpu} if gpu else {})})
-            command = command_line(job, result)
+            # what a user has set as gpu_id would win over the environment
+            command = override(command_line(job, result), [f"--gpu_id={gpu}"] if gpu else [])
             process = LocalProcess(subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, **options), result)
         self._started.append((gpu, process))
         return process

@@ -26,7 +26,7 @@ from recbole_tslrec.experiments.search_space import LINES, Space, read_space
 from recbole_tslrec.pipeline.evaluate import row_name
 from recbole_tslrec.quick_start import run
 from recbole_tslrec.result import BUILT, REUSED
-from recbole_tslrec.settings import ConfigError
+from recbole_tslrec.settings import ConfigError, derive
 from recbole_tslrec.store.files import write_json
 
 ALGORITHMS = ("exhaustive", "random", "bayes")
@@ -89,7 +89,7 @@ class Search:
     def _run(self, params: Mapping[str, Any]) -> dict[str, Any]:
         model = self.config["model"]
         result = run(model, self.config["dataset"], self.config_files, params, self.argv)
-        valid = result.modes[row_name(self.config)]["valid"][self.config["valid_history"]]
+        valid = result.modes[row_name(derive(self.config, **params))]["valid"][self.config["valid_history"]]
         return {
             "score": valid[self.config["valid_metric"].lower()],
             "valid": valid,

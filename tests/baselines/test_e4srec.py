@@ -110,7 +110,7 @@ def test_the_error_is_the_full_cross_entropy() -> None:
     objective = NextItemObjective(3)
     assert objective.errors(scores, torch.tensor([1, 0])).tolist() == pytest.approx([-math.log(4 / 6), math.log(3)])
     found = objective.metrics(scores, torch.tensor([1, 2]))
-    assert found["top1"].tolist() == [1, 1]  # of equal scores each is the first
+    assert found["top1"].tolist() == [1, 0]  # of equal scores the first comes first
     second = objective.metrics(scores[:1], torch.tensor([0]))
     assert second["top1"].tolist() == [0]
     assert second["ndcg@10"].tolist() == pytest.approx([1 / math.log2(3)])

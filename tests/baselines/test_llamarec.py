@@ -169,7 +169,14 @@ def test_the_rank_is_among_the_letters_of_candidates() -> None:
 def test_candidates_stand_above_all_others_by_their_probability() -> None:
     retriever = torch.tensor([[9.0, 4.0, 3.0, 2.0, 1.0]])
     found = combined_scores(retriever, torch.tensor([[3, 1, 0]]), torch.tensor([[0.75, 0.25, 0.0]]))
-    assert found.tolist() == [[-torch.inf, 5.25, 3.0, 5.75, 1.0]]
+    assert found.tolist() == [[-torch.inf, 6.0, 3.0, 7.0, 1.0]]
+
+
+def test_candidates_keep_their_order_beside_large_scores():
+    """Float32 has no number between 1e6 and 1e6 + .05."""
+    retriever, probabilities = torch.tensor([[0.0, 1e6, 3.0, 2.0]]), torch.tensor([[1e-9, 0.98, 2e-9]])
+    scores = combined_scores(retriever, torch.tensor([[1, 2, 3]]), probabilities)
+    assert scores.argsort(descending=True).tolist() == [[2, 3, 1, 0]]
 
 
 # training

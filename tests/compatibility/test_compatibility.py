@@ -1,5 +1,6 @@
 """RecBole's faults, mended: exact time order, its checkpoints, gelu, anomaly mode, ray, and versions that corrupt."""
 
+import contextlib
 import importlib.metadata
 import json
 import os
@@ -25,7 +26,7 @@ from recbole.trainer import Trainer
 from recbole.utils import init_seed
 
 from recbole_tslrec import compatibility
-from recbole_tslrec.compatibility import loading_a_checkpoint
+from recbole_tslrec.compatibility import checkpoints, loading_a_checkpoint
 from recbole_tslrec.compatibility.processes import run_recboles
 from recbole_tslrec.models import SASRec
 
@@ -216,6 +217,38 @@ def test_checkpoint_that_would_execute_something_is_refused(trained: tuple[Any, 
         with pytest.raises(pickle.UnpicklingError, match="TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD=1"):
             read("stranger.pth")
     assert not Path("touched").exists()
+
+
+class Evaluate:
+    """A configuration made of strings, which RecBole's ``Config`` evaluates as Python."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Config, ("SASRec", "toy", None, {"seed": "__import__('pathlib').Path('touched').touch()"})
+
+
+def test_a_checkpoint_may_not_construct_a_configuration(trained: tuple[Any, Any]) -> None:
+    trainer, _ = trained
+    torch.save({"config": Evaluate(), "state_dict": {}}, "stranger.pth", pickle_protocol=2)
+    for read in (recbole.quick_start.load_data_and_model, trainer.resume_checkpoint):
+        with pytest.raises(pickle.UnpicklingError, match="TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD=1"):
+            read("stranger.pth")
+    assert not Path("touched").exists()
+    config = Config("SASRec", "toy", config_dict={"train_neg_sample_args": None})  # where nothing is loaded
+    assert config["model"] == "SASRec"
+
+
+def test_what_is_replaced_comes_back_when_the_last_thread_has_ended() -> None:
+    """Two threads that write and read overlap."""
+    before = torch.save, torch.load, Enum.__reduce_ex__
+    replaced = checkpoints._PROTOCOL_2, checkpoints._ENUMS_BY_VALUE, checkpoints._ATTRIBUTES_ONLY
+    first, second = contextlib.ExitStack(), contextlib.ExitStack()
+    for stack in (first, second):
+        for each in replaced:
+            stack.enter_context(each)
+    first.close()
+    assert torch.save is not before[0]
+    second.close()
+    assert (torch.save, torch.load, Enum.__reduce_ex__) == before
 
 
 def test_checkpoint_of_a_recbole_without_this_package_needs_consent(

@@ -17,6 +17,7 @@ CPU, GPU = torch.device("cpu"), torch.device("cuda")
 @pytest.fixture(autouse=True)
 def a_machine_with_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: os.environ.get(VISIBLE) != "")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.delenv("ACCELERATE_USE_CPU", raising=False)
     monkeypatch.setenv(VISIBLE, "")  # so that what a test leaves behind is undone
     monkeypatch.delenv(VISIBLE)
@@ -65,6 +66,15 @@ def test_accelerate_may_choose_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ACCELERATE_USE_CPU", "true")  # as accelerate launch --cpu does
     assert device_of() == CPU
     assert own_device() == CPU
+
+
+@pytest.mark.parametrize(("gpus", "expected"), [(2, 1), (1, 0)])
+def test_a_process_takes_the_gpu_of_its_number_or_the_only_one(
+    monkeypatch: pytest.MonkeyPatch, gpus: int, expected: int
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert own_device() == torch.device("cuda", expected)
 
 
 @pytest.mark.parametrize("settings", [{"use_gpu": False}, {"gpu_id": ""}, {"gpu_id": None}])

@@ -40,6 +40,13 @@ def test_the_least_and_other_spellings_are_taken(key: str, value: object) -> Non
     assert Config("TSLRecSASRec", "toy", argv=[f"--{key}={value}"])[key] == value
 
 
+@pytest.mark.parametrize(("key", "given", "same"), [("enable_amp", "0", "False"), ("weight_decay", "0", "0.0")])
+def test_equal_values_are_of_one_type(key: str, given: str, same: str) -> None:
+    """A recipe would be another one, and all be trained anew."""
+    one, other = (Config("SASRec", "toy", argv=[f"--{key}={value}"])[key] for value in (given, same))
+    assert (type(one), one) == (type(other), other)
+
+
 def test_numbers_of_numpy_are_numbers() -> None:
     given = {"hidden_size": np.int64(8), "learning_rate": np.float32(0.5)}
     assert Config("TSLRecSASRec", "toy", config_dict=given)["hidden_size"] == 8

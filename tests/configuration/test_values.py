@@ -87,8 +87,17 @@ def test_unsupported_evaluation_is_refused_in_one_sentence(value: str, said: str
         configure(f"--eval_args={value}")
 
 
-def test_order_of_an_evaluation_is_that_of_time_where_none_is_said() -> None:
-    assert configure("--eval_args={'mode': 'uni10'}")["eval_args"]["order"] == "TO"
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ({"mode": "uni10"}, {"split": {"LS": "valid_and_test"}, "order": "TO"}),
+        ({"group_by": "user"}, {"split": {"LS": "valid_and_test"}, "order": "TO"}),
+        ({"split": {"RS": [8, 1, 1]}}, {"split": {"RS": [8, 1, 1]}, "order": "TO"}),
+    ],
+)
+def test_what_an_evaluation_does_not_say_is_as_without_it(given: dict[str, object], kept: dict[str, object]) -> None:
+    found = configure(f"--eval_args={given}")["eval_args"]
+    assert {key: found[key] for key in kept} == kept
 
 
 @pytest.mark.parametrize("value", ["user_id", "['user_id']", "{'inter': 'user_id'}"])

@@ -5,6 +5,8 @@ from dataclasses import replace
 import pytest
 
 from recbole_tslrec.data.dataset import DatasetError
+from recbole_tslrec.experiments import jobs
+from recbole_tslrec.experiments.command import override
 from recbole_tslrec.experiments.jobs import Job, chains, check_jobs, trials_of
 from recbole_tslrec.experiments.trials import ROWS, Outcome, Trial
 from recbole_tslrec.pipeline.knowledge_sources import KNOWLEDGE_SOURCES
@@ -65,7 +67,9 @@ def test_a_result_is_taken_for_the_settings_that_made_it_only(command, finish, t
     finish(job, {"backbone": 1.0, "evaluation of Base": 1.0})
     assert isinstance(job.outcome(), Outcome)
     others = [("--epochs=2",), ("--eval_history=strict",)]
-    found = [replace(job, command=replace(command, settings=(*command.settings, *other))).outcome() for other in others]
+    found = [
+        replace(job, command=replace(command, settings=override(command.settings, other))).outcome() for other in others
+    ]
     assert found[0] is None
     assert found[1] is not None  # an evaluation holds every mode
 
@@ -78,6 +82,29 @@ def test_a_configuration_file_with_other_contents_makes_another_result(command, 
     assert job.outcome()
     file.write_text("learning_rate: 0.02")
     assert job.outcome() is None
+
+
+@pytest.mark.parametrize("changed", ["data/toy/toy.inter", "data/toy/toy.item", "vectors.csv", "llm/config.json"])
+def test_other_contents_of_what_a_run_reads_make_another_result(command, tmp_path, changed):
+    for file in ("data/toy/toy.item", "vectors.csv", "llm/config.json"):
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        (tmp_path / file).write_text("as it was")
+    given = (f"--knowledge_path={tmp_path / 'vectors.csv'}", f"--llm_name_or_path={tmp_path / 'llm'}")
+    command = replace(command, settings=(*command.settings, *given))
+    job = Job(trials_of(command)[1], command)
+    before = job.request
+    assert job.request == before
+    (tmp_path / changed).write_text("otherwise")
+    assert job.request != before
+
+
+def test_a_version_with_other_results_makes_another_result(command, monkeypatch):
+    job = Job(trials_of(command)[0], command)
+    before = job.request
+    monkeypatch.setattr(jobs, "RECIPE_VERSION", 0)
+    jobs._recipe.cache_clear()
+    assert job.request != before
+    jobs._recipe.cache_clear()
 
 
 def test_a_result_whose_artifacts_are_gone_is_none(command, finish, tmp_path):

@@ -1,6 +1,7 @@
 """The commands of jobs, the GPUs of their processes, and the files that they write."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,19 @@ def test_each_process_takes_the_gpu_with_the_fewest(command, monkeypatch, tmp_pa
         for process in started:
             process.wait()
     assert [job.log.read_text().strip() for job in jobs] == expected
+
+
+@pytest.mark.parametrize(("gpu_id", "expected"), [("0,1", "--gpu_id=0"), ("", "--gpu_id=")])
+def test_a_process_has_one_of_the_gpus_that_the_user_names(command, monkeypatch, gpu_id, expected):
+    monkeypatch.delenv("ACCELERATE_USE_CPU")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    command = replace(command, settings=(*command.settings, f"--gpu_id={gpu_id}"))
+    lines = []
+    monkeypatch.setattr(processes.subprocess, "Popen", lambda line, **_: lines.append(line))
+    with local_processes(1) as launcher:
+        launcher.start(Job(trials_of(command)[0], command))
+    assert [argument for argument in lines[0] if "gpu_id" in argument] == [expected]
 
 
 def test_without_gpus_the_environment_stays(command, monkeypatch):
