@@ -45,7 +45,7 @@ from models import (
     make_examples,
 )
 from recbole_tslrec.augmentation.knowledge_export import export_items, prepare_for_export
-from recbole_tslrec.llm.loading import free_memory
+from recbole_tslrec.compute.memory import free_memory
 from recbole_tslrec.llm.settings import PREFIX_ROW
 from recbole_tslrec.sft.batching import TokenBudget, split_step
 from recbole_tslrec.sft.cost import Decoder, Work, matmul_speed, prefix_row_work

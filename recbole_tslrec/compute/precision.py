@@ -1,5 +1,7 @@
 """In which floating-point type a device computes."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -22,6 +24,23 @@ def computes_in_bfloat16(device: torch.device | str) -> bool:
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # older versions lack it
     return any(capabilities.get(name, False) for name in ("amx_bf16", "avx512_bf16", "bf16"))
+
+
+@contextmanager
+def autocast_in_bfloat16(device: torch.device | str) -> Iterator[None]:
+    """Inside, autocast without a named type computes in bfloat16 where a GPU can, as it does on a CPU.
+
+    torch's own type on a GPU is float16, in which small gradients are lost unless the loss is scaled.
+    """
+    if torch.device(device).type != "cuda" or not computes_in_bfloat16(device):
+        yield
+        return
+    former = torch.get_autocast_dtype("cuda")
+    torch.set_autocast_dtype("cuda", torch.bfloat16)
+    try:
+        yield
+    finally:
+        torch.set_autocast_dtype("cuda", former)
 
 
 def warn_of_slow_autocast(device: torch.device | str) -> None:

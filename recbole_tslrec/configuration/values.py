@@ -41,6 +41,11 @@ def check_values(values: Mapping[str, Any]) -> None:
     clip = values.get("clip_grad_norm")
     if clip is not None and not (isinstance(clip, Mapping) and "max_norm" in clip):
         raise ConfigError(f"clip_grad_norm must be a dict such as {{'max_norm': 5.0}}, not [{clip}]")
+    if clip is not None and values.get("enable_scaler"):
+        raise ConfigError(
+            "clip_grad_norm would bound gradients that enable_scaler has multiplied, since RecBole clips before it "
+            "divides them; leave one of the two out (bfloat16 needs no scaler)"
+        )
     for key in ("load_col", "unload_col"):
         _check_columns(key, values.get(key))
     parts = values.get("benchmark_filename")

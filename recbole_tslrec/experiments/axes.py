@@ -9,6 +9,7 @@ from recbole_tslrec.experiments.command import Command, override
 from recbole_tslrec.experiments.jobs import Job, trials_of
 from recbole_tslrec.models.families import BASE
 from recbole_tslrec.settings import ConfigError
+from recbole_tslrec.store.files import hash_text
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,8 @@ class Variant:
     def jobs(self, command: Command) -> list[Job]:
         """The runs of all rows but Base, which no axis touches; their results lie in a folder of their own."""
         folder = re.sub(r"[^\w.]+", "-", self.label).strip("-")
+        if folder != self.label:  # 1 and -1 would share one
+            folder = f"{folder}-{hash_text(self.label)[:6]}"
         varied = replace(
             command,
             rows=tuple(row for row in command.rows if row != BASE.name),

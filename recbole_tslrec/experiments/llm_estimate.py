@@ -3,8 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from recbole_tslrec.compute.memory import free_memory
 from recbole_tslrec.experiments.llm_time import CONTENDERS, E4SREC, E4SREC_ROW, TSLREC, Cost, Sample
-from recbole_tslrec.llm.loading import free_memory, load_llm_config
+from recbole_tslrec.llm.loading import load_llm_config
 from recbole_tslrec.llm.prompt import Prompt
 from recbole_tslrec.sft.cost import (
     Decoder,

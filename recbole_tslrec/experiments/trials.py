@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from recbole_tslrec.evaluation.history_modes import UNMASKED
 from recbole_tslrec.evaluation.per_user import UserResults, read_users
 from recbole_tslrec.evaluation.result_files import METRICS, users_file
 from recbole_tslrec.models.families import BASE, CI, E4SREC, LLAMAREC, P5, POD, TSLREC, Family
@@ -139,6 +140,11 @@ class Outcome:
     def users(self) -> UserResults:
         """The per-user results on the test items; see ``evaluation/per_user.py``."""
         return read_users(self.folder("evaluation") / users_file("test"))
+
+    @property
+    def valid_history(self) -> str:
+        """The history mode in which its epochs were chosen."""
+        return str(self.result.get("settings", {}).get("valid_history") or UNMASKED)
 
     def metrics(self, mode: str, part: str = "test") -> dict[str, float]:
         """Metric name (``ndcg@10``) to value in a history mode.

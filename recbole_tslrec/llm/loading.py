@@ -7,7 +7,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import psutil
 import torch
 import transformers
 from huggingface_hub.constants import HF_HUB_OFFLINE
@@ -16,6 +15,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from torch import nn
 from transformers.models.auto import modeling_auto
 
+from recbole_tslrec.compute.memory import free_memory
 from recbole_tslrec.compute.random_state import isolated_random_state
 from recbole_tslrec.llm.adapters import add_adapters
 from recbole_tslrec.llm.checkpoint_files import gguf_tensors, is_gguf, why_incomplete
@@ -333,10 +333,3 @@ def _check_weights(settings: LLMSettings, llm_config: Any) -> None:
             load_whole(settings, device_map="meta")
         finally:
             transformers.logging.set_verbosity(verbosity)
-
-
-def free_memory(device: torch.device | str) -> int:
-    """Bytes that are free on a device."""
-    if torch.device(device).type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
-    return int(psutil.virtual_memory().available)

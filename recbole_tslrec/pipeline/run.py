@@ -10,6 +10,7 @@ from typing import Any
 
 from recbole_tslrec.augmentation.vectors import listed_paths
 from recbole_tslrec.compute import distributed
+from recbole_tslrec.compute.memory import collect_leftovers
 from recbole_tslrec.data.dataset import Data
 from recbole_tslrec.pipeline.stage import KINDS, Inputs, Stage, name_of
 from recbole_tslrec.pipeline.stage_list import REUSED, RUNNING, done, shows_progress, stage_list
@@ -148,6 +149,7 @@ class Run:
             artifact = self.store.build(
                 stage.kind, recipe, lambda partial: stage.build(inputs, partial), seed, device, stage.shared
             )
+            collect_leftovers()
         stage.remark(artifact)
         self.finished.append(Finished(stage.kind, stage.part, row, artifact, time.perf_counter() - started, reused))
         return artifact

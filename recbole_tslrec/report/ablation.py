@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from recbole_tslrec.evaluation.history_modes import UNMASKED, shown_modes
+from recbole_tslrec.evaluation.history_modes import shown_modes
 from recbole_tslrec.evaluation.metrics import label
 from recbole_tslrec.experiments.axes import AXES, variants
 from recbole_tslrec.experiments.command import Command
@@ -62,7 +62,8 @@ def axis_section(axis: str, measured: Measured, mode: str, metric: str) -> Secti
         f"{about} History mode {mode}; means over seeds, with their standard deviation.",
         axis_table(axis, measured, mode, metric),
         axis_figure(axis, measured, mode, metric),
-        note=f"On the test items, except for valid {label(metric)} (unmasked), by which alone a setting is chosen.",
+        note=f"On the test items, except for valid {label(metric)} in the mode valid_history, by which alone a setting is "
+        "chosen.",
     )
 
 
@@ -78,7 +79,8 @@ def axis_table(axis: str, measured: Measured, mode: str, metric: str) -> pd.Data
         scores = Scores.of(outcomes, mode)
         for dataset, line in scores.outcomes:
             rows.append({"dataset": dataset, "model": str(line), axis: "" if value == BASE else value})
-            valid = [outcome.metrics(UNMASKED, "valid")[metric] for outcome in scores.outcomes[dataset, line].values()]
+            of_line = scores.outcomes[dataset, line].values()
+            valid = [outcome.metrics(outcome.valid_history, "valid")[metric] for outcome in of_line]
             rows[-1] |= {"seeds": len(valid), f"valid {label(metric)}": np.mean(valid)}
             for name in scores.names():
                 values = scores.values(dataset, line, name)

@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from recbole_tslrec.compute import distributed
-from recbole_tslrec.llm.loading import count_parameters, free_memory
+from recbole_tslrec.compute.memory import free_memory
+from recbole_tslrec.llm.loading import count_parameters
 from recbole_tslrec.llm.quantization import bytes_per_weight
 from recbole_tslrec.llm.settings import LLMSettings
 from recbole_tslrec.sft.settings import FineTuningSettings

@@ -23,7 +23,7 @@ from transformers import get_scheduler
 
 from recbole_tslrec.compute import distributed
 from recbole_tslrec.compute.divergence import StepwiseNanCheck, log_under
-from recbole_tslrec.settings import RecBoleConfig
+from recbole_tslrec.settings import ConfigError, RecBoleConfig
 from recbole_tslrec.sft.batching import MicroBatch, TokenBudget, split_step
 from recbole_tslrec.sft.checkpoint import CHECKPOINT, load_trained_weights, save_trained_weights
 from recbole_tslrec.sft.cost import MOST_TOKENS
@@ -297,9 +297,15 @@ def _accelerator(settings: FineTuningSettings) -> Accelerator:
     wanted = precision[settings.llm.dtype]
     if AcceleratorState._shared_state and AcceleratorState().mixed_precision != wanted:
         AcceleratorState._reset_state()  # an earlier trainer of this process had another precision
-    return Accelerator(
+    accelerator = Accelerator(
         cpu=cpu,
         mixed_precision=wanted,
         step_scheduler_with_optimizer=False,  # one step of the schedule a step, however many processes there are
         kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],  # they never change
     )
+    if accelerator.distributed_type == DistributedType.FSDP and not accelerator.is_fsdp2:
+        raise ConfigError(
+            "accelerate was started with version 1 of FSDP, under which each process would clip its gradients by the norm "
+            "of its own part; start it with --fsdp_version=2, or with fsdp_version: 2 in its configuration"
+        )
+    return accelerator

@@ -3,6 +3,7 @@
 huggingface_hub does the work, with its cache, its token and its ``HF_*`` variables. It is imported when it is needed.
 """
 
+import errno
 import glob
 import re
 from collections.abc import Callable, Collection
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 _ADDRESS = re.compile(r"hf:/{1,2}(?P<repo>[^/@]+/[^/@]+)(@(?P<revision>[^/]+))?(/(?P<file>.+))?")  # Path drops a slash
+# a full disk or a folder that may not be written to: not the network's fault
+_OF_THIS_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO)
 _FORM = "hf://<owner>/<name>[@<revision>][/<file>]"
 
 
@@ -66,6 +69,7 @@ def fetch(address: HubAddress, choose: Callable[[Collection[str]], Collection[st
         HubError: there is no such repository or revision, the token may not read it, or there is no network and the
             cache lacks it.
         ImportError: huggingface_hub is not installed.
+        OSError: the cache cannot be written to.
     """
     hub = _library()
     try:
@@ -76,6 +80,8 @@ def fetch(address: HubAddress, choose: Callable[[Collection[str]], Collection[st
     except HubError:
         raise
     except Exception as error:  # of whatever HTTP library the client uses
+        if isinstance(error, OSError) and error.errno in _OF_THIS_MACHINE:
+            raise
         if _was_answered(hub, error):
             raise _said(hub, error, address) from error
         folder = _cached(hub, address, error)

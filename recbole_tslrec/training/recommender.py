@@ -16,7 +16,7 @@ from tqdm import tqdm
 from recbole_tslrec.compute import distributed
 from recbole_tslrec.compute.distributed import ALONE, Share
 from recbole_tslrec.compute.divergence import StepwiseNanCheck, log_under
-from recbole_tslrec.compute.precision import warn_of_slow_autocast
+from recbole_tslrec.compute.precision import autocast_in_bfloat16, warn_of_slow_autocast
 from recbole_tslrec.compute.random_state import random_state, set_random_state
 from recbole_tslrec.evaluation.held_out import HeldOut
 from recbole_tslrec.evaluation.history_modes import UNMASKED
@@ -85,11 +85,13 @@ class RecommenderTrainer(StepwiseNanCheck, Trainer):  # type: ignore[misc]  # Re
     def _train_epoch(self, train_data: Any, epoch_idx: int, loss_func: Any = None, show_progress: bool = False) -> Any:
         if self.shared is not None:
             loss_func = self.shared.loss
-        if self.checkpoints is None:
-            return super()._train_epoch(train_data, epoch_idx, loss_func, show_progress)
-        batches = self.checkpoints.batches(train_data, epoch_idx)
-        before = self.checkpoints.position.loss_sum
-        loss = super()._train_epoch(batches, epoch_idx, loss_func, show_progress)
+        # a scaled loss is one that is meant for float16
+        with nullcontext() if self.enable_scaler else autocast_in_bfloat16(self.device):
+            if self.checkpoints is None:
+                return super()._train_epoch(train_data, epoch_idx, loss_func, show_progress)
+            batches = self.checkpoints.batches(train_data, epoch_idx)
+            before = self.checkpoints.position.loss_sum
+            loss = super()._train_epoch(batches, epoch_idx, loss_func, show_progress)
         return self.checkpoints.position.loss_sum if before else loss  # RecBole's is that of the batches since
 
     def _check_nan(self, loss: Any) -> None:

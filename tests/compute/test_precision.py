@@ -5,7 +5,13 @@ import torch
 
 from recbole_tslrec.compute import precision
 from recbole_tslrec.compute.log_once import log_once
-from recbole_tslrec.compute.precision import DTYPES, computes_in_bfloat16, named_dtype, warn_of_slow_autocast
+from recbole_tslrec.compute.precision import (
+    DTYPES,
+    autocast_in_bfloat16,
+    computes_in_bfloat16,
+    named_dtype,
+    warn_of_slow_autocast,
+)
 
 NAMES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -62,3 +68,15 @@ def test_autocast_is_warned_of_once_where_a_cpu_lacks_the_units(
     found = [record for record in caplog.records if "enable_amp" in record.message]
     assert len(found) == warnings
     assert all("--enable_amp=False" in record.message for record in found)
+
+
+@pytest.mark.parametrize(
+    ("device", "can", "expected"), [("cuda", True, torch.bfloat16), ("cuda", False, torch.float16)]
+)
+def test_autocast_of_a_gpu_is_bfloat16_where_it_can(
+    monkeypatch: pytest.MonkeyPatch, device: str, can: bool, expected: torch.dtype
+) -> None:
+    monkeypatch.setattr(precision, "computes_in_bfloat16", lambda device: can)
+    with autocast_in_bfloat16(device):
+        assert torch.get_autocast_dtype("cuda") == expected
+    assert torch.get_autocast_dtype("cuda") == torch.float16

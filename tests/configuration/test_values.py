@@ -8,8 +8,8 @@ from recbole_tslrec.configuration.config import Config
 from recbole_tslrec.settings import ConfigError
 
 
-def configure(argument: str) -> Config:
-    return Config("SASRec", "toy", argv=[argument])
+def configure(*arguments: str) -> Config:
+    return Config("SASRec", "toy", argv=arguments)
 
 
 @pytest.mark.parametrize(
@@ -104,6 +104,13 @@ def test_what_an_evaluation_does_not_say_is_as_without_it(given: dict[str, objec
 def test_load_col_is_a_dict_of_lists(value: str) -> None:
     with pytest.raises(ConfigError, match=r"load_col \[.*must be a dict by the suffix of the file"):
         configure(f"--load_col={value}")
+
+
+def test_scaled_gradients_are_not_clipped() -> None:
+    clip = "--clip_grad_norm={'max_norm': 5.0}"
+    assert configure(clip)["clip_grad_norm"] == {"max_norm": 5.0}
+    with pytest.raises(ConfigError, match="clip_grad_norm would bound gradients that enable_scaler has multiplied"):
+        configure(clip, "--enable_scaler=True")
 
 
 @pytest.mark.parametrize("value", ["5", "{'norm': 5}"])

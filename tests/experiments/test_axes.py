@@ -56,3 +56,9 @@ def test_a_value_may_set_several_keys(command):
 def test_an_axis_without_values_is_refused(command):
     with pytest.raises(ConfigError, match=r"axis \[sft_epochs\] has no values"):
         variants(replace(command, axes=("sft_epochs",)))
+
+
+def test_values_that_differ_in_a_sign_have_folders_of_their_own(command):
+    found = variants(replace(command, values={"seed": [1, -1]}))["seed"]
+    folders = {job.command.output_dir for variant in found for job in variant.jobs(command)}
+    assert len(folders) == 2
