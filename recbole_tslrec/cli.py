@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from recbole_tslrec.compute import distributed
 from recbole_tslrec.compute.lifeline import end_with_parent
+from recbole_tslrec.configuration.config import with_home
 from recbole_tslrec.configuration.documentation import listing, where_documented
 from recbole_tslrec.data.stage import KIND as DATA
 from recbole_tslrec.pipeline.stage import KINDS
@@ -71,8 +72,8 @@ def _parser(command: str, about: str) -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     models = "TSLRec<Backbone>, CI<Backbone> or a RecBole model (default: TSLRecSASRec)"
-    parser.add_argument("--model", default="TSLRecSASRec", help=models)
-    parser.add_argument("--dataset", default="ml-100k", help="a folder of data_path (default: ml-100k, RecBole's own)")
+    parser.add_argument("--model", help=models)
+    parser.add_argument("--dataset", help="a folder of data_path (default: ml-100k, RecBole's own)")
     parser.add_argument("--config_files", default="", help="yaml files, separated by spaces (default: none)")
     parser.add_argument(
         "--rebuild", default="", help=f"stages to rebuild, separated by commas: {', '.join((DATA, *KINDS))}"
@@ -99,14 +100,16 @@ def console() -> None:
     if sys.argv[1:] in (["-h"], ["--help"]):
         _print_overview()
         return
-    name = sys.argv[1] if len(sys.argv) > 1 else ""
+    # a shell expands ~ at the start of a word alone, and in --output=~/items.csv there is none
+    given = ["=".join(map(with_home, argument.split("=", 1))) for argument in sys.argv[1:]]
+    name = given[0] if given else ""
     command = COMMANDS.get(name)
-    arguments = sys.argv[2:] if name in _WITH_KEYS else [given for given in sys.argv[2:] if given != _SHOW_ALL]
+    arguments = given[1:] if name in _WITH_KEYS else [argument for argument in given[1:] if argument != _SHOW_ALL]
     try:
         if command:
             importlib.import_module(command.module).main(arguments)
         else:
-            main(sys.argv[1:])
+            main(given)
         distributed.leave()
     except KeyboardInterrupt:
         sys.exit("interrupted; finished stages are kept, and the same command continues from them")

@@ -8,12 +8,15 @@ from pathlib import Path
 from tabulate import tabulate
 
 from recbole_tslrec.configuration.config import Config
+from recbole_tslrec.data.content import SourceError
 from recbole_tslrec.data.downloading import FOLDER, download_dataset, public_dataset
 from recbole_tslrec.data.importing import import_dataset
 from recbole_tslrec.data.paper_counts import TABLE1, Counts
 from recbole_tslrec.data.public_datasets import known_names
 from recbole_tslrec.data.sources import FORMATS
 from recbole_tslrec.data.statistics import statistics
+
+_OF_RECBOLE = "ml-100k"
 
 
 def main(argv: Sequence[str]) -> None:
@@ -112,6 +115,8 @@ def _add_import(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
 
 
 def _import(given: argparse.Namespace, _: Sequence[str]) -> None:
+    if given.name == _OF_RECBOLE:
+        raise SourceError(f"dataset name [{given.name}] always means RecBole's own copy; choose another")
     imported = import_dataset(
         given.name,
         given.source,

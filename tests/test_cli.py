@@ -18,6 +18,7 @@ import setuptools
 import recbole_tslrec
 from recbole_tslrec import cli, quick_start
 from recbole_tslrec.configuration.properties import properties_folder
+from recbole_tslrec.settings import ConfigError
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 NOTHING = {
@@ -86,7 +87,7 @@ def test_main_reads_its_own_arguments(runs: list[dict[str, Any]]) -> None:
 def test_main_passes_other_arguments_on_as_they_are(runs: list[dict[str, Any]]) -> None:
     keys = ["--epochs=3", "--prompt_response=a=b c", "--topk=[5, 10]", "--rebuil=sft"]
     cli.main(["--model=SASRec", *keys])
-    assert runs == [{**NOTHING, "model": "SASRec", "dataset": "ml-100k", "argv": keys}]
+    assert runs == [{**NOTHING, "model": "SASRec", "dataset": None, "argv": keys}]
 
 
 def test_without_arguments_main_runs_the_main_job(runs: list[dict[str, Any]]) -> None:
@@ -119,8 +120,36 @@ def test_main_prints_the_table(runs: list[dict[str, Any]], capsys: pytest.Captur
             "error: stage [lora] does not exist; the stages are data, backbone,",
         ),
         (["--model=TSLRecSASRec", "--knowledge_path=nowhere"], "error: nowhere is no artifact folder"),
+        (
+            ["--model=CISASRec", "--knowledge_path=v.csv"],
+            "error: knowledge_path [v.csv] is not read by CISASRec; leave it out, or give the item vectors to ",
+        ),
+        (
+            ["--model=SASRec", "--stop_after=sft"],
+            "error: SASRec has no stage [sft] to stop after; it has backbone, evaluation",
+        ),
+        (
+            ["--model=SASRec", "--epochs", "1"],
+            "error: argument [--epochs] is not of the form --key=value; write --epochs=1",
+        ),
+        (
+            ["--config_files=a.yaml,b.yaml"],
+            "error: configuration file [a.yaml,b.yaml] does not exist; separate several by",
+        ),
     ],
-    ids=["key", "argument", "model", "file", "stop_after", "rebuild", "artifact"],
+    ids=[
+        "key",
+        "argument",
+        "model",
+        "file",
+        "stop_after",
+        "rebuild",
+        "artifact",
+        "vectors",
+        "no stage",
+        "blank",
+        "comma",
+    ],
 )
 def test_error_of_the_user_is_one_line(fail: Callable[..., str], argv: Sequence[str], message: str) -> None:
     said = fail(*argv)
@@ -228,10 +257,53 @@ def test_help_of_a_run_has_this_packages_keys(help_of: Callable[..., str], comma
     assert "  --sft_epochs=" in help_of(*command)
 
 
+def test_a_users_folder_is_put_in_the_place_of_its_sign(
+    runs: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A shell leaves --key=~/x as it is."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(
+        sys, "argv", ["x", "--model=SASRec", "--result_file=~/result.json", "--knowledge_path=~/a,~/b,c~/d"]
+    )
+    cli.console()
+    assert runs[0]["result_file"] == f"{tmp_path}/result.json"
+    assert runs[0]["argv"] == [f"--knowledge_path={tmp_path}/a,{tmp_path}/b,c~/d"]
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, ("GRU4Rec", "toy")),
+        ({"config_dict": {"model": "Caser"}}, ("Caser", "toy")),
+        ({"model": "SASRec", "dataset": "other"}, ("SASRec", "other")),
+    ],
+)
+def test_model_and_dataset_may_stand_in_the_settings(
+    monkeypatch: pytest.MonkeyPatch, given: dict[str, Any], expected: tuple[str, str]
+) -> None:
+    """As RecBole takes them from there, under what is passed."""
+    Path("both.yaml").write_text("model: GRU4Rec\ndataset: toy\n")
+    found: list[tuple[str, str]] = []
+
+    def config(model: str, dataset: str, *_: Any) -> None:
+        found.append((model, dataset))
+        raise InterruptedError
+
+    monkeypatch.setattr(quick_start, "Config", config)
+    with pytest.raises(InterruptedError):
+        quick_start.run(config_file_list="both.yaml", **given)
+    assert found == [expected]
+
+
+def test_settings_in_the_place_of_files_are_refused() -> None:
+    with pytest.raises(ConfigError, match="pass settings as config_dict"):
+        quick_start.run("SASRec", "toy", {"epochs": 1})  # type: ignore[arg-type]
+
+
 def test_run_may_be_named(runs: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["x", "run", "--model=SASRec", "--epochs=1"])
     cli.console()
-    assert runs == [{**NOTHING, "model": "SASRec", "dataset": "ml-100k", "argv": ["--epochs=1"]}]
+    assert runs == [{**NOTHING, "model": "SASRec", "dataset": None, "argv": ["--epochs=1"]}]
 
 
 # the entry points
@@ -245,7 +317,7 @@ def test_function_of_the_package_is_run(runs: list[dict[str, Any]]) -> None:
 def test_module_is_the_same_command(runs: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["x", "--model=SASRec", "--epochs=1"])
     runpy.run_module("recbole_tslrec", run_name="__main__")
-    assert runs == [{**NOTHING, "model": "SASRec", "dataset": "ml-100k", "argv": ["--epochs=1"]}]
+    assert runs == [{**NOTHING, "model": "SASRec", "dataset": None, "argv": ["--epochs=1"]}]
 
 
 def test_script_is_the_same_command_from_any_folder(tmp_path: Path) -> None:

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from recbole_tslrec import cli
+from recbole_tslrec.data.content import SourceError
 from recbole_tslrec.data.paper_counts import Counts
 from recbole_tslrec.data.public_datasets import PUBLIC_DATASETS, PublicDataset, PublicFile
+from recbole_tslrec.data_command import main
 
 
 def test_command_imports_and_describes(
@@ -52,3 +54,8 @@ def test_command_downloads_once_and_says_the_terms(
     )
     cli.console()
     assert capsys.readouterr().out == "data/toy exists; nothing was done. --overwrite replaces it as a whole\n"
+
+
+def test_a_name_that_recbole_keeps_for_its_own_copy_is_refused() -> None:
+    with pytest.raises(SourceError, match=r"dataset name \[ml-100k\] always means RecBole's own copy"):
+        main(["import", "ml-100k", "--source=mine.csv"])

@@ -19,5 +19,5 @@ def collect_leftovers() -> None:
     stay on a GPU until Python happens to look for cycles.
     """
     gc.collect()
-    if torch.cuda.is_initialized():
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         torch.cuda.empty_cache()

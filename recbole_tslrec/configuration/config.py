@@ -4,6 +4,8 @@ import ast
 import contextlib
 import difflib
 import functools
+import itertools
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -30,6 +32,7 @@ from recbole_tslrec.models.families import LLAMAREC
 from recbole_tslrec.models.names import ModelName, parse_model_name
 from recbole_tslrec.settings import ConfigError
 
+_PATHS = ("data_path", "artifacts_dir", "knowledge_path", "groups_path")
 # Keys that RecBole's code reads but no yaml file of it lists.
 _UNLISTED = ("model", "dataset", "config_files", "encoding", "tail_ratio", "contrast", "tau", "sim")
 
@@ -69,7 +72,7 @@ class Config(recbole.config.Config):  # type: ignore[misc]  # RecBole is untyped
         files = [find_config_file(file) for file in config_file_list]
         retriever = self.name.backbone
         if self.name.family is LLAMAREC:  # the defaults are those of its retriever
-            retriever = _given("retriever", files, config_dict or {}, argv) or retriever
+            retriever = given_settings(files, config_dict or {}, argv).get("retriever") or retriever
             self.name = ModelName(LLAMAREC, _backbone_of_retriever(retriever))
         asked = model if self.name.recommender == str(self.name) else self.name.recommender
         super().__init__(asked, dataset, files, dict(config_dict or {}))
@@ -114,7 +117,7 @@ class Config(recbole.config.Config):  # type: ignore[misc]  # RecBole is untyped
         for file in file_list:
             try:
                 read = read_properties(Path(file), self.yaml_loader)
-            except (yaml.YAMLError, RecursionError) as error:
+            except (yaml.YAMLError, RecursionError, UnicodeDecodeError) as error:
                 raise ConfigError(f"configuration file [{file}] is no yaml: {' '.join(str(error).split())}") from error
             if not isinstance(read, dict):
                 raise ConfigError(
@@ -125,10 +128,12 @@ class Config(recbole.config.Config):  # type: ignore[misc]  # RecBole is untyped
 
     def _load_cmd_line(self) -> dict[str, Any]:
         given: dict[str, Any] = {}
-        for argument in self.argv:
+        for argument, following in itertools.pairwise([*self.argv, "--"]):
             key, equals, value = argument.removeprefix("--").partition("=")
             if not argument.startswith("--") or not equals:
-                raise ConfigError(f"argument [{argument}] is not of the form --key=value")
+                is_split = argument.startswith("--") and not following.startswith("--")
+                cure = f"; write {argument}={following}" if is_split else ""
+                raise ConfigError(f"argument [{argument}] is not of the form --key=value{cure}")
             if given.get(key, value) != value:
                 raise ConfigError(f"argument --{key} is given twice, as [{given[key]}] and [{value}]; keep one")
             given[key] = value
@@ -139,11 +144,23 @@ class Config(recbole.config.Config):  # type: ignore[misc]  # RecBole is untyped
 
     def _merge_external_config_dict(self) -> None:
         super()._merge_external_config_dict()
+        for key in _PATHS:
+            if key in self.external_config_dict:
+                self.external_config_dict[key] = with_home(self.external_config_dict[key])
         check_keys(self.external_config_dict)
 
     def _load_internal_config_dict(self, model: str, model_class: Any, dataset: str) -> None:
         super()._load_internal_config_dict(model, model_class, dataset)
         merge_own_defaults(self, self.name.backbone, dataset, self.name.family.name)
+
+
+def with_home(value: Any) -> Any:
+    """A path, or a list of some, with the user's folder in the place of ``~``, which no shell has expanded here."""
+    if isinstance(value, list | tuple):
+        return [with_home(each) for each in value]
+    if not isinstance(value, str):
+        return value
+    return re.sub(r"(?<![^,])~(?=[/,]|$)", lambda _: str(Path.home()), value)
 
 
 def _backbone_of_retriever(retriever: Any) -> str:
@@ -194,24 +211,36 @@ def find_config_file(file: str) -> str:
     Raises:
         ConfigError: it is at neither place.
     """
-    candidates = [Path(file), properties_folder().parent / file]
+    candidates = [Path(with_home(file)), properties_folder().parent / file]
     for candidate in candidates:
         if candidate.is_file():
             return str(candidate)
-    raise ConfigError(f"configuration file [{file}] does not exist; presets are in {properties_folder() / 'presets'}")
+    cure = "separate several by spaces" if "," in file else f"presets are in {properties_folder() / 'presets'}"
+    raise ConfigError(f"configuration file [{file}] does not exist; {cure}")
 
 
-def _given(key: str, files: Sequence[str], config_dict: Mapping[str, Any], argv: Sequence[str]) -> Any:
-    """The value of a key that has to be known before the defaults are; faults of a file are told where all is read."""
+def listed_files(given: str | Path | Sequence[str | Path]) -> list[str]:
+    """Yaml files that are given as a list or, if it is but one, as itself.
+
+    Raises:
+        ConfigError: they are settings, not files.
+    """
+    if isinstance(given, Mapping):
+        raise ConfigError("config_file_list takes yaml files; pass settings as config_dict")
+    return [str(given)] if isinstance(given, str | Path) else [str(file) for file in given]
+
+
+def given_settings(files: Sequence[str], config_dict: Mapping[str, Any], argv: Sequence[str]) -> dict[str, Any]:
+    """What has to be known before the defaults are; faults of a file are told where all is read."""
     found: dict[str, Any] = {}
     for file in files:
         with contextlib.suppress(yaml.YAMLError, TypeError, ValueError):
-            found.update(read_properties(Path(file)))
+            found.update(read_properties(Path(find_config_file(file))))
     found.update(config_dict)
     for argument in argv:
         name, _, value = argument.removeprefix("--").partition("=")
         found[name] = value
-    return found.get(key)
+    return found
 
 
 def _literal(text: str) -> Any:

@@ -152,6 +152,8 @@ def _missing(folder: Path, name: str, path: Path) -> str:
     if "/" in name or "\\" in name or name.endswith(".inter"):
         whole = Path(name)
         stem, above = (whole.stem, whole.parent.parent) if whole.suffix == ".inter" else (whole.name, whole.parent)
+        if whole.name == name.rstrip("/\\"):  # no folder is named in it
+            above = folder.parent
         return f"{wanted}; dataset is the name of a folder: set --data_path={above} --dataset={stem}"
     found = sorted(each.name for each in folder.iterdir()) if folder.is_dir() else []
     if found:

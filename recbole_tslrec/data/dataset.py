@@ -19,6 +19,7 @@ from recbole_tslrec.store.contents import ContentHashes
 __all__ = ["Data", "DatasetError"]
 
 _NUMBER_BYTES = 8
+_FEWEST = 2  # interactions that make one training row
 
 
 class Data:
@@ -58,6 +59,11 @@ class Data:
             RuntimeError: ``worker`` asks for processes whose batches do not fit the shared memory.
         """
         check_shared_memory(self.config["worker"], self._batch_bytes())
+        if self.dataset.benchmark_filename_list is None and self.full.lengths.max() < _FEWEST:
+            raise DatasetError(
+                f"no user of [{self.config['dataset']}] has {_FEWEST} interactions, so none has a next item to learn; "
+                "check which column of the .inter file is the user's"
+            )
         try:
             train_data, valid_data, test_data = data_preparation(self.config, self.dataset)
         except FAULTS as error:

@@ -57,11 +57,11 @@ class Imported:
 
 def import_dataset(
     name: str,
-    source: Path,
-    data_path: Path = Path("dataset"),
+    source: str | Path,
+    data_path: str | Path = "dataset",
     form: str | None = None,
-    items: Path | None = None,
-    columns: Sequence[str] = (),
+    items: str | Path | None = None,
+    columns: str | Sequence[str] = (),
     overwrite: bool = False,
     allow_difference: bool = False,
 ) -> Imported:
@@ -88,6 +88,8 @@ def import_dataset(
     """
     if name in ("", "..") or Path(name).name != name:
         raise SourceError(f"dataset name [{name}] must be the name of a folder")
+    source, data_path, items = Path(source), Path(data_path), items and Path(items)
+    columns = [column.strip() for column in columns.split(",")] if isinstance(columns, str) else columns
     folder = data_path / name
     _check_folder(folder, [source, *([items] if items else [])], overwrite)
     read = read_source(source, form, columns)

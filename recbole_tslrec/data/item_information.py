@@ -4,6 +4,7 @@ import html
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from logging import getLogger
 from pathlib import Path
 from typing import Any
 
@@ -44,9 +45,13 @@ def read_items(path: Path, items: Iterable[str], column: str = "") -> pd.DataFra
     if not path.is_file():
         raise SourceError(f"item file {path} does not exist; check --items")
     items = list(items)
-    table = pd.DataFrame(_read(path, set(items), column)).drop_duplicates(_ITEM).set_index(_ITEM)
-    if not table.index.isin(items).any():
+    rows = _read(path, set(items), column)
+    table = pd.DataFrame(rows, columns=None if rows else [_ITEM]).drop_duplicates(_ITEM).set_index(_ITEM)
+    known = int(table.index.isin(items).sum())
+    if not known:
         raise SourceError(f"item file {path} knows none of the {len(items)} items, such as {items[0]}; check --items")
+    if known < len(items):
+        getLogger().warning(f"item file {path} knows {known:,} of the {len(items):,} items")
     return table.reindex(items, fill_value="").reset_index()
 
 

@@ -22,6 +22,7 @@ from recbole_tslrec.settings import ConfigError
 from recbole_tslrec.store.artifacts import RECIPE_VERSION
 from recbole_tslrec.store.files import hash_file, hash_text, read_json
 
+_WITH_VECTORS = ("TSLRec", "LlamaRec")  # rows that read the item vectors which a user gives, beside their controls
 _SHOWN_ONLY = ("eval_history", "show_progress")  # an evaluation holds every history mode
 
 
@@ -56,7 +57,8 @@ class Job:
     def keys(self) -> tuple[str, ...]:
         """The ``--key=value`` arguments of the run: those that make the row win over those given."""
         trial, given = self.trial, self.command.settings
-        own = (*row_of(trial.row).settings, f"--seed={trial.seed}")
+        no_vectors = () if trial.row in _WITH_VECTORS else ("--knowledge_path=None",)
+        own = (*row_of(trial.row).settings, *no_vectors, f"--seed={trial.seed}")
         return override(given, own)
 
     @property

@@ -98,7 +98,8 @@ class CategoryMixin(FusedItemsMixin):
 def _path(config: Any, key: str, what: str) -> Any:
     if not config[key]:
         raise ConfigError(
-            f"{config['model']} needs {what}: set {key}=<folder>, or let run_recbole_tslrec.py make it on the way"
+            f"{config['model']} needs {what}: set {key}=<folder>, or let python -m recbole_tslrec "
+            f"--model={config['model']} make it"
         )
     return config[key]
 

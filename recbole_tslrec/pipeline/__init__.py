@@ -64,6 +64,9 @@ def run_stages(
     hashes = ContentHashes(settings.artifacts_dir)
     stages = plan(config)
     planned = (*(stage.name for stage in stages), KINDS[-1])
+    kinds = {DATA, KINDS[-1], *(stage.kind for stage in stages)}
+    if stop_after and stop_after not in kinds:
+        raise ValueError(f"{config['model']} has no stage [{stop_after}] to stop after; it has {', '.join(planned)}")
     # before the dataset is loaded: a wrong path is known at once
     given = given_artifacts(llm_baselines.upstream(config), hashes)
     last = -1 if stop_after == DATA else KINDS.index(stop_after or KINDS[-1])
@@ -89,6 +92,7 @@ def plan(config: Any) -> list[Stage]:
     EvaluationSettings.of(config)
     family, upstream = parse_model_name(config["model"]).family, llm_baselines.upstream(config)
     given = given_paths(upstream)
+    _check_reads_vectors(config, upstream)
     makers: dict[str, Callable[[], Stage]] = {kind: partial(make, upstream) for kind, make in STAGES.items()}
     makers.update(stage_2.knowledge(upstream, given))
     baseline = llm_baselines.BASELINES.get(family.name)
@@ -112,6 +116,15 @@ def plan(config: Any) -> list[Stage]:
     if not given and not baseline:
         need("backbone")  # its evaluation is the row Base
     return sorted(needed.values(), key=lambda stage: (KINDS.index(stage.kind), not stage.part))  # parts come first
+
+
+def _check_reads_vectors(config: Any, upstream: Any) -> None:
+    name = parse_model_name(upstream["model"])
+    if config["knowledge_path"] and name.family.table != "knowledge":
+        raise ConfigError(
+            f"knowledge_path [{config['knowledge_path']}] is not read by {config['model']}; leave it out, or give the "
+            f"item vectors to TSLRec{name.backbone}"
+        )
 
 
 def _up_to(stages: Sequence[Stage], last: int) -> list[Stage]:

@@ -62,8 +62,8 @@ def axis_section(axis: str, measured: Measured, mode: str, metric: str) -> Secti
         f"{about} History mode {mode}; means over seeds, with their standard deviation.",
         axis_table(axis, measured, mode, metric),
         axis_figure(axis, measured, mode, metric),
-        note=f"On the test items, except for valid {label(metric)} in the mode valid_history, by which alone a setting is "
-        "chosen.",
+        note=f"On the test items, except for valid {label(metric)}, in the mode valid_history, by which alone a "
+        "setting is chosen.",
     )
 
 

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from recbole_tslrec.serving.model_export import FORMATS, export
+from recbole_tslrec.serving.model_folder import add_model_folder, chosen_model_folder
 from recbole_tslrec.serving.publishing import publish
 
 
@@ -15,10 +16,8 @@ def main(argv: Sequence[str] = ()) -> None:
         prog="python -m recbole_tslrec export",
         description="Write the item table with which a trained model scores, or the model as an ONNX graph; check it.",
     )
-    parser.add_argument(
-        "--model_folder",
-        required=True,
-        help="a recommender or backbone folder of artifacts_dir; for --push_to_hub also a knowledge folder",
+    add_model_folder(
+        parser, "a recommender or backbone folder of artifacts_dir; for --push_to_hub also a knowledge folder"
     )
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument(
@@ -38,7 +37,8 @@ def main(argv: Sequence[str] = ()) -> None:
     )
     given = parser.parse_args(list(argv))
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    folder = chosen_model_folder(given.model_folder)
     if given.push_to_hub:
-        sys.stdout.write(f"{publish(given.model_folder, given.push_to_hub, given.hub_license)}\n")
+        sys.stdout.write(f"{publish(folder, given.push_to_hub, given.hub_license)}\n")
     else:
-        sys.stdout.write(f"{export(given.model_folder, given.format, given.output)}\n")
+        sys.stdout.write(f"{export(folder, given.format, given.output)}\n")

@@ -16,6 +16,7 @@ from recbole_tslrec.compute.distributed import own_device
 from recbole_tslrec.compute.precision import DTYPES
 from recbole_tslrec.reconstruction.settings import ReconstructionSettings
 from recbole_tslrec.serving.extend_with_vectors import extend_with_vectors
+from recbole_tslrec.serving.model_folder import add_model_folder, chosen_model_folder
 from recbole_tslrec.serving.new_items import (
     LINE,
     GivenItem,
@@ -182,7 +183,7 @@ def main(argv: Sequence[str]) -> None:
         description="Write a copy of a trained TSLRec model that also knows new items. Nothing is trained.",
         allow_abbrev=False,
     )
-    parser.add_argument("--model_folder", required=True, help="the folder of a trained TSLRec model: recommender-...")
+    add_model_folder(parser, "the folder of a trained TSLRec model: recommender-...")
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--items", type=Path, help=f"a file with lines {LINE}, or a table")
     what.add_argument(
@@ -192,9 +193,10 @@ def main(argv: Sequence[str]) -> None:
     )
     parser.add_argument("--skip_bad", action="store_true", help="leave out items that cannot be added, and count them")
     given = parser.parse_args(argv)
+    model_folder = chosen_model_folder(given.model_folder)
     folder = (
-        extend_with_vectors(given.model_folder, given.vectors)
+        extend_with_vectors(model_folder, given.vectors)
         if given.vectors
-        else _extend(given.model_folder, read_new_items(given.items), given.skip_bad, given.items)
+        else _extend(model_folder, read_new_items(given.items), given.skip_bad, given.items)
     )
     sys.stdout.write(f"{folder}\n")

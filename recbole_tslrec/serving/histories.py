@@ -1,6 +1,6 @@
 """Histories of users as people have them: one a line with all its items, or one interaction a line."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,8 +38,20 @@ class History:
 
 
 def given_histories(histories: Mapping[str, Sequence[Any]]) -> list[History]:
-    """Histories from Python."""
-    return [History(f"user {user!r}", user, items) for user, items in histories.items()]
+    """Histories from Python.
+
+    Raises:
+        ValueError: they are no mapping.
+    """
+    if not isinstance(histories, Mapping):
+        raise ValueError(f'give histories by user, such as {{"u1": ["i1", "i2"]}}, not a {type(histories).__name__}')
+    return [_given(user, items) for user, items in histories.items()]
+
+
+def _given(user: str, items: Any) -> History:
+    if isinstance(items, str) or not isinstance(items, Iterable):  # a text would be taken for its letters
+        return History(f"user {user!r}", user, fault=f"has no list of items, but {items!r}")
+    return History(f"user {user!r}", user, list(items))
 
 
 def read_histories(source: Path) -> Iterator[History]:

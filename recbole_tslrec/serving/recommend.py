@@ -21,6 +21,7 @@ from recbole_tslrec.serving.approximate_items import ApproximateItems
 from recbole_tslrec.serving.faults import Faults
 from recbole_tslrec.serving.histories import FORM, History, given_histories, read_histories
 from recbole_tslrec.serving.llm_models import load_llm_model
+from recbole_tslrec.serving.model_folder import add_model_folder, chosen_model_folder
 from recbole_tslrec.serving.recall_sample import RecallSample
 from recbole_tslrec.serving.saved_model import LLM_KINDS, SavedModel, load_model
 from recbole_tslrec.store.artifacts import open_artifact
@@ -116,8 +117,8 @@ def check_histories(
         ValueError: a history cannot be answered, or a file has none; k is below 1, or more than there are items at all.
     """
     items = len(saved.item_tokens)
-    if not 1 <= k <= items:
-        raise ValueError(f"k [{k}] must lie between 1 and the {items} items that {saved.name} knows")
+    if not isinstance(k, int) or not 1 <= k <= items:
+        raise ValueError(f"k [{k}] must be a whole number between 1 and the {items} items that {saved.name} knows")
     faults, bad, users = Faults(source, FORM), set(), set()
     total = unknown = 0
     first_unknown = ""
@@ -272,9 +273,7 @@ def main(argv: Sequence[str]) -> None:
         description="Recommend the best next items to users, given their histories.",
         allow_abbrev=False,
     )
-    parser.add_argument(
-        "--model_folder", required=True, help="the folder of a trained model: recommender-... or backbone-..."
-    )
+    add_model_folder(parser, "the folder of a trained model: recommender-... or backbone-...")
     parser.add_argument(
         "--input",
         required=True,
@@ -293,7 +292,7 @@ def main(argv: Sequence[str]) -> None:
     parser.add_argument("--batch_size", type=int, default=256, help="users who are scored at once (default: 256)")
     given = parser.parse_args(argv)
     recommend_file(
-        given.model_folder,
+        chosen_model_folder(given.model_folder),
         given.input,
         given.output,
         given.k,

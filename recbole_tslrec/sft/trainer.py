@@ -305,7 +305,7 @@ def _accelerator(settings: FineTuningSettings) -> Accelerator:
     )
     if accelerator.distributed_type == DistributedType.FSDP and not accelerator.is_fsdp2:
         raise ConfigError(
-            "accelerate was started with version 1 of FSDP, under which each process would clip its gradients by the norm "
-            "of its own part; start it with --fsdp_version=2, or with fsdp_version: 2 in its configuration"
+            "accelerate was started with version 1 of FSDP, under which each process would clip its gradients by their "
+            "norm in its own part; start it with --fsdp_version=2, or with fsdp_version: 2 in its configuration"
         )
     return accelerator

@@ -30,6 +30,10 @@ def locked(path: Path) -> Iterator[None]:
     lock = FileLock(path)
     try:
         _acquire(lock, path)
+    except PermissionError as error:
+        raise PermissionError(
+            error.errno, f"{path.parent} cannot be written to; give a folder of your own with --artifacts_dir"
+        ) from error
     except OSError as error:
         raise OSError(
             error.errno,

@@ -56,6 +56,22 @@ def test_later_config_file_is_over_the_earlier() -> None:
     assert configure(files=("first.yaml", "second.yaml"))["topk"] == [2, 10]
 
 
+def test_paths_of_a_file_may_begin_with_the_sign_of_the_users_folder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    config = configure(files=(yaml_file("artifacts_dir: ~/artifacts\ndata_path: ~/data\nknowledge_path: [~/a, b]"),))
+    assert config["artifacts_dir"] == f"{tmp_path}/artifacts"
+    assert config["data_path"] == f"{tmp_path}/data/toy"
+    assert config["knowledge_path"] == [f"{tmp_path}/a", "b"]
+
+
+def test_config_file_in_another_encoding_is_named() -> None:
+    Path("latin.yaml").write_bytes("# Grüße\nepochs: 1\n".encode("latin-1"))
+    with pytest.raises(ConfigError, match=r"configuration file \[latin.yaml\] is no yaml"):
+        configure(files=("latin.yaml",))
+
+
 def test_config_file_may_hold_nothing_but_comments() -> None:
     assert configure(files=(yaml_file("# epochs: 3\n"),))["epochs"] == configure()["epochs"] != 3
 

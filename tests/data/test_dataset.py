@@ -61,6 +61,12 @@ def test_key_that_does_not_go_with_the_files_is_named(make_config: Callable[...,
         Data(make_config(val_interval={"rating": "[3,inf)"}))
 
 
+def test_users_with_a_single_item_each_have_nothing_to_learn(make_config: Callable[..., Any]) -> None:
+    rows = [(f"u{user}", f"i{user}", 0.0) for user in range(5)]
+    with pytest.raises(DatasetError, match=r"no user of \[toy\] has 2 interactions"):
+        Data(make_config(interactions=rows)).check_split()
+
+
 def test_user_without_a_training_interaction_is_found_with_the_split(make_config: Callable[..., Any]) -> None:
     rows = [(f"u{user}", f"i{user + step}", float(step)) for user in range(5) for step in range(4)]
     with pytest.raises(ValueError, match="1 of 6 users have no training interaction, the first is 'lonely'"):

@@ -52,6 +52,16 @@ def test_a_file_of_other_items_is_refused(tmp_path: Path) -> None:
         read_items(write(tmp_path, json.dumps({"1": [7]})), ["b1"])
 
 
+def test_a_table_of_other_items_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="knows none of the 1 items, such as b1"):
+        read_items(write(tmp_path, "item_id,title\nq1,one\n"), ["b1"])
+
+
+def test_items_that_a_file_does_not_know_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    read_items(write(tmp_path, "item_id,title\nb1,one\n"), ["b1", "b2", "b3"])
+    assert "knows 1 of the 3 items" in caplog.text
+
+
 @pytest.mark.parametrize("text", ["a title\n", "{not json\n"])
 def test_an_unknown_file_is_refused(tmp_path: Path, text: str) -> None:
     with pytest.raises(SourceError, match="neither"):

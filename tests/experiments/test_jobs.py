@@ -9,6 +9,7 @@ from recbole_tslrec.experiments import jobs
 from recbole_tslrec.experiments.command import override
 from recbole_tslrec.experiments.jobs import Job, chains, check_jobs, trials_of
 from recbole_tslrec.experiments.trials import ROWS, Outcome, Trial
+from recbole_tslrec.pipeline import plan
 from recbole_tslrec.pipeline.knowledge_sources import KNOWLEDGE_SOURCES
 from recbole_tslrec.settings import ConfigError
 from tests.results import stages_of
@@ -53,6 +54,15 @@ def test_what_makes_the_row_wins_over_what_is_given(command):
     assert "--llm_name_or_path=scratch" in scratch
     assert "--llm_name_or_path=/a/llm" not in scratch
     assert "--llm_name_or_path=/a/llm" in ours
+
+
+@pytest.mark.parametrize(("row", "vectors"), [("TSLRec", "v.csv"), ("Base", None), ("stage0", None), ("CI", None)])
+def test_item_vectors_of_the_user_stand_beside_their_controls(command, row, vectors):
+    command = replace(command, settings=(*command.settings, "--knowledge_path=v.csv"))
+    config = Job(Trial("toy", "SASRec", row, 1), command).config()
+    assert config["knowledge_path"] == vectors
+    if row != "TSLRec":
+        plan(config)
 
 
 @pytest.mark.parametrize(("backbone", "mode"), [("SASRec", "all_positions"), ("Caser", "prefix")])

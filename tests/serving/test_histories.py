@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from recbole_tslrec.data.content import SourceError
-from recbole_tslrec.serving.histories import read_histories
+from recbole_tslrec.serving.histories import given_histories, read_histories
 
 HISTORIES = {"u1": ["i3", "i1"], "7": ["i2", "12", "i3"]}
 # an interaction a row, users mixed and not in the order of time
@@ -90,6 +90,18 @@ def test_whole_numbers_are_tokens() -> None:
 
 def faults() -> list[tuple[str, str]]:
     return [(history.place, history.fault) for history in read_histories(PATH) if history.fault]
+
+
+@pytest.mark.parametrize("items", ["50", None, 5])
+def test_a_history_from_python_is_a_list(items: object) -> None:
+    """A text would be taken for a list of its letters."""
+    (history,) = given_histories({"a": items})  # type: ignore[dict-item]
+    assert history.fault == f"has no list of items, but {items!r}"
+
+
+def test_histories_from_python_are_by_user() -> None:
+    with pytest.raises(ValueError, match=r"give histories by user, .* not a list"):
+        given_histories(["i1"])  # type: ignore[arg-type]
 
 
 def test_bad_rows_of_a_table_are_named() -> None:

@@ -128,8 +128,8 @@ def test_unknown_items_are_skipped_and_counted_once(folder: Path, caplog: pytest
             {},
             r"^user 'x' has no item that TSLRecSASRec knows .* \(2 are like that\); .* out with skip_bad=True",
         ),
-        (HISTORIES, {"k": 31}, r"k \[31\] must lie between 1 and the 30 items"),
-        (HISTORIES, {"k": 0}, r"k \[0\] must lie between 1 and the 30 items"),
+        (HISTORIES, {"k": 31}, r"k \[31\] must be a whole number between 1 and the 30 items"),
+        (HISTORIES, {"k": 0}, r"k \[0\] must be a whole number between 1 and the 30 items"),
         (
             HISTORIES,
             {"k": 19},
