@@ -50,7 +50,7 @@ def build_network(llm: LLMSettings, vocabulary: Vocabulary, soft_prompts: int = 
         soft_prompts: learned vectors before the prompt, for each task.
         tasks: how many tasks there are.
     """
-    t5 = load_t5(llm, vocabulary.size, vocabulary.index_tokens)
+    t5 = load_t5(llm, vocabulary.size, vocabulary.fresh)
     with isolated_random_state(llm.seed):
         return GenerationNetwork(t5, MOST_WORDS, soft_prompts, tasks).to(llm.device)
 

@@ -28,6 +28,8 @@ class Vocabulary:
         end: the token behind a generated item.
         start: the token that the decoder begins with.
         tokenizer: of transformers.
+        fresh: the tokens whose embeddings start anew, int64 [S]: those of the numbers or paths by which P5 names items,
+            for what they meant before would only mislead. POD keeps what a T5 knows.
     """
 
     size: int
@@ -36,6 +38,7 @@ class Vocabulary:
     end: int
     start: int
     tokenizer: Any
+    fresh: Tensor
 
     @cached_property
     def generated(self) -> list[Tokens]:
@@ -46,11 +49,6 @@ class Vocabulary:
     def trie(self) -> ItemTrie:
         """The tree of the items."""
         return ItemTrie.of([tokens.tolist() for tokens in self.generated])
-
-    @property
-    def index_tokens(self) -> Tensor:
-        """The tokens that items are made of, int64 [S]."""
-        return torch.from_numpy(np.unique(np.concatenate(self.names)))
 
 
 def vocabulary_of(
@@ -71,10 +69,10 @@ def vocabulary_of(
     tokenizer = word_tokenizer(texts) if llm.is_scratch else load_tokenizer(llm)
     config = load_t5_config(llm, len(tokenizer))
     own = max(config.vocab_size, len(tokenizer))
+    (before,) = word_tokens(tokenizer, ["item_"])
     if index == "collaborative":
         steps = sorted({step for path in paths for step in path})
         place = {step: own + number for number, step in enumerate(steps)}
-        (before,) = word_tokens(tokenizer, ["item_"])
         names = [np.array([place[step] for step in path], dtype=np.int64) for path in paths]
         items, size = [np.concatenate([before, name]) for name in names], own + len(steps)
     else:
@@ -82,7 +80,10 @@ def vocabulary_of(
         items, size = word_tokens(tokenizer, [f"item_{number}" for number in numbers]), own
         names = word_tokens(tokenizer, numbers)
     end, start = int(config.eos_token_id), int(config.decoder_start_token_id)
-    return Vocabulary(size, items, names if bare else items, end, start, tokenizer)
+    fresh = torch.from_numpy(np.setdiff1d(np.concatenate(items), before))
+    if bare:
+        return Vocabulary(size, items, names, end, start, tokenizer, fresh[:0])
+    return Vocabulary(size, items, items, end, start, tokenizer, fresh)
 
 
 def user_words(vocabulary: Vocabulary, users: int) -> list[Tokens]:

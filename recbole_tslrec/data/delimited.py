@@ -18,6 +18,7 @@ import pyarrow.csv as pa_csv
 from recbole_tslrec.data.content import SourceError, open_text
 from recbole_tslrec.data.lines import blocks, without_blank
 
+csv.field_size_limit(2**31 - 1)  # 131,072 by default; how long a line may be is for data/lines.py to say
 WHITE = " "  # any run of blanks and tabs
 _QUOTED = ",;|"  # CSV
 SEPARATORS = ("::", "\t", *_QUOTED)

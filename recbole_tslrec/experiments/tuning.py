@@ -14,6 +14,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from logging import getLogger
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from recbole_tslrec.pipeline.evaluate import row_name
 from recbole_tslrec.quick_start import run
 from recbole_tslrec.result import BUILT, REUSED
 from recbole_tslrec.settings import ConfigError, derive
-from recbole_tslrec.store.files import write_json
+from recbole_tslrec.store.files import beside, write_json
 
 ALGORITHMS = ("exhaustive", "random", "bayes")
 
@@ -180,6 +181,10 @@ def main(argv: Sequence[str]) -> None:
         given.output_file or Path(config["artifacts_dir"], given.dataset, f"tuning-{config['model']}.json")
     )
     output_file.parent.mkdir(parents=True, exist_ok=True)
+    if output_file.exists():
+        former = beside(output_file, "former")
+        getLogger().info(f"{output_file} has the trials of an earlier search; they are kept in {former}")
+        os.replace(output_file, former)
     best = tune(Search(config, given.config_files.split(), keys, output_file), space, given.algo, given.max_evals)
     params = " ".join(f"--{key}={value}" for key, value in best["best_params"].items())
     sys.stdout.write(f"\nbest {best['valid_metric']} (valid): {best['best_score']} with {params}\nin {output_file}\n")

@@ -57,14 +57,13 @@ def check_t5(settings: LLMSettings) -> None:
         load_tokenizer(settings)
 
 
-def load_t5(settings: LLMSettings, vocabulary: int, item_tokens: torch.Tensor) -> Any:
+def load_t5(settings: LLMSettings, vocabulary: int, fresh: torch.Tensor) -> Any:
     """``T5ForConditionalGeneration`` in float32, trained in full.
 
     Args:
         settings: which one.
         vocabulary: tokens that it has to know; more than its own are added.
-        item_tokens: the tokens that items are made of, whose embeddings start anew as those of a T5 do, N(0, 1), int64
-            [S]; what they meant before, as numbers, would only mislead.
+        fresh: the tokens whose embeddings start anew as those of a T5 do, N(0, 1), int64 [S].
 
     Raises:
         LLMError: it cannot be loaded, or its files do not hold all weights.
@@ -79,5 +78,5 @@ def load_t5(settings: LLMSettings, vocabulary: int, item_tokens: torch.Tensor) -
             t5.resize_token_embeddings(vocabulary, mean_resizing=False)
         with torch.no_grad():
             words = t5.get_input_embeddings().weight
-            words[item_tokens] = torch.randn(len(item_tokens), words.shape[1])
+            words[fresh] = torch.randn(len(fresh), words.shape[1])
     return t5.to(settings.device)

@@ -5,6 +5,7 @@ the same trained model.
 import argparse
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from logging import getLogger
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,11 @@ def _extend(model_folder: str | Path, items: Iterable[GivenItem], skip_bad: bool
             "with --vectors"
         ) from error
     check_takes_vectors(sft)
+    if knowledge.manifest["settings"]["export_context"] != "single":
+        getLogger().warning(
+            "the knowledge of the former items was exported from users' histories (export_context), that of new ones, "
+            "which nobody has had, is exported from themselves alone: it is less alike to theirs"
+        )
     new = place_new_items(items, embeddings, model.item_tokens(), skip_bad, source)
     embeddings = extend_item_embeddings(embeddings, new)
     return extend_recommender(model, extend_table(knowledge, sft, embeddings, new), new).folder

@@ -20,7 +20,12 @@ def find_parent(artifact: Artifact, role: str) -> Artifact:
     Raises:
         ArtifactError: it is not there, or damaged.
     """
-    wanted, root = artifact.manifest["parents"].get(role), artifact.folder.parent
+    parents, root = artifact.manifest["parents"], artifact.folder.parent
+    if role not in parents:
+        source = artifact.manifest["settings"].get("knowledge_source")
+        why = f", of knowledge_source [{source}]" if source else ""
+        raise ArtifactError(f"{artifact.folder} was made without a [{role}] artifact{why}")
+    wanted = parents[role]
     for manifest in sorted(root.glob(f"{role}-*/{MANIFEST}")):
         with suppress(ValueError, KeyError, TypeError):  # another one's damage
             if Artifact(manifest.parent, read_json(manifest)).hash == wanted:

@@ -27,6 +27,7 @@ from recbole_tslrec.serving.saved_model import LLM_KINDS, SavedModel, load_model
 from recbole_tslrec.store.artifacts import open_artifact
 from recbole_tslrec.store.files import beside
 
+_OF_TABLES = (".csv", ".tsv", ".parquet", ".feather")
 Recommendation = list[tuple[str, float]]  # item tokens and their scores, best first
 BestItems = Callable[..., tuple[Tensor, Tensor]]  # as SavedModel.best
 
@@ -241,6 +242,8 @@ def recommend_file(
         ValueError: as :func:`recommend`; a line of ``source`` is malformed or gives a user a second time (says which),
             or ``output`` cannot be written.
     """
+    if output.suffix in _OF_TABLES:
+        raise ValueError(f"{output} would hold JSON lines, and its name is that of a table; end it with .jsonl")
     if not output.parent.is_dir():
         raise ValueError(f"{output} cannot be written: there is no folder {output.parent}; make it first")
     saved = load_for_new_users(model_folder)
@@ -301,3 +304,4 @@ def main(argv: Sequence[str]) -> None:
         given.skip_bad,
         given.index,
     )
+    sys.stdout.write(f"{given.output}\n")

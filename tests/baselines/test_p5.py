@@ -63,6 +63,13 @@ def test_ten_paraphrases_are_trained_and_one_is_not(texts: tuple[str, ...]) -> N
     assert all(("{history}" in text) == (texts is SEQUENTIAL) for text in texts)
 
 
+def test_the_numbers_of_items_start_anew_and_their_word_does_not(make_config: MakeConfig) -> None:
+    vocabulary = words_of(settings_of(make_config), HISTORIES)
+    found = {read([token]) for token in vocabulary.fresh}
+    assert "10" in found
+    assert not any("item" in piece for piece in found)
+
+
 def test_a_prompt_names_user_and_history_word_by_word(make_config: MakeConfig) -> None:
     """Items are numbered as users meet them: 3 is 1001, 1 is 1002."""
     examples = examples_of(settings_of(make_config))

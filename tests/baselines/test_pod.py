@@ -56,6 +56,10 @@ def read(tokens: Any) -> str:
     return text
 
 
+def test_nothing_that_a_t5_knows_starts_anew(make_config: MakeConfig) -> None:
+    assert not len(words_of(settings_of(make_config), HISTORIES).fresh)
+
+
 # examples
 
 

@@ -202,3 +202,4 @@ def test_trials_share_artifacts_and_a_second_search_finds_them_all(
     again = json.loads(output.read_text())["trials"]
     assert [trial["built"] for trial in again] == [[], []]
     assert [trial["score"] for trial in again] == [first["score"], second["score"]]
+    assert json.loads(output.with_name(f"{output.name}.former").read_text())["trials"] == [first, second]

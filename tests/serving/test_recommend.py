@@ -271,6 +271,12 @@ def test_an_unknown_item_is_named_with_its_line(folder: Path, caplog: pytest.Log
     assert "the first is 'new' of line 2 (user 'b')" in caplog.text
 
 
+@pytest.mark.parametrize("name", ["o.csv", "o.parquet"])
+def test_an_output_that_is_named_as_a_table_is_refused(folder: Path, name: str) -> None:
+    with pytest.raises(ValueError, match=r"would hold JSON lines, and its name is that of a table; end it with \.jsonl"):
+        module.recommend_file(folder, Path("in.jsonl"), Path(name))
+
+
 def test_missing_files_are_named(folder: Path) -> None:
     with pytest.raises(ValueError, match=r"in\.jsonl does not exist; check"):
         run_command(folder)
