@@ -3,7 +3,7 @@
 RecBole starts its processes for NCCL and CUDA only. On a CPU they are joined with gloo here, and the metrics are those
 of all users: RecBole pads every process's share of the users with repeated ones, and averages rounded metrics weighted
 by four times the number of batches (``num_sample += len(batched_data)``, a tuple, in recbole/trainer/trainer.py). On
-GPUs all is RecBole's own, but for the import of this package in the processes.
+GPUs all is RecBole's own, but for the import of this package in the processes, and the one checkpoint of them all.
 
 Of processes that a launcher has started, which RecBole does not know of, one writes its tensorboard log.
 """
@@ -124,7 +124,7 @@ def _distribute_on_cpu(init: Callable[..., Any], trainer: Any, config: Any, mode
 def _name_one_checkpoint(init: Callable[..., Any], trainer: Any, config: Any, model: torch.nn.Module) -> None:
     # Each process names the file by its own clock, but only the first writes it.
     init(trainer, config, model)
-    if _several_on_cpu(config):
+    if not config["single_spec"]:
         name = [trainer.saved_model_file]
         distributed.broadcast_object_list(name)
         trainer.saved_model_file = name[0]
@@ -133,7 +133,7 @@ def _name_one_checkpoint(init: Callable[..., Any], trainer: Any, config: Any, mo
 def _wait_for_the_checkpoint(fit: Callable[..., Any], trainer: Any, *args: Any, **kwargs: Any) -> Any:
     # the others would load the best epoch while the first process still writes it
     result = fit(trainer, *args, **kwargs)
-    if _several_on_cpu(trainer.config):
+    if not trainer.config["single_spec"]:
         distributed.barrier()
     return result
 
