@@ -160,7 +160,7 @@ def with_home(value: Any) -> Any:
         return [with_home(each) for each in value]
     if not isinstance(value, str):
         return value
-    return re.sub(r"(?<![^,])~(?=[/,]|$)", lambda _: str(Path.home()), value)
+    return re.sub(r"(?<![^,])~(?=/)", lambda _: str(Path.home()), value)
 
 
 def _backbone_of_retriever(retriever: Any) -> str:
