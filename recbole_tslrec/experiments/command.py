@@ -75,6 +75,17 @@ class Command:
         model, dataset = model or self.models[0], dataset or self.datasets[0]
         return Config(model, dataset, self.files(dataset, parse_model_name(model).backbone), argv=self.settings)
 
+    def check_own_knowledge(self) -> None:
+        """Refuse item vectors of the user, for a report about what TSLRec's own stages have made.
+
+        Raises:
+            ConfigError: there are some.
+        """
+        if vectors := self.config()["knowledge_path"]:
+            raise ConfigError(
+                f"knowledge_path [{vectors}] leaves no stage of TSLRec's own, and the report is about these; leave it out"
+            )
+
     def files(self, dataset: str, backbone: str) -> tuple[str, ...]:
         """The paths of the yaml files of a run.
 

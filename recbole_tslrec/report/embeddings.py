@@ -61,8 +61,10 @@ def build(command: Command) -> Page:
     """One section per dataset and backbone, of the first seed.
 
     Raises:
+        ConfigError: item vectors are given.
         ArtifactError: a run has no groups or knowledge.
     """
+    command.check_own_knowledge()
     trials = trials_of(replace(command, rows=("TSLRec",), seeds=command.seeds[:1]))
     sections = [maps_section(outcome, command) for outcome in outcomes(trials, command)]
     return Page("embeddings", "Maps of stage-0 and knowledge vectors", quoted_protocol(command), sections)

@@ -53,8 +53,10 @@ def build(command: Command) -> Page:
     """Shares, confusion and agreement with the items' labels, for the row TSLRec.
 
     Raises:
+        ConfigError: item vectors are given.
         ArtifactError: a run has no groups or inferred categories.
     """
+    command.check_own_knowledge()
     trials = trials_of(replace(command, rows=("TSLRec",)))
     found = [read_categories(outcome, command) for outcome in outcomes(trials, command)]
     first = [categories for categories in found if categories.trial.seed == command.seeds[0]]

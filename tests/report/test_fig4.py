@@ -1,5 +1,6 @@
 """Fig. 4: C1, C2 and C3, the confusion of groups, and agreement with labels, counted by hand."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 import torch
 
 from recbole_tslrec.experiments.trials import Trial
-from recbole_tslrec.report import fig4
+from recbole_tslrec.report import embeddings, fig4
 from recbole_tslrec.report.fig4 import (
     Categories,
     agreement_shares,
@@ -16,6 +17,7 @@ from recbole_tslrec.report.fig4 import (
     labels_section,
     purity,
 )
+from recbole_tslrec.settings import ConfigError
 
 TRIAL = Trial("toy", "SASRec", "TSLRec", 1)
 
@@ -95,3 +97,10 @@ def test_a_run_is_read_by_token(toy_command, make_outcome, monkeypatch, tmp_path
         "Confusion toy SASRec",
     ]
     assert page.sections[1].table["labels"].tolist() == [2]
+
+
+@pytest.mark.parametrize("report", [fig4, embeddings])
+def test_item_vectors_of_the_user_are_refused_before_anything_runs(toy_command, report):
+    command = replace(toy_command, settings=(*toy_command.settings, "--knowledge_path=v.csv"))
+    with pytest.raises(ConfigError, match="leaves no stage of TSLRec's own"):
+        report.build(command)
