@@ -83,7 +83,7 @@ class Command:
         """
         if vectors := self.config()["knowledge_path"]:
             raise ConfigError(
-                f"knowledge_path [{vectors}] leaves no stage of TSLRec's own, and the report is about these; leave it out"
+                f"knowledge_path [{vectors}] leaves no stage of TSLRec's own, which the report is about; leave it out"
             )
 
     def files(self, dataset: str, backbone: str) -> tuple[str, ...]:
