@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from recbole_tslrec.compute import distributed
 from recbole_tslrec.compute.memory import free_memory
 from recbole_tslrec.llm.loading import count_parameters
-from recbole_tslrec.llm.quantization import bytes_per_weight
+from recbole_tslrec.llm.quantization import BITSANDBYTES, bytes_per_weight, method_of
 from recbole_tslrec.llm.settings import LLMSettings
 from recbole_tslrec.sft.settings import FineTuningSettings
 
@@ -162,7 +162,10 @@ def plan_memory(
     """
     decoder, itemsize = Decoder.of(llm_config), settings.llm.dtype.itemsize
     trained = trained_weights(settings, decoder, trains_llm)
-    weights = (decoder.weights + decoder.embedding_weights) * bytes_per_weight(settings.llm, llm_config)
+    each = bytes_per_weight(settings.llm, llm_config)
+    # peft puts what bitsandbytes does not quantise, above all the embeddings, into float32
+    by_bitsandbytes = settings.llm.llm_quantization != "none" or method_of(llm_config) == BITSANDBYTES
+    weights = decoder.weights * each + decoder.embedding_weights * (4 if by_bitsandbytes else each)
     fixed = int(weights + 16 * trained)  # weight, gradient and two moments in float32
     device = torch.device(settings.llm.device)
     sharing = distributed.process_count() if device.type == "cpu" else 1  # a GPU belongs to one process
