@@ -194,7 +194,8 @@ class Batches:
         position = self.checkpoints.position
         batches = self.checkpoints.start(self.loader)
         while True:
-            self.checkpoints.save_if_due()  # before the next batch is drawn, with random numbers
+            if position.step < len(self.loader):  # no loader has more, and windows perhaps fewer
+                self.checkpoints.save_if_due()  # before the next batch is drawn, with random numbers
             batch = next(batches, None)
             if batch is None:
                 return
