@@ -4,7 +4,7 @@ It moves the figures more than most methods do, so every figure says its mode:
 
 - ``unmasked``: the history stays in the ranking. RecBole's only mode for sequential models.
 - ``keep_target``: the history is taken out of the ranking, but for the target.
-- ``strict``: all of the history is taken out; a target that is in it counts as the last of all, at items + 1.
+- ``strict``: all of the history is taken out; a target that is in it counts as the last of all, at items + 1, and is in no list.
 
 The history is every item before the target, also where the model reads the latest only. ``eval_history`` is the mode
 that is shown; ``valid_history`` is the one whose ``valid_metric`` chooses the best epoch.
@@ -43,15 +43,18 @@ class Ranks:
         unmasked, seen_before = ([getattr(part, name) for part in parts] for name in ("unmasked", "seen_before"))
         return cls(np.concatenate(unmasked), np.concatenate(seen_before))
 
-    def by_mode(self, repeat: NDArray[np.bool_], items: int) -> dict[str, NDArray[np.int64]]:
+    def by_mode(self, repeat: NDArray[np.bool_], items: int, longest: int) -> dict[str, NDArray[np.int64]]:
         """The ranks in each of :data:`MODES`, int64 [R].
 
         Args:
             repeat: whether the target is in the history, [R].
             items: N.
+            longest: the longest list of ``topk``, which a target that is masked itself is not in, however few items
+                there are.
         """
         keep_target = self.unmasked - self.seen_before
-        return dict(zip(MODES, (self.unmasked, keep_target, np.where(repeat, items + 1, keep_target)), strict=True))
+        strict = np.where(repeat, max(items, longest) + 1, keep_target)
+        return dict(zip(MODES, (self.unmasked, keep_target, strict), strict=True))
 
 
 def shown_modes(eval_history: str) -> tuple[str, ...]:

@@ -23,10 +23,10 @@ class UserResults:
     Attributes:
         frame: a row for each held-out item, which is one per user with leave-one-out. Columns: ``user_id`` and
             ``item_id`` (external tokens; the item is the target), ``rank_unmasked``, ``rank_keep_target`` and
-            ``rank_strict`` (int64, from 1; strict: items + 1 where the target is masked itself), ``sequence_length``
-            (int64, the user's training interactions), ``target_popularity`` (int64, the target's training
-            interactions), ``repeat`` (bool, the target is in the history), and each metric in each mode, such as
-            ``ndcg@10_unmasked`` (float32).
+            ``rank_strict`` (int64, from 1; strict: items + 1 where the target is masked itself, or behind the longest
+            list), ``sequence_length`` (int64, the user's training interactions), ``target_popularity`` (int64, the
+            target's training interactions), ``repeat`` (bool, the target is in the history), and each metric in each
+            mode, such as ``ndcg@10_unmasked`` (float32).
         about: ``dataset``, ``fingerprint``, ``model``, ``row``, ``seed``, ``part``, ``topk``, ``items`` (how many).
     """
 

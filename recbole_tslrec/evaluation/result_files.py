@@ -59,7 +59,7 @@ def write_evaluation(
         if not isinstance(rows.loader, FullSortEvalDataLoader):
             metrics[part] = {UNMASKED: beyond}
             continue
-        ranks = rank(rows).by_mode(rows.repeat, rows.item_count)
+        ranks = rank(rows).by_mode(rows.repeat, rows.item_count, max(config["topk"]))
         if not distributed.is_main():
             continue
         metrics[part] = _by_mode(config, ranks)

@@ -145,7 +145,8 @@ class RecommenderTrainer(StepwiseNanCheck, Trainer):  # type: ignore[misc]  # Re
         return self.evaluator.evaluate(self.eval_collector.get_data_struct())
 
     def _evaluate_masked(self, rows: HeldOut, show_progress: bool) -> dict[str, float]:
-        ranks = rank_held_out(self.model, rows, show_progress, self.share).by_mode(rows.repeat, rows.item_count)
+        found = rank_held_out(self.model, rows, show_progress, self.share)
+        ranks = found.by_mode(rows.repeat, rows.item_count, max(self.config["topk"]))
         return figures(self.config, ranks[self.config["valid_history"]])
 
     def _needs_ranks_only(self, eval_data: Any) -> bool:

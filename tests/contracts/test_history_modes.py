@@ -63,7 +63,7 @@ def masked_ranks(model, interaction, data, before, mode):
 def test_ranks_are_those_of_masked_scores(trainer_and_data, data_path, part, left_out):
     trainer, data = trainer_and_data
     rows = held_out(data, part)
-    ranks = rank_held_out(trainer.model, rows).by_mode(rows.repeat, rows.item_count)
+    ranks = rank_held_out(trainer.model, rows).by_mode(rows.repeat, rows.item_count, 10)
     before = {user: items[:-left_out] for user, items in histories(data_path).items()}
     (batch,) = rows.loader
     for mode, found in ranks.items():

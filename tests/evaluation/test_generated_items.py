@@ -36,7 +36,7 @@ def test_items_of_the_history_before_the_target_are_counted() -> None:
     rows = rows_of([[7, 8, 2, 7], [4, 7], [7, 8]], [4, 4, 6], 9)
     found = rank_generated(rows, slice(0, 3), np.array([[7, 8, 4, 2], [4, 7, 1, 2], [7, 8, 1, 2]]))
     assert found.seen_before.tolist() == [2, 0, 0]
-    modes = found.by_mode(np.array([False, True, False]), 9)
+    modes = found.by_mode(np.array([False, True, False]), 9, 5)
     assert modes["unmasked"].tolist() == [3, 1, 9]
     assert modes["keep_target"].tolist() == [1, 1, 9]
     assert modes["strict"].tolist() == [1, 10, 9]
