@@ -4,7 +4,8 @@ It moves the figures more than most methods do, so every figure says its mode:
 
 - ``unmasked``: the history stays in the ranking. RecBole's only mode for sequential models.
 - ``keep_target``: the history is taken out of the ranking, but for the target.
-- ``strict``: all of the history is taken out; a target that is in it counts as the last of all, at items + 1, and is in no list.
+- ``strict``: all of the history is taken out; a target that is in it counts as the last of all, at items + 1,
+  and is in no list.
 
 The history is every item before the target, also where the model reads the latest only. ``eval_history`` is the mode
 that is shown; ``valid_history`` is the one whose ``valid_metric`` chooses the best epoch.
