@@ -23,6 +23,7 @@ from recbole_tslrec.pipeline.fused_sources import FusedSources
 from recbole_tslrec.pipeline.knowledge_sources import SFT
 from recbole_tslrec.pipeline.run import ArtifactSettings, Run
 from recbole_tslrec.pipeline.stage import KINDS, Stage, name_of
+from recbole_tslrec.pipeline.unread_keys import warn_of_unread
 from recbole_tslrec.settings import ConfigError, derive
 from recbole_tslrec.settings.folders import check_writable
 from recbole_tslrec.store.artifacts import Artifact, Store, open_artifact
@@ -63,6 +64,7 @@ def run_stages(
     settings = ArtifactSettings.of(config)
     hashes = ContentHashes(settings.artifacts_dir)
     stages = plan(config)
+    warn_of_unread(config, stages)
     planned = (*(stage.name for stage in stages), KINDS[-1])
     kinds = {DATA, KINDS[-1], *(stage.kind for stage in stages)}
     if stop_after and stop_after not in kinds:
