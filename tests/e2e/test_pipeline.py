@@ -215,7 +215,7 @@ def test_column_that_is_not_loaded_is_named(make_config: MakeConfig) -> None:
     [
         ({"group_count": 31}, r"group_count \[31\] must lie between 2 and the number of items \[30\]"),
         ({"fusion_type": "gat"}, r"fusion_type \[gat\] is not one of gate, sum"),
-        ({"sft_valid_ratio": 2}, r"cannot hold out a share \[2\] of 40 users; check --sft_valid_ratio"),
+        ({"sft_valid_ratio": 2}, r"cannot hold out a share \[2\.0\] of 40 users; check --sft_valid_ratio"),
     ],
 )
 def test_settings_of_later_stages_are_checked_before_the_backbone_is_trained(
