@@ -129,7 +129,7 @@ def test_the_command_prints_the_recall(
     without([load_model(folder).id_of_item[exact[0][0]]])
     Path("in.jsonl").write_text(json.dumps({"user": "a", "items": HISTORIES["a"]}))
     main([f"--model_folder={folder}", "--input=in.jsonl", "--output=out.jsonl", "--k=2", f"--index={index}"])
-    assert capsys.readouterr().out == "recall@2 of the index: 0.5000, over 1 of the users\n"
+    assert capsys.readouterr().out == "recall@2 of the index: 0.5000, over 1 of the users\nout.jsonl\n"
     assert json.loads(Path("out.jsonl").read_text())["items"][0] == exact[1][0]
 
 

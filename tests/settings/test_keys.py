@@ -90,7 +90,7 @@ def choices_of(key):
 def recipes(config):
     """The recipe of each stage of the model, of CI's recommender, control rows, an evaluation and the LLM baselines."""
     stages = {stage.kind: stage.settings.recipe() for stage in plan(config)}
-    ci = RecBoleConfig({**config.final_config_dict, "model": "CISASRec"})
+    ci = RecBoleConfig({**config.final_config_dict, "model": "CISASRec", "knowledge_path": None})  # it reads none
     stages["recommender of CI"] = plan(ci)[-1].settings.recipe()
     stages.update(
         {kind.__name__: kind.of(config).recipe() for kind in (*SOURCES, LlamaRecSettings, P5Settings, PODSettings)}
