@@ -44,9 +44,8 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
     @staticmethod
     def backward(context: Any, *grads: Any) -> Any:
         query_grad, table_grad = context.saved_tensors
-        # not divided before: in float16 the quotients would be lost, and only a GradScaler's factor keeps them
-        of_mean = grads[0] / len(query_grad)
-        return query_grad * of_mean, table_grad * of_mean, None, None
+        factor = grads[0] / context.divisor
+        return query_grad * factor, table_grad * factor, None, None
 
 
 def _value_and_gradients(
@@ -70,6 +69,12 @@ def _value_and_gradients(
         share[own] -= 1  # not `scatter_add_`, which copies all of `share` twice on a CPU
         query_grad[part] = share @ items
         table_grad += vectors[part].T @ share  # not `share.T @ ...`: a CPU would copy it in bfloat16
+    context.divisor = 1
+    if dtype == torch.float16:  # has no numbers for the quotients, unless a GradScaler's factor comes first
+        context.divisor = len(query)
+    else:
+        query_grad /= len(query)
+        table_grad /= len(query)
     context.save_for_backward(query_grad.to(query.dtype), table_grad.T.to(table.dtype).contiguous())
     return total / len(query)
 
