@@ -28,7 +28,7 @@ def warn_of_unread(config: Any, stages: Iterable[Stage]) -> None:
     read = {key for stage in stages for key in _keys_read(stage.settings)}
     unread = sorted((_keys(_OF_STAGES) - _keys(_OF_EVERY_RUN) - read).intersection(given))
     if unread:
-        getLogger().warning(f"{', '.join(unread)}: no stage of this run of {config['model']} reads that")
+        getLogger().warning(f"no stage of this run of {config['model']} reads {', '.join(unread)}")
 
 
 def _keys(groups: Sequence[type[Settings]]) -> set[str]:

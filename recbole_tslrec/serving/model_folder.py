@@ -9,6 +9,8 @@ from pathlib import Path
 from recbole_tslrec.store.artifacts import MANIFEST
 from recbole_tslrec.store.files import read_json
 
+_LEFT = (".partial", ".previous", ".discarded")  # by a run that was interrupted
+
 
 def add_model_folder(parser: argparse.ArgumentParser, about: str) -> None:
     """Add ``--model_folder``, for :func:`chosen_model_folder`."""
@@ -25,7 +27,9 @@ def chosen_model_folder(given: Sequence[str]) -> Path:
         ValueError: several models fit.
     """
     found = [Path(path) for each in given for path in sorted(glob.glob(each)) or [each]]
-    models = [path for path in dict.fromkeys(found) if (path / MANIFEST).is_file() and not path.suffix] or found[:1]
+    models = [
+        path for path in dict.fromkeys(found) if (path / MANIFEST).is_file() and path.suffix not in _LEFT
+    ] or found[:1]
     if len(models) > 1:
         listed = "".join(f"\n  {_described(path)}" for path in models)
         raise ValueError(f"{len(models)} models fit --model_folder; give one of them:{listed}")

@@ -32,7 +32,8 @@ def locked(path: Path) -> Iterator[None]:
         _acquire(lock, path)
     except PermissionError as error:
         raise PermissionError(
-            error.errno, f"{path.parent} cannot be written to; give a folder of your own with --artifacts_dir"
+            error.errno,
+            f"{path.parent} cannot be written to; choose a folder of your own in its place",
         ) from error
     except OSError as error:
         raise OSError(

@@ -23,7 +23,7 @@ def test_what_no_stage_reads_is_named(
 ) -> None:
     config = Config(model, "toy", argv=argv)
     warn_of_unread(config, plan(config))
-    assert caplog.messages == ([f"{unread}: no stage of this run of {model} reads that"] if unread else [])
+    assert caplog.messages == ([f"no stage of this run of {model} reads {unread}"] if unread else [])
 
 
 def test_a_file_of_settings_may_be_for_several_models(caplog: pytest.LogCaptureFixture) -> None:
