@@ -25,7 +25,7 @@ class Vocabulary:
         size: of the vocabulary, with the tokens that were added for paths.
         items: the tokens of the items 1..N as words of a prompt.
         names: the tokens of the items 1..N to generate, without their end.
-        end: the token behind a generated item.
+        end: the token behind a prompt, and behind a generated item.
         start: the token that the decoder begins with.
         tokenizer: of transformers.
         fresh: the tokens whose embeddings start anew, int64 [S]: those of the numbers or paths by which P5 names items,

@@ -52,7 +52,7 @@ def load_generator(settings: P5Settings, vocabulary: Vocabulary, folder: Path) -
 
     def prompt(user: Tokens, history: list[Tokens]) -> Text:
         words, _ = template.fill({"user": [user], "history": history[-settings.p5_max_items :]})
-        return joined(words)
+        return joined(words, vocabulary.end)
 
     return trained_generator(network, vocabulary, folder, prompt, settings.beams, SEQUENTIAL_TASK)
 

@@ -92,7 +92,7 @@ class P5Examples:
         history = [self.vocabulary.items[item - 1] for item in rows.items[rows.starts[instance] : rows.ends[instance]]]
         user = self.users[self.instances.user[instance]]
         words, _ = self.templates[task][template].fill({"user": [user], "history": history})
-        return Prompt(joined(words), task, int(rows.target[instance]))
+        return Prompt(joined(words, self.vocabulary.end), task, int(rows.target[instance]))
 
     def _counts(self, instance: Integers, task: int, template: int) -> Integers:
         """Tokens of the text and the item of instances in one paraphrase."""

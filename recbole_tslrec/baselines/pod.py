@@ -55,7 +55,8 @@ def load_generator(settings: PODSettings, vocabulary: Vocabulary, folder: Path) 
     template = templates_of(vocabulary)[SEQUENTIAL_TASK][BARE]
 
     def prompt(user: Tokens, history: list[Tokens]) -> Text:
-        return joined(*template.fill({"user": [user], "items": history[-settings.pod_max_items :]}))
+        words, is_id = template.fill({"user": [user], "items": history[-settings.pod_max_items :]})
+        return joined(words, vocabulary.end, is_id)
 
     return trained_generator(network, vocabulary, folder, prompt, settings.beams, SEQUENTIAL_TASK)
 

@@ -134,20 +134,20 @@ def generation_examples(
     vocabulary = of.vocabulary
     length = np.array([0, *map(len, vocabulary.items)])
     own = np.array([[each.own_tokens for each in of_task] for of_task in of.templates])
-    words = np.array([len(tokens) for tokens in of.users])
+    user_tokens = np.array([len(tokens) for tokens in of.users])
     generated = np.array([0, *map(len, vocabulary.generated)])
     items = np.array([length[each].sum() for each in shown])
 
     def prompt(example: int) -> Prompt:
         values = [vocabulary.items[item - 1] for item in shown[example].tolist()]
-        filled = of.templates[task[example]][template[example]].fill(
+        words, is_id = of.templates[task[example]][template[example]].fill(
             {"user": [of.users[user[example]]], "items": values}
         )
-        return Prompt(joined(*filled), int(task[example]), int(target[example]))
+        return Prompt(joined(words, vocabulary.end, is_id), int(task[example]), int(target[example]))
 
     return GenerationExamples(
         prompt,
-        items + own[task, template] + words[user] + generated[target] + of.settings.pod_soft_prompts,
+        items + own[task, template] + user_tokens[user] + generated[target] + of.settings.pod_soft_prompts,
         np.array([len(each) for each in shown]),
         vocabulary.generated,
         vocabulary.start,

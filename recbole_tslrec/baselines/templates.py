@@ -31,8 +31,8 @@ class Template:
 
     @property
     def own_tokens(self) -> int:
-        """Tokens of its own words."""
-        return sum(len(part) for part in self.parts if not isinstance(part, str))
+        """Tokens of its own words, and the one that ends the text."""
+        return sum(len(part) for part in self.parts if not isinstance(part, str)) + 1
 
     def fill(self, values: Mapping[str, Sequence[Tokens]]) -> tuple[list[Tokens], list[bool]]:
         """The words of a prompt, and which of them were filled in.

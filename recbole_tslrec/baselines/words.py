@@ -52,13 +52,15 @@ def word_tokens(tokenizer: Any, words: Sequence[str]) -> list[Tokens]:
     return [np.array(tokens, dtype=np.int64) for tokens in found]
 
 
-def joined(words: Sequence[Tokens], counted: Sequence[bool] | None = None) -> Text:
-    """Words behind each other, numbered from 1; those beyond the last row share it.
+def joined(words: Sequence[Tokens], end: int, counted: Sequence[bool] | None = None) -> Text:
+    """Words behind each other, numbered from 1, and the token that ends a text; those beyond the last row share it.
 
     Args:
         words: the tokens of each.
+        end: a T5 was pretrained on texts that end so. It is no word, and has no number.
         counted: which of them have a number (POD's users and items); ``None`` gives every word one (P5).
     """
     is_counted = np.ones(len(words), dtype=np.int64) if counted is None else np.array(counted, dtype=np.int64)
     numbers = np.minimum(np.cumsum(is_counted), MOST_WORDS - 1) * is_counted
-    return Text(np.concatenate(words), np.repeat(numbers, [len(tokens) for tokens in words]))
+    lengths = [len(tokens) for tokens in words]
+    return Text(np.append(np.concatenate(words), end), np.append(np.repeat(numbers, lengths), 0))

@@ -71,14 +71,14 @@ def test_the_numbers_of_items_start_anew_and_their_word_does_not(make_config: Ma
 
 
 def test_a_prompt_names_user_and_history_word_by_word(make_config: MakeConfig) -> None:
-    """Items are numbered as users meet them: 3 is 1001, 1 is 1002."""
+    """Items are numbered as users meet them: 3 is 1001, 1 is 1002. As T5's tokenizers do, </s> ends the text."""
     examples = examples_of(settings_of(make_config))
     prompt = examples.prompt(1, task=0, template=0)  # the third interaction of the first user
-    text = " After item_1001 item_1002 , which item does user user_1 choose next ?"
+    text = " After item_1001 item_1002 , which item does user user_1 choose next ?</s>"
     assert read(prompt.text.tokens) == text
     assert prompt.item == 2
     pieces = [1, 3, 3, 1, 1, 1, 1, 1, 2, 1, 1, 1]  # item_ 10 01, user_ 1
-    assert prompt.text.words.tolist() == np.repeat(range(1, 13), pieces).tolist()
+    assert prompt.text.words.tolist() == [*np.repeat(range(1, 13), pieces), 0]
 
 
 def test_an_instance_is_each_interaction_but_a_users_first_with_what_was_before(make_config: MakeConfig) -> None:

@@ -64,13 +64,17 @@ def test_nothing_that_a_t5_knows_starts_anew(make_config: MakeConfig) -> None:
 
 
 def test_a_held_out_item_is_asked_for_in_ids_alone_and_named_by_its_number(make_config: MakeConfig) -> None:
-    """Only users and items are counted as words; items are numbered as users meet them: 3 is 1001, 1 is 1002."""
+    """Only users and items are counted as words; items are numbered as users meet them: 3 is 1001, 1 is 1002.
+
+    As T5's tokenizers do, </s> ends the text.
+    """
     examples = examples_of(settings_of(make_config))
     valid = Instances(np.array([0]), NextItems(np.array([3, 1]), np.array([0]), np.array([2]), np.array([5])))
     found = held_out_examples(examples, valid)
     text = found.prompt(0).text
     assert read(text.tokens) == " user_1 item_1001 item_1002"
-    assert text.words.tolist() == np.repeat([1, 2, 3], [2, 3, 3]).tolist()
+    assert text.tokens[-1] == examples.vocabulary.end
+    assert text.words.tolist() == [1, 1, 2, 2, 2, 3, 3, 3, 0]
     assert read(found.item_tokens[found.prompt(0).item - 1]) == " 1004"
 
 
