@@ -2,13 +2,16 @@
 
 import argparse
 import glob
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
-from recbole_tslrec.store.artifacts import MANIFEST
+from recbole_tslrec.store.artifacts import MANIFEST, Artifact
 from recbole_tslrec.store.files import read_json
 
+_MOST_DIFFERENCES = 4  # settings that are listed for a model
 _LEFT = (".partial", ".previous", ".discarded")  # by a run that was interrupted
 
 
@@ -31,12 +34,29 @@ def chosen_model_folder(given: Sequence[str]) -> Path:
         path for path in dict.fromkeys(found) if (path / MANIFEST).is_file() and path.suffix not in _LEFT
     ] or found[:1]
     if len(models) > 1:
-        listed = "".join(f"\n  {_described(path)}" for path in models)
+        listed = "".join(f"\n  {line}" for line in _described(models))
         raise ValueError(f"{len(models)} models fit --model_folder; give one of them:{listed}")
     return models[0]
 
 
-def _described(path: Path) -> str:
+def _described(models: Sequence[Path]) -> list[str]:
+    """A line for each model, with some settings in which they differ, first those that most of them have."""
+    settings = [_settings_of(path) for path in models]
+    having = Counter(name for of_model in settings for name in of_model if name != "model")
+    differing = [name for name, _ in having.most_common() if len({str(each.get(name)) for each in settings}) > 1]
+    lines = []
+    for path, of_model in zip(models, settings, strict=True):
+        own = [f"{name}={of_model[name]}" for name in differing if name in of_model][:_MOST_DIFFERENCES]
+        written = datetime.fromtimestamp((path / MANIFEST).stat().st_mtime)
+        lines.append(f"{path}  {', '.join([of_model['model'], *own])}, {written:%Y-%m-%d %H:%M}")
+    return lines
+
+
+def _settings_of(path: Path) -> Mapping[str, Any]:
+    """The settings of a model and of the artifacts beside it that it was made from, the latter first."""
     manifest = read_json(path / MANIFEST)
-    written = datetime.fromtimestamp((path / MANIFEST).stat().st_mtime)
-    return f"{path}  {manifest['settings'].get('model', manifest['kind'])}, {written:%Y-%m-%d %H:%M}"
+    found: dict[str, Any] = {}
+    for kind, content in manifest["parents"].items():
+        manifests = [read_json(other) for other in sorted(path.parent.glob(f"{kind}-*/{MANIFEST}"))]
+        found |= next((other["settings"] for other in manifests if Artifact(path, other).hash == content), {})
+    return {**found, "model": manifest["kind"], **manifest["settings"]}

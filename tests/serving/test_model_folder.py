@@ -29,5 +29,22 @@ def test_several_models_are_listed(model: Path, tmp_path: Path) -> None:
     assert f"{other}  GRU4Rec, 20" in str(refused.value)
 
 
+def test_models_that_differ_in_their_knowledge_alone_are_told_apart(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+
+    def recommender(source: str, item: str) -> Path:
+        knowledge = store.build(
+            "knowledge", Recipe({"knowledge_source": source}), lambda folder: write_item_table(folder, [item], {})
+        )
+        recipe = Recipe({"model": "TSLRecSASRec", "seed": 1}, {"knowledge": knowledge.hash})
+        return store.build("recommender", recipe, lambda folder: None).folder
+
+    first, second = recommender("tfidf", "a"), recommender("random", "b")
+    with pytest.raises(ValueError, match="2 models fit") as refused:
+        chosen_model_folder([f"{tmp_path}/recommender-*"])
+    assert f"{first}  TSLRecSASRec, knowledge_source=tfidf, 20" in str(refused.value)
+    assert f"{second}  TSLRecSASRec, knowledge_source=random, 20" in str(refused.value)
+
+
 def test_a_folder_that_is_not_there_is_left_to_be_refused() -> None:
     assert chosen_model_folder(["nowhere"]) == Path("nowhere")
