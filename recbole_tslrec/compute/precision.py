@@ -12,10 +12,19 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 
 
 def named_dtype(name: str, device: torch.device | str) -> torch.dtype:
-    """A type by its name; ``auto`` is bfloat16 on a GPU and float32 on a CPU."""
+    """A type by its name; ``auto`` is bfloat16 on a GPU that computes in it, and float32 elsewhere.
+
+    A GPU older than NVIDIA's Ampere converts bfloat16 by way of float32, which is slower than float32.
+    """
     if name != "auto":
         return DTYPES[name]
-    return torch.float32 if torch.device(device).type == "cpu" else torch.bfloat16
+    on_gpu = torch.device(device).type == "cuda"
+    return torch.bfloat16 if on_gpu and computes_in_bfloat16(device) else torch.float32
+
+
+def name_of_dtype(dtype: torch.dtype) -> str:
+    """The name of a type, a key of :data:`DTYPES`."""
+    return str(dtype).removeprefix("torch.")
 
 
 def computes_in_bfloat16(device: torch.device | str) -> bool:

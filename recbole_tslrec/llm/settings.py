@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from recbole_tslrec.compute.precision import DTYPES, named_dtype
+from recbole_tslrec.compute.precision import DTYPES, name_of_dtype, named_dtype
 from recbole_tslrec.llm.checkpoint_files import hub_snapshot
 from recbole_tslrec.settings import ConfigError, Settings, setting
 from recbole_tslrec.settings.base import boolean, listed, optional_positive_integer
@@ -44,7 +44,7 @@ class LLMSettings(Settings):
     llm_name_or_path: str = setting()
     """(str) Hub name, folder or GGUF file of a decoder or text encoder, or ``scratch``."""
     llm_dtype: str = setting(choices=("auto", *DTYPES))
-    """(str) Floating-point type; auto: bfloat16 on a GPU, float32 on a CPU."""
+    """(str) Floating-point type; auto: bfloat16 on a GPU that computes in it, else float32."""
     llm_quantization: str = setting(choices=QUANTIZATIONS)
     """(str) none, 8bit or 4bit."""
     llm_attn_implementation: str | None = setting(neutral="kernels of the same attention: equal up to rounding")
@@ -72,6 +72,10 @@ class LLMSettings(Settings):
     def dtype(self) -> torch.dtype:
         """The floating-point type."""
         return named_dtype(self.llm_dtype, self.device)
+
+    def recipe(self) -> dict[str, Any]:
+        """With the type that ``auto`` means on this device."""
+        return {**super().recipe(), "llm_dtype": name_of_dtype(self.dtype)}
 
     def check(self) -> None:
         """Refuse a quantised ``scratch``."""

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-import torch
 
+from recbole_tslrec.compute import precision
 from recbole_tslrec.llm.settings import LLMSettings
 from recbole_tslrec.settings import ConfigError, derive
 
@@ -28,16 +28,21 @@ def test_a_wrong_value_is_refused_with_the_key_and_what_it_may_be(
 
 
 @pytest.mark.parametrize(
-    ("device", "name", "dtype"),
+    ("device", "fast", "name", "dtype"),
     [
-        ("cpu", "auto", torch.float32),
-        ("cuda", "auto", torch.bfloat16),
-        ("cuda:1", "auto", torch.bfloat16),
-        ("cpu", "float16", torch.float16),
-        ("cuda", "float32", torch.float32),
+        ("cpu", True, "auto", "float32"),
+        ("cuda", True, "auto", "bfloat16"),
+        ("cuda:1", True, "auto", "bfloat16"),
+        ("cuda", False, "auto", "float32"),
+        ("cpu", False, "float16", "float16"),
+        ("cuda", True, "float32", "float32"),
     ],
 )
-def test_auto_trains_in_bfloat16_on_a_gpu_only(
-    make_config: MakeConfig, device: str, name: str, dtype: torch.dtype
+def test_auto_trains_in_bfloat16_on_a_gpu_that_computes_in_it(
+    make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch, device: str, fast: bool, name: str, dtype: str
 ) -> None:
-    assert LLMSettings.of(derive(make_config(), device=device, llm_dtype=name)).dtype == dtype
+    """The recipe has what it comes to, so that no device takes what another made for its own."""
+    monkeypatch.setattr(precision, "computes_in_bfloat16", lambda device: fast)
+    settings = LLMSettings.of(derive(make_config(), device=device, llm_dtype=name))
+    assert settings.dtype == precision.DTYPES[dtype]
+    assert settings.recipe()["llm_dtype"] == dtype
