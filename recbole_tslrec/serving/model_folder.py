@@ -40,10 +40,11 @@ def chosen_model_folder(given: Sequence[str]) -> Path:
 
 
 def _described(models: Sequence[Path]) -> list[str]:
-    """A line for each model, with some settings in which they differ, first those that most of them have."""
+    """A line for each model, with settings in which they differ: first what most of them have, and have differently."""
     settings = [_settings_of(path) for path in models]
     having = Counter(name for of_model in settings for name in of_model if name != "model")
-    differing = [name for name, _ in having.most_common() if len({str(each.get(name)) for each in settings}) > 1]
+    values = {name: len({str(of_model.get(name)) for of_model in settings}) for name in having}
+    differing = sorted((n for n in having if values[n] > 1), key=lambda n: (having[n], values[n]), reverse=True)
     lines = []
     for path, of_model in zip(models, settings, strict=True):
         own = [f"{name}={of_model[name]}" for name in differing if name in of_model][:_MOST_DIFFERENCES]
