@@ -27,9 +27,18 @@ def test_a_name_is_that_type_on_every_device(name: str, dtype: torch.dtype, devi
 
 
 @pytest.mark.parametrize(
-    ("device", "dtype"), [("cpu", torch.float32), ("cuda", torch.bfloat16), ("cuda:1", torch.bfloat16)]
+    ("device", "fast", "dtype"),
+    [
+        ("cpu", True, torch.float32),
+        ("cuda", True, torch.bfloat16),
+        ("cuda:1", True, torch.bfloat16),
+        ("cuda", False, torch.float32),
+    ],
 )
-def test_auto_is_bfloat16_on_a_gpu_only(device: str, dtype: torch.dtype) -> None:
+def test_auto_is_bfloat16_on_a_gpu_that_computes_in_it(
+    monkeypatch: pytest.MonkeyPatch, device: str, fast: bool, dtype: torch.dtype
+) -> None:
+    monkeypatch.setattr(precision, "computes_in_bfloat16", lambda device: fast)
     assert named_dtype("auto", device) == dtype
 
 
