@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from recbole_tslrec.augmentation.fusion import FUSIONS
-from recbole_tslrec.compute.precision import DTYPES, computes_in_bfloat16, name_of_dtype, named_dtype
+from recbole_tslrec.compute.precision import DTYPES, computes_in_bfloat16, named_dtype
 from recbole_tslrec.settings import ConfigError, Settings, setting
 from recbole_tslrec.settings.base import optional_positive_integer, positive_integer
 
@@ -49,7 +49,7 @@ class ExportSettings(Settings):
     """(str) The paper's prompt of one item, or users' histories up to the item."""
     export_batch_size: int = setting(check=positive_integer, neutral="each prompt is computed independently")
     """(int) Items per forward pass."""
-    llm_dtype: str = setting(choices=("auto", *DTYPES), neutral="what it comes to is the recipe's export_dtype")
+    llm_dtype: str = setting(choices=("auto", *DTYPES))
     """(str) Floating-point type of fine-tuning, which ``export_dtype`` auto may fall back to."""
     device: Any = setting(neutral="the type in which it computes is in the recipe")
     """(torch.device) Where the export runs."""
@@ -64,4 +64,4 @@ class ExportSettings(Settings):
 
     def recipe(self) -> dict[str, Any]:
         """With the type that ``auto`` means on this device."""
-        return {**super().recipe(), "export_dtype": name_of_dtype(self.dtype)}
+        return {**super().recipe(), "export_dtype": str(self.dtype).removeprefix("torch.")}

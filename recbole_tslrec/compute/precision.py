@@ -22,11 +22,6 @@ def named_dtype(name: str, device: torch.device | str) -> torch.dtype:
     return torch.bfloat16 if on_gpu and computes_in_bfloat16(device) else torch.float32
 
 
-def name_of_dtype(dtype: torch.dtype) -> str:
-    """The name of a type, a key of :data:`DTYPES`."""
-    return str(dtype).removeprefix("torch.")
-
-
 def computes_in_bfloat16(device: torch.device | str) -> bool:
     """Whether a device multiplies in bfloat16 by itself, rather than by way of float32."""
     if torch.device(device).type == "cuda":

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from recbole_tslrec.compute.precision import DTYPES, name_of_dtype, named_dtype
+from recbole_tslrec.compute.precision import DTYPES, named_dtype
 from recbole_tslrec.llm.checkpoint_files import hub_snapshot
 from recbole_tslrec.settings import ConfigError, Settings, setting
 from recbole_tslrec.settings.base import boolean, listed, optional_positive_integer
@@ -72,10 +72,6 @@ class LLMSettings(Settings):
     def dtype(self) -> torch.dtype:
         """The floating-point type."""
         return named_dtype(self.llm_dtype, self.device)
-
-    def recipe(self) -> dict[str, Any]:
-        """With the type that ``auto`` means on this device."""
-        return {**super().recipe(), "llm_dtype": name_of_dtype(self.dtype)}
 
     def check(self) -> None:
         """Refuse a quantised ``scratch``."""

@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from recbole_tslrec.serving.parents import unverified_parents
 from recbole_tslrec.store.artifacts import MANIFEST, Artifact
 from recbole_tslrec.store.files import read_json
 
@@ -40,7 +41,7 @@ def chosen_model_folder(given: Sequence[str]) -> Path:
 
 
 def _described(models: Sequence[Path]) -> list[str]:
-    """A line for each model, with settings in which they differ: first what most of them have, and have differently."""
+    """A line for each model, with settings in which they differ, first those that most models have."""
     settings = [_settings_of(path) for path in models]
     having = Counter(name for of_model in settings for name in of_model if name != "model")
     values = {name: len({str(of_model.get(name)) for of_model in settings}) for name in having}
@@ -54,10 +55,10 @@ def _described(models: Sequence[Path]) -> list[str]:
 
 
 def _settings_of(path: Path) -> Mapping[str, Any]:
-    """The settings of a model and of the artifacts beside it that it was made from, the latter first."""
-    manifest = read_json(path / MANIFEST)
-    found: dict[str, Any] = {}
-    for kind, content in manifest["parents"].items():
-        manifests = [read_json(other) for other in sorted(path.parent.glob(f"{kind}-*/{MANIFEST}"))]
-        found |= next((other["settings"] for other in manifests if Artifact(path, other).hash == content), {})
-    return {**found, "model": manifest["kind"], **manifest["settings"]}
+    """The settings of a model and of the artifacts beside it that it was made of; its own take precedence."""
+    artifact = Artifact(path, read_json(path / MANIFEST))
+    found: dict[str, Any] = {"model": artifact.manifest["kind"]}
+    for role in artifact.manifest["parents"]:
+        for parent in unverified_parents(artifact, role):
+            found |= parent.manifest["settings"]
+    return {**found, **artifact.manifest["settings"]}

@@ -1,5 +1,6 @@
 """What a trained model was made of: artifacts beside it, the LLM, and the settings of both."""
 
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -20,19 +21,26 @@ def find_parent(artifact: Artifact, role: str) -> Artifact:
     Raises:
         ArtifactError: it is not there, or damaged.
     """
-    parents, root = artifact.manifest["parents"], artifact.folder.parent
-    if role not in parents:
+    if role not in artifact.manifest["parents"]:
         source = artifact.manifest["settings"].get("knowledge_source")
         why = f", of knowledge_source [{source}]" if source else ""
         raise ArtifactError(f"{artifact.folder} was made without a [{role}] artifact{why}")
-    wanted = parents[role]
-    for manifest in sorted(root.glob(f"{role}-*/{MANIFEST}")):
-        with suppress(ValueError, KeyError, TypeError):  # another one's damage
-            if Artifact(manifest.parent, read_json(manifest)).hash == wanted:
-                return open_artifact(manifest.parent, role)
+    for parent in unverified_parents(artifact, role):
+        with suppress(ValueError):  # damaged; there may be a copy
+            return open_artifact(parent.folder, role)
     raise ArtifactError(
-        f"{artifact.folder} was made of a [{role}] artifact that is not in {root}; put its folder there"
+        f"{artifact.folder} was made of a [{role}] artifact that is not in {artifact.folder.parent}; put its folder "
+        "there"
     )
+
+
+def unverified_parents(artifact: Artifact, role: str) -> Iterator[Artifact]:
+    """The folders beside an artifact whose manifests have the content that it was made of; their files are not read."""
+    for path in sorted(artifact.folder.parent.glob(f"{role}-*/{MANIFEST}")):
+        with suppress(ValueError, KeyError, TypeError):  # another one's damage
+            found = Artifact(path.parent, read_json(path))
+            if found.hash == artifact.manifest["parents"][role]:
+                yield found
 
 
 def check_one_source(knowledge: Artifact) -> None:

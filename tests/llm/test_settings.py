@@ -31,11 +31,11 @@ def test_a_wrong_value_is_refused_with_the_key_and_what_it_may_be(
     ("device", "name", "dtype"),
     [("cpu", "auto", "float32"), ("cuda", "auto", "bfloat16"), ("cpu", "float16", "float16")],
 )
-def test_the_recipe_has_the_type_that_auto_comes_to(
+def test_a_gpus_fine_tuning_is_reused_on_a_cpu_if_the_type_is_left_to_the_device(
     make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch, device: str, name: str, dtype: str
 ) -> None:
-    """So that no device takes what another made for its own."""
+    """The recipe has auto, not what it comes to: a CPU does not fine-tune anew, and serves in a type of its own."""
     monkeypatch.setattr(precision, "computes_in_bfloat16", lambda device: True)
     settings = LLMSettings.of(derive(make_config(), device=device, llm_dtype=name))
     assert settings.dtype == precision.DTYPES[dtype]
-    assert settings.recipe()["llm_dtype"] == dtype
+    assert settings.recipe()["llm_dtype"] == name
