@@ -150,7 +150,7 @@ class MemoryPlan:
 
 
 def plan_memory(
-    settings: FineTuningSettings, llm_config: Any, longest_prompt: int, trains_llm: bool = False
+    settings: FineTuningSettings, llm_config: Any, longest_prompt: int, trains_llm: bool = False, head_weights: int = 0
 ) -> MemoryPlan:
     """Choose the micro-batch: ``sft_tokens_per_batch``, or what fits.
 
@@ -159,9 +159,10 @@ def plan_memory(
         llm_config: the configuration of transformers.
         longest_prompt: tokens.
         trains_llm: whether the whole LLM is trained, as ``scratch`` always is.
+        head_weights: weights of a head that is trained in full.
     """
     decoder, itemsize = Decoder.of(llm_config), settings.llm.dtype.itemsize
-    trained = trained_weights(settings, decoder, trains_llm)
+    trained = trained_weights(settings, decoder, trains_llm) + head_weights
     each = bytes_per_weight(settings.llm, llm_config)
     # peft puts what bitsandbytes does not quantise, above all the embeddings, into float32
     by_bitsandbytes = settings.llm.llm_quantization != "none" or method_of(llm_config) == BITSANDBYTES

@@ -36,7 +36,7 @@ def fine_tune(settings: FineTuningSettings, task: Task, folder: Path) -> dict[st
         TrainingDiverged: the loss is not finite.
         ResumeError: a step checkpoint in the folder was made with other settings or examples.
     """
-    plan = plan_memory(settings, task.llm_config, task.longest_prompt, task.trains_llm)
+    plan = plan_memory(settings, task.llm_config, task.longest_prompt, task.trains_llm, task.head_weights)
     estimate = estimate_epoch(settings, task, plan)
     init_seed(settings.llm.seed, settings.reproducibility)
     network = task.network()

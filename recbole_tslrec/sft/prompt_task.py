@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from recbole_tslrec.llm.item_text import ItemText
@@ -52,4 +53,18 @@ def prompt_task(
     )
     words = len(prompt.instruction), len(prompt.response)
     llm_config = load_llm_config(settings.llm)
-    return Task(name, objective, network, llm_config, *words, train, valid, recipe, max_items=max_items, **of_task)
+    with torch.device("meta"):  # the head's size, without its memory
+        head = objective.head(llm_config.hidden_size)
+    return Task(
+        name,
+        objective,
+        network,
+        llm_config,
+        *words,
+        train,
+        valid,
+        recipe,
+        head_weights=sum(weight.numel() for weight in head.parameters()),
+        max_items=max_items,
+        **of_task,
+    )

@@ -117,6 +117,7 @@ class Task:
         recipe: the settings that decide the result: a step checkpoint made under others is refused.
         valid_metric: by which: the loss, or a name that ``objective.metrics`` gives, of which more is better.
         trains_llm: whether the whole LLM is trained, although it is pretrained.
+        head_weights: weights of the head, which is trained in full; one that scores all items is large.
         max_items: the most items of a prompt.
         history_lengths: training interactions of each user, to compare the cost with that of one prompt for each
             interaction; ``None`` leaves the comparison out.
@@ -134,6 +135,7 @@ class Task:
     recipe: Mapping[str, Any]
     valid_metric: str = LOSS
     trains_llm: bool = False
+    head_weights: int = 0
     max_items: int = 0
     history_lengths: NDArray[np.int64] | None = None
     report: Callable[[], Mapping[str, Any]] = dict

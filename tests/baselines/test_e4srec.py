@@ -121,6 +121,12 @@ def test_the_head_has_a_score_for_each_item_and_no_bias() -> None:
     assert [tuple(weight.shape) for weight in head.parameters()] == [(3, 5)]
 
 
+def test_the_memory_plan_counts_the_head(make_task: MakeTask) -> None:
+    task = make_task()
+    head = task.network().head
+    assert task.head_weights == head.weight.numel() == 8 * task.llm_config.hidden_size
+
+
 def test_fine_tuning_learns_the_next_item(
     make_config: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -288,6 +288,11 @@ def test_a_gpu_belongs_to_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
     assert plan(monkeypatch, room_for(1000, KEPT), device="cuda") == alone
 
 
+def test_a_head_takes_its_weights_their_gradient_and_two_moments(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cost, "free_memory", lambda device: 2**50)
+    assert plan_memory(settings(), LLAMA, 100, head_weights=1000).fixed_bytes == FIXED + 16 * 1000
+
+
 @pytest.mark.parametrize(("quantization", "share"), [("none", 4.0), ("8bit", 1.0), ("4bit", 0.5)])
 def test_quantised_weights_take_less(monkeypatch: pytest.MonkeyPatch, quantization: str, share: float) -> None:
     trained = 16 * trained_weights(settings(), DECODER)
