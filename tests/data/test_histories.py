@@ -43,6 +43,17 @@ def test_equal_times_keep_the_order_of_the_file(load: Callable[..., Data]) -> No
     assert by_user(data, data.full) == {"u": ["d", "a", "c", "b"]}
 
 
+@pytest.mark.parametrize("keep", ["first", "last"])
+def test_equal_times_keep_the_order_of_the_file_where_repeated_ones_are_dropped(
+    load: Callable[..., Data], keep: str
+) -> None:
+    """So many that a sort which is not stable shuffles them."""
+    items = [f"i{place * 37 % 101}" for place in range(101)]
+    rows = [("u", item, START) for item in [*items, items[0]]]
+    data = load(rows, rm_dup_inter=keep)
+    assert by_user(data, data.full) == {"u": items if keep == "first" else [*items[1:], items[0]]}
+
+
 def test_training_part_leaves_out_the_last_two(load: Callable[..., Data]) -> None:
     data = load(in_order(u="abcd", v="edcbaf"))
     assert by_user(data, data.histories) == {"u": ["a", "b"], "v": ["e", "d", "c", "b"]}
