@@ -314,8 +314,16 @@ def valid_train_mode(given: Mapping[str, Any], causal: bool) -> str:
     """
     if given["train_mode"] != "auto":
         return str(given["train_mode"])
-    prefixes_only = any(given.get(key) for key in _OF_PREFIXES)
+    of_prefixes = (given.get(key) for key in _OF_PREFIXES)
+    prefixes_only = any(of_prefixes) or _has_several_negatives(given.get("train_neg_sample_args"))
     return "all_positions" if causal and not prefixes_only else "prefix"
+
+
+def _has_several_negatives(given: Any) -> bool:
+    """Whether ``train_neg_sample_args`` draw several negatives of a target, for all or the best of them."""
+    if not isinstance(given, Mapping) or given.get("distribution") == "none":
+        return False
+    return given.get("sample_num", 1) > 1 or bool(given.get("dynamic"))
 
 
 def check_loss(settings: TrainingSettings, model: str, plain_loss: bool, causal: bool) -> None:
@@ -341,6 +349,11 @@ def check_loss(settings: TrainingSettings, model: str, plain_loss: bool, causal:
                 f"{key} [{getattr(settings, key)}] is for rows that are prefixes, and train_mode all_positions has "
                 "none; leave one of the two out, or set --train_mode=auto"
             )
+    if settings.train_mode == "all_positions" and _has_several_negatives(settings.train_neg_sample_args):
+        raise ConfigError(
+            f"train_neg_sample_args {settings.train_neg_sample_args} has several negatives or dynamic ones, and "
+            "train_mode all_positions draws one for each position; leave one of the two out, or set --train_mode=auto"
+        )
     if settings.loss_type in SAMPLED_LOSSES and not plain_loss:
         raise ConfigError(
             f"loss_type [{settings.loss_type}] cannot replace the loss of {model}; set --loss_type=CE, or choose a "

@@ -94,7 +94,7 @@ def config(data_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Co
 
 @pytest.fixture
 def stock(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], Any]:
-    """``stock(config)``: the dataset and its parts by RecBole's own code, whose sort for rm_dup_inter alone is mended."""
+    """``stock(config)``: the dataset and its parts by RecBole's own code, but for its sort of rm_dup_inter."""
 
     def load(config: Any) -> Any:
         with monkeypatch.context() as patch:

@@ -66,6 +66,13 @@ def test_what_is_done_to_prefixes_is_refused_for_all_positions(make_config, key,
         recommender_settings(make_config("SASRec", train_mode="all_positions", **{key: value}), "SASRec")
 
 
+@pytest.mark.parametrize("given", [{"sample_num": 4}, {"dynamic": True, "candidate_num": 5}])
+def test_all_positions_draws_one_negative_for_each(make_config, given):
+    config = make_config("SASRec", train_mode="all_positions", loss_type="BPR", train_neg_sample_args=given)
+    with pytest.raises(ConfigError, match="has several negatives or dynamic ones, and train_mode all_positions draws"):
+        recommender_settings(config, "SASRec")
+
+
 @pytest.mark.parametrize(
     ("causal", "given", "mode"),
     [
@@ -75,6 +82,9 @@ def test_what_is_done_to_prefixes_is_refused_for_all_positions(make_config, key,
         (True, {"benchmark_filename": ["train", "valid", "test"]}, "prefix"),
         (True, {"prefixes_per_user": 3}, "prefix"),
         (True, {"train_mode": "prefix"}, "prefix"),
+        (True, {"train_neg_sample_args": {"distribution": "uniform"}}, "all_positions"),
+        (True, {"train_neg_sample_args": {"distribution": "uniform", "sample_num": 4}}, "prefix"),
+        (True, {"train_neg_sample_args": {"dynamic": True, "candidate_num": 5}}, "prefix"),
         (False, {"train_mode": "all_positions"}, "all_positions"),  # which is refused, by its name
     ],
 )
