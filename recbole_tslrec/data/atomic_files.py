@@ -218,7 +218,9 @@ def _check_interactions(config: Any, file: AtomicFile) -> None:
             f"column {time} of {file.path} is of type {file.types[time]}, which RecBole orders by first appearance in "
             f"the file, not by time: change its name in the first line to {time}:float"
         )
-    _check_rows(file, [user, item], time if has_time else None)
+    # some networks fail on a row without a history, others would rank from its pads
+    ids = [user, item, *([f"{item}{config['LIST_SUFFIX']}"] if split else [])]
+    _check_rows(file, ids, time if has_time else None)
 
 
 def _check_list_column(config: Any, file: AtomicFile, loaded: Collection[str]) -> None:

@@ -241,6 +241,15 @@ def test_split_files_that_recbole_would_misread_are_refused(
     assert said in refusal(config)
 
 
+def test_rows_of_split_files_need_a_history(split: Callable[..., Any]) -> None:
+    config = split()
+    with Path(config["data_path"], "toy.valid.inter").open("a") as file:
+        file.write("u9\t\ti3\n")
+    found = refusal(config)
+    assert "1 of 5 lines of" in found
+    assert "toy.valid.inter have no item_id_list, the first is line 6 with []" in found
+
+
 def test_histories_of_split_files_are_the_latest_items_in_all_columns(split: Callable[..., Any]) -> None:
     train, *_ = Data(split(MAX_ITEM_LIST_LENGTH=1, train_mode="prefix")).loaders
     dataset = train._dataset
