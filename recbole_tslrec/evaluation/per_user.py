@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike, NDArray
 
 from recbole_tslrec.store.artifacts import ArtifactError
 from recbole_tslrec.store.files import beside
@@ -41,6 +43,20 @@ class UserResults:
     def __str__(self) -> str:
         about = self.about
         return f"{about['row']} of {about['model']} on {about['dataset']}, seed {about['seed']}, {about['part']}"
+
+
+def means_of_users(values: ArrayLike, users: ArrayLike) -> NDArray[np.float64]:
+    """The mean of each user's rows, [R] -> [U], users in the order of their first row; with one row each, the values.
+
+    Rows of one user are not independent: tests and intervals are over users.
+
+    Args:
+        values: a metric of each row.
+        users: whose row it is.
+    """
+    rows = pd.Series(np.asarray(values, np.float64))
+    means: NDArray[np.float64] = rows.groupby(np.asarray(users), sort=False).mean().to_numpy()
+    return means
 
 
 def write_users(path: Path, results: UserResults) -> None:

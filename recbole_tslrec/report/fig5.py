@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from recbole_tslrec.evaluation.history_modes import shown_modes
 from recbole_tslrec.evaluation.metrics import label
-from recbole_tslrec.evaluation.per_user import UserResults, check_comparable
+from recbole_tslrec.evaluation.per_user import UserResults, check_comparable, means_of_users
 from recbole_tslrec.evaluation.significance import interval
 from recbole_tslrec.experiments.command import Command
 from recbole_tslrec.experiments.jobs import trials_of
@@ -30,12 +30,12 @@ POPULARITY_ENDS = (3, 10, 30)  # the last bin of target popularity is above
 
 @dataclass(frozen=True)
 class Groups:
-    """A cut of the users.
+    """A cut of the held-out items, of which each user has one with leave-one-out.
 
     Attributes:
         by: what they are cut by.
         labels: the labels of the groups.
-        members: the group of each user, int64 [U].
+        members: the group of each, int64 [R].
     """
 
     by: str
@@ -108,7 +108,7 @@ def section(name: str, mode: str, results: Mapping[str, Sequence[UserResults]], 
         row: {metric: over_seeds(seeds, f"{metric}_{mode}") for metric in METRICS} for row, seeds in results.items()
     }
     cuts = (by_activity(users["sequence_length"].to_numpy()), by_popularity(users["target_popularity"].to_numpy()))
-    table = pd.concat([group_means(cut, values) for cut in cuts], ignore_index=True)
+    table = pd.concat([group_means(cut, values, users["user_id"].to_numpy()) for cut in cuts], ignore_index=True)
     seeds = ", ".join(str(seed.about["seed"]) for seed in next(iter(results.values())))
     text = (
         f"eval_history {mode}. Means over users with 95% bootstrap intervals. A user's value is the mean over seeds "
@@ -123,10 +123,10 @@ def section(name: str, mode: str, results: Mapping[str, Sequence[UserResults]], 
 
 
 def over_seeds(seeds: Sequence[UserResults], column: str) -> NDArray[np.float64]:
-    """The mean of each user's values over seeds, [U].
+    """The mean of each held-out item's values over seeds, [R].
 
     Args:
-        seeds: results with the same users in the same order.
+        seeds: results with the same held-out items in the same order.
         column: the column of their frames.
 
     Raises:
@@ -140,22 +140,26 @@ def over_seeds(seeds: Sequence[UserResults], column: str) -> NDArray[np.float64]
     return np.mean([seed.frame[column].to_numpy() for seed in seeds], axis=0, dtype=np.float64)  # type: ignore[no-any-return]
 
 
-def group_means(cut: Groups, values: Mapping[str, Mapping[str, NDArray[np.float64]]]) -> pd.DataFrame:
+def group_means(
+    cut: Groups, values: Mapping[str, Mapping[str, NDArray[np.float64]]], users: NDArray[np.object_]
+) -> pd.DataFrame:
     """A row per group and row of the report: users, and for each metric the mean and the ends of its interval.
 
     Args:
         cut: the groups.
-        values: the values of each user, [U], by row and metric.
+        values: the values of each held-out item, [R], by row and metric.
+        users: whose item it is, [R].
     """
     rows = []
     for number, group in enumerate(cut.labels):
         members = cut.members == number
         for row, metrics in values.items():
-            found: dict[str, object] = {"by": cut.by, "group": group, "users": int(members.sum()), "row": row}
+            found: dict[str, object] = {"by": cut.by, "group": group, "users": len(set(users[members])), "row": row}
             for metric in METRICS:
                 name = label(metric)
-                low, high = interval(metrics[metric][members])
-                found |= {name: float(metrics[metric][members].mean()), f"{name} low": low, f"{name} high": high}
+                of_users = means_of_users(metrics[metric][members], users[members])
+                low, high = interval(of_users)
+                found |= {name: float(of_users.mean()), f"{name} low": low, f"{name} high": high}
             rows.append(found)
     return pd.DataFrame(rows)
 

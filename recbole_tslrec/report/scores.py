@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recbole_tslrec.evaluation.metrics import in_order
-from recbole_tslrec.evaluation.per_user import UserResults, check_comparable
+from recbole_tslrec.evaluation.per_user import UserResults, check_comparable, means_of_users
 from recbole_tslrec.experiments.trials import Outcome
 from recbole_tslrec.models.families import LLM_BASELINES
 
@@ -91,8 +91,7 @@ class Scores:
                 check_comparable([first.setdefault(dataset, users), users])
 
     def user_means(self, dataset: str, line: Line, metric: str, seeds: Sequence[int]) -> NDArray[np.float64]:
-        """The metric of each user, the mean over some seeds, [U]."""
+        """The metric of each user, the mean over some seeds and the user's held-out items, [U]."""
         frames = [self.outcomes[dataset, line][seed].users().frame for seed in seeds]
-        each = np.array([frame[f"{metric}_{self.mode}"].to_numpy(np.float64) for frame in frames])  # [seeds, U]
-        means: NDArray[np.float64] = each.mean(axis=0)
-        return means
+        each = np.array([frame[f"{metric}_{self.mode}"].to_numpy(np.float64) for frame in frames])  # [seeds, R]
+        return means_of_users(each.mean(axis=0), frames[0]["user_id"])

@@ -25,8 +25,8 @@ from recbole_tslrec.report.table2_pictures import opening
 _WITHOUT_BACKBONE = (*LLM_BASELINES, *MODEL_FREE)
 _ABOUT_TESTS = (
     "seeds p: two-sample t-test over seeds (Welch). t p and Wilcoxon p: paired over users, of each user's mean over "
-    "the seeds that both rows have; low and high: their 95% bootstrap interval. They say nothing of another seed. "
-    "Holm: corrected over the rows of this table."
+    "the seeds that both rows have, and over the user's held-out items; low and high: their 95% bootstrap interval. "
+    "They say nothing of another seed. Holm: corrected over the rows of this table."
 )
 
 

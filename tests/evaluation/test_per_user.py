@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from pyarrow import parquet
 
-from recbole_tslrec.evaluation.per_user import UserResults, check_comparable, read_users, write_users
+from recbole_tslrec.evaluation.per_user import UserResults, check_comparable, means_of_users, read_users, write_users
 from recbole_tslrec.store.artifacts import ArtifactError
 
 
@@ -24,6 +24,10 @@ def test_written_results_are_read_again(results, tmp_path):
     assert read.about == results.about
     assert read.modes == ("unmasked", "strict")
     assert [path.name for path in tmp_path.iterdir()] == ["test_users.parquet"]
+
+
+def test_rows_of_a_user_are_one_value():
+    assert means_of_users([0.5, 0.2, 1.0, 0.4], ["b", "a", "b", "c"]).tolist() == [0.75, 0.2, 0.4]
 
 
 def test_missing_file_names_the_folder_and_the_cure(tmp_path):
