@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import recbole
 import recbole.config
 import yaml
@@ -32,7 +33,7 @@ from recbole_tslrec.models.families import LLAMAREC
 from recbole_tslrec.models.names import ModelName, parse_model_name
 from recbole_tslrec.settings import ConfigError
 
-_PATHS = ("data_path", "artifacts_dir", "knowledge_path", "groups_path")
+_PATHS = ("data_path", "artifacts_dir", "knowledge_path", "groups_path", "llm_name_or_path")
 # Keys that RecBole's code reads but no yaml file of it lists.
 _UNLISTED = ("model", "dataset", "config_files", "encoding", "tail_ratio", "contrast", "tau", "sim")
 
@@ -144,9 +145,8 @@ class Config(recbole.config.Config):  # type: ignore[misc]  # RecBole is untyped
 
     def _merge_external_config_dict(self) -> None:
         super()._merge_external_config_dict()
-        for key in _PATHS:
-            if key in self.external_config_dict:
-                self.external_config_dict[key] = with_home(self.external_config_dict[key])
+        for key, value in self.external_config_dict.items():
+            self.external_config_dict[key] = with_home(value) if key in _PATHS else _plain(value)
         check_keys(self.external_config_dict)
 
     def _load_internal_config_dict(self, model: str, model_class: Any, dataset: str) -> None:
@@ -161,6 +161,17 @@ def with_home(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     return re.sub(r"(?<![^,])~(?=/)", lambda _: str(Path.home()), value)
+
+
+def _plain(value: Any) -> Any:
+    """numpy's numbers as Python's, and sets in an order that is the same in every process: recipes are hashed."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, Mapping):
+        return {key: _plain(each) for key, each in value.items()}
+    if isinstance(value, set | frozenset):
+        return [_plain(each) for each in sorted(value, key=str)]
+    return [_plain(each) for each in value] if isinstance(value, list) else value
 
 
 def _backbone_of_retriever(retriever: Any) -> str:

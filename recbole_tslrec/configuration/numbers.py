@@ -34,7 +34,7 @@ def check_numbers(given: Mapping[str, Any], defaults: Mapping[str, Any]) -> None
             _check_boolean(key, value)
         elif isinstance(default, int | float) and isinstance(value, str):
             raise ConfigError(f"{key} must be a number such as {default}, not [{value}]")
-        elif value is not None:
+        elif value is not None or key in _FROM_0:
             _check_range(key, value)
     learner = given.get("learner", _LEARNERS[0])
     if str(learner).lower() not in _LEARNERS:

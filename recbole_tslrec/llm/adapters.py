@@ -25,7 +25,7 @@ def add_adapters(llm: nn.Module, settings: LoraSettings, seed: int) -> nn.Module
         r=settings.lora_rank,
         lora_alpha=settings.lora_alpha,
         lora_dropout=settings.lora_dropout,
-        target_modules=settings.lora_target_modules,
+        target_modules=settings.modules,
         exclude_modules=routers or None,
         bias="none",
     )

@@ -60,9 +60,8 @@ class PromptEncoder(SegmentEncoder):
         self.pooling = LAST
         self.takes_vectors = True
         self.register_buffer("response", prompt.response, persistent=False)
-        words = self.token_embedding.weight
-        self.linear_proj = nn.Linear(embedding_size, words.shape[1])
-        nn.init.normal_(self.linear_proj.weight, std=float(words.detach().float().std()) / max(item_norm, 1e-12))
+        self.linear_proj = nn.Linear(embedding_size, self.token_embedding.weight.shape[1])
+        nn.init.normal_(self.linear_proj.weight, std=self.word_scale / max(item_norm, 1e-12))
         nn.init.zeros_(self.linear_proj.bias)
 
     def forward(self, items: Tensor, item_count: Tensor, item_text: ItemText | None = None) -> Tensor:

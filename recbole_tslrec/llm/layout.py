@@ -210,7 +210,7 @@ def _probe_tokens(encoder: Any) -> Tensor:
     """Four embeddings of no word, as loud as words, [4, H]."""
     words = encoder.token_embedding.weight.detach()
     generator = torch.Generator().manual_seed(0)
-    tokens = torch.randn(4, words.shape[1], generator=generator, dtype=torch.float32) * float(words.float().std())
+    tokens: Tensor = torch.randn(4, words.shape[1], generator=generator, dtype=torch.float32) * encoder.word_scale
     return tokens.to(words.device, words.dtype)
 
 

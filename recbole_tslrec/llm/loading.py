@@ -1,5 +1,6 @@
 """The decoder and its tokenizer: by hub name, from a folder, or the embedded ``scratch``."""
 
+import copy
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ from transformers.models.auto import modeling_auto
 from recbole_tslrec.compute.memory import free_memory
 from recbole_tslrec.compute.random_state import isolated_random_state
 from recbole_tslrec.llm.adapters import add_adapters
-from recbole_tslrec.llm.checkpoint_files import gguf_tensors, is_gguf, why_incomplete
+from recbole_tslrec.llm.checkpoint_files import first_line, gguf_tensors, is_gguf, why_incomplete
 from recbole_tslrec.llm.identity import LLMError, hub_revision, looks_like_a_path, refuse_other_paths
 from recbole_tslrec.llm.loading_errors import EXAMPLE, LESS_MEMORY, explained
 from recbole_tslrec.llm.quantization import BITSANDBYTES, bytes_per_weight, method_of, why_not_quantized
@@ -153,6 +154,7 @@ def check_llm(settings: LLMSettings, lora: LoraSettings | None = None) -> None:
     check_files(settings)
     llm_config = _load_whole_config(settings)
     _refuse(settings, why_not_quantized(settings, llm_config))
+    _check_attention(settings, llm_config)
     _refuse(settings, _why_not_its_tokenizer(load_tokenizer(settings), _of_text(llm_config)))
     if lora is not None and not settings.is_scratch:
         add_adapters(_blank(_of_text(llm_config)), lora, settings.seed)
@@ -263,12 +265,42 @@ def context_length(llm_config: Any) -> int:
     """The longest prompt of the LLM, in tokens."""
     names = ("max_position_embeddings", "max_seq_len", "context_length")  # ALiBi and recurrence have no limit
     lengths = (getattr(llm_config, name, None) for name in names)
-    return int(next((length for length in lengths if length), 2**31))
+    return int(next((length for length in lengths if length), 2**31)) - _reserved_positions(llm_config)
+
+
+def _reserved_positions(llm_config: Any) -> int:
+    """Positions that no token has: RoBERTa and its kin keep those up to the pad's number for pads."""
+    reserved = (
+        module.padding_idx + 1
+        for name, module in _blank(llm_config).named_modules()
+        if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None
+    )
+    return next(reserved, 0)
 
 
 def count_parameters(llm_config: Any) -> int:
     """The number of weights of an architecture, counted without making them."""
     return sum(weight.numel() for weight in _blank(llm_config).parameters())
+
+
+def _check_attention(settings: LLMSettings, llm_config: Any) -> None:
+    """Refuse an ``llm_attn_implementation`` that transformers does not know, or that this machine lacks.
+
+    Raises:
+        LLMError: says why.
+    """
+    if settings.llm_attn_implementation is None:
+        return
+    try:
+        with torch.device("meta"):
+            transformers.AutoModel.from_config(
+                copy.deepcopy(llm_config), attn_implementation=settings.llm_attn_implementation
+            )
+    except (ImportError, ValueError) as error:
+        raise LLMError(
+            f"llm_attn_implementation [{settings.llm_attn_implementation}] does not serve [{settings.source}]: "
+            f"{first_line(error)}; leave it out to let transformers choose"
+        ) from error
 
 
 def _blank(llm_config: Any) -> Any:

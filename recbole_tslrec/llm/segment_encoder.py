@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from recbole_tslrec.llm.adapters import base_model
 from recbole_tslrec.llm.attention import PrefixRow, default_kernel
 from recbole_tslrec.llm.layout import pad_prompts
 from recbole_tslrec.llm.settings import PADDED
@@ -27,6 +28,11 @@ class SegmentStates:
     def last(self) -> Tensor:
         """The state of each prompt's last token, [B, H]."""
         return self.tokens[self.row.ends - 1]
+
+
+def state_size(llm_config: Any) -> int:
+    """H, the width of a hidden state; a word's embedding may be narrower (ALBERT, ELECTRA), OPT's states as narrow."""
+    return int(getattr(llm_config, "word_embed_proj_dim", None) or llm_config.hidden_size)
 
 
 class SegmentEncoder(nn.Module):
@@ -58,9 +64,17 @@ class SegmentEncoder(nn.Module):
         return embedding  # type: ignore[no-any-return]
 
     @property
+    def word_scale(self) -> float:
+        """The standard deviation of the token embeddings as the LLM's layers get them; Gemma's are scaled weights."""
+        weight, few = self.token_embedding.weight.detach(), self.instruction[:1].new_tensor(range(16))
+        few = few[few < len(weight)]
+        scaled = self.token_embedding(few).detach().float().norm() / weight[few].float().norm()
+        return float(weight.float().std()) * float(scaled)
+
+    @property
     def hidden_size(self) -> int:
         """H, the width of a hidden state."""
-        return self.token_embedding.weight.shape[1]
+        return state_size(base_model(self.llm).config)
 
     def states(self, segments: Tensor, lengths: Tensor) -> SegmentStates:
         """The hidden states of every token behind the instruction, in the LLM's type.

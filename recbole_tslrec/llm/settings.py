@@ -1,6 +1,7 @@
 """What decides the LLM and the words of its prompt."""
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +11,7 @@ import torch
 from recbole_tslrec.compute.precision import DTYPES, named_dtype
 from recbole_tslrec.llm.checkpoint_files import hub_snapshot
 from recbole_tslrec.settings import ConfigError, Settings, setting
-from recbole_tslrec.settings.base import boolean, listed, optional_positive_integer
+from recbole_tslrec.settings.base import boolean, listed, optional_positive_integer, positive_integer
 
 SCRATCH = "scratch"
 QUANTIZATIONS = ("none", "8bit", "4bit")
@@ -83,7 +84,7 @@ class LLMSettings(Settings):
 class LoraSettings(Settings):
     """The adapters that are trained in the place of the LLM's own weights."""
 
-    lora_rank: int = setting()
+    lora_rank: int = setting(check=positive_integer)
     """(int) Rank r."""
     lora_alpha: float = setting()
     """(float) Scale; an adapter's output is multiplied by lora_alpha / lora_rank."""
@@ -91,6 +92,13 @@ class LoraSettings(Settings):
     """(float) Probability of an adapter's input to be zeroed."""
     lora_target_modules: str | Sequence[str] = setting()
     """(str or list) Modules that get adapters."""
+
+    @property
+    def modules(self) -> str | list[str]:
+        """What peft takes: all-linear or a pattern as it is, names with commas between as a list."""
+        given = self.lora_target_modules
+        several = not isinstance(given, str) or re.fullmatch(r"\[?\s*\w+(\s*,\s*\w+)*\s*\]?", given)
+        return listed(given.strip("[]") if isinstance(given, str) else given) if several else str(given)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from torch import Tensor
 from recbole_tslrec.llm.item_text import ItemText
 from recbole_tslrec.llm.loading import load_llm_config
 from recbole_tslrec.llm.prompt import Prompt
+from recbole_tslrec.llm.segment_encoder import state_size
 from recbole_tslrec.sft.network import build_network
 from recbole_tslrec.sft.settings import FineTuningSettings
 from recbole_tslrec.sft.task import EpochExamples, HeadObjective, StepExamples, Task
@@ -54,7 +55,7 @@ def prompt_task(
     words = len(prompt.instruction), len(prompt.response)
     llm_config = load_llm_config(settings.llm)
     with torch.device("meta"):  # the head's size, without its memory
-        head = objective.head(llm_config.hidden_size)
+        head = objective.head(state_size(llm_config))
     return Task(
         name,
         objective,

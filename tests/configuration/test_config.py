@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import recbole.config
 
@@ -127,6 +128,13 @@ def test_values_are_python_literals_or_text(text: str, value: object) -> None:
 def test_argument_is_not_evaluated() -> None:
     code = '__import__("os").getpid()'
     assert configure(f"--prompt_response={code}")["prompt_response"] == code
+
+
+def test_numbers_of_numpy_and_sets_become_what_a_recipe_can_hold() -> None:
+    """JSON has neither, and the order of a set differs between processes."""
+    config = configure(hidden_size=np.int64(8), val_interval={"kind": {"b", "c", "a"}})
+    assert type(config["hidden_size"]) is int
+    assert config["val_interval"] == {"kind": ["a", "b", "c"]}
 
 
 def test_text_in_config_dict_is_not_evaluated() -> None:

@@ -22,6 +22,8 @@ from recbole_tslrec.settings import ConfigError
         ("--loss_memory=0", "loss_memory must be a number above 0, not [0]"),
         ("--learning_rate=-1", "learning_rate must be a number of at least 0, not [-1]"),
         ("--sft_learning_rate=-1e-3", "sft_learning_rate must be a number of at least 0, not [-0.001]"),
+        ("--sft_learning_rate=None", "sft_learning_rate must be a number of at least 0, not [None]"),
+        ("--lora_rank=0", "lora_rank must be a whole number above 0, not [0]"),
         ("--shuffle=maybe", "shuffle must be True or False, not [maybe]"),
         ("--enable_amp=2", "enable_amp must be True or False, not [2]"),
         ("--learner=adan", "learner [adan] is not one of adam, adamw, sgd, adagrad, rmsprop, sparse_adam"),

@@ -37,3 +37,23 @@ def test_a_quantised_llm_keeps_its_adapters(encoder: Any) -> None:
     base_model(encoder.llm).hf_quantizer = object()
     merge_adapters(encoder)
     assert isinstance(encoder.llm, PeftModel)
+
+
+@pytest.mark.parametrize(
+    ("given", "modules"),
+    [
+        ("all-linear", "all-linear"),
+        (r".*\.(q|v)_proj", r".*\.(q|v)_proj"),
+        ("q_proj", ["q_proj"]),
+        ("q_proj, v_proj", ["q_proj", "v_proj"]),
+        ("[q_proj,v_proj]", ["q_proj", "v_proj"]),  # as a command line has it
+        (["q_proj", "v_proj"], ["q_proj", "v_proj"]),
+    ],
+)
+def test_modules_are_named_one_by_one_or_by_a_pattern(given: Any, modules: Any) -> None:
+    settings = LoraSettings(lora_rank=2, lora_alpha=4, lora_dropout=0.0, lora_target_modules=given)
+    assert settings.modules == modules
+    llm = add_adapters(tiny_decoder("Llama"), settings, seed=0)
+    adapted = {name.split(".")[-4] for name, _ in llm.named_parameters() if "lora_A" in name}
+    everywhere = {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
+    assert adapted == {"all-linear": everywhere, "q_proj": {"q_proj"}}.get(str(given), {"q_proj", "v_proj"})

@@ -160,3 +160,23 @@ def test_checkpointed_activations_give_the_same_gradient(layout: str) -> None:
         encoder(items_of(dtype=torch.float64), COUNTS).sum().backward()
         gradients.append(encoder.linear_proj.weight.grad)
     torch.testing.assert_close(gradients[1], gradients[0], rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "settings", "width"),
+    [("Electra", {"embedding_size": 8}, HIDDEN_SIZE), ("OPT", {"word_embed_proj_dim": 8, "ffn_dim": 48}, 8)],
+)
+@torch.no_grad()
+def test_hidden_states_may_be_wider_than_words(architecture: str, settings: dict[str, int], width: int) -> None:
+    encoder = encoder_of(tiny_decoder(architecture, **settings))
+    assert encoder.token_embedding.weight.shape[1] == 8
+    assert encoder(items_of(), COUNTS).shape == (3, encoder.hidden_size) == (3, width)
+
+
+@pytest.mark.parametrize(("architecture", "factor"), [("Llama", 1), ("Gemma2", HIDDEN_SIZE**0.5)])
+def test_items_start_as_loud_as_words_are_to_the_layers(architecture: str, factor: float) -> None:
+    """Gemma multiplies its token embeddings by the root of their width."""
+    encoder = encoder_of(tiny_decoder(architecture, num_key_value_heads=2, head_dim=8))
+    assert encoder.word_scale == pytest.approx(float(encoder.token_embedding.weight.std()) * factor)
+    start = float(encoder.linear_proj.weight.detach().std()) * 2  # a row's norm is 2
+    assert start == pytest.approx(encoder.word_scale, rel=0.25)

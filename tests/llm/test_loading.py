@@ -129,6 +129,22 @@ def test_what_cannot_be_loaded_is_said_before_work_starts(
         check_llm(make_settings(llm_name_or_path=str(llama_folder)))
 
 
+@pytest.mark.parametrize("name", ["sdpaa", "flash_attention_2"])
+def test_an_attention_that_is_not_there_is_said_before_work_starts(
+    make_settings: MakeSettings, llama_folder: Path, name: str
+) -> None:
+    with pytest.raises(LLMError, match=rf"llm_attn_implementation \[{name}\] does not serve .*; leave it out"):
+        check_llm(make_settings(llm_name_or_path=str(llama_folder), llm_attn_implementation=name))
+
+
+@pytest.mark.parametrize(("kind", "positions"), [("Bert", 20), ("Roberta", 18), ("Llama", 20)])
+def test_positions_that_are_kept_for_pads_are_not_in_the_context(kind: str, positions: int) -> None:
+    """RoBERTa's first token has the position behind the pad's number, 1."""
+    size = {"hidden_size": 8, "num_attention_heads": 2, "num_hidden_layers": 1, "pad_token_id": 1}
+    llm_config = getattr(transformers, f"{kind}Config")(max_position_embeddings=20, **size)
+    assert context_length(llm_config) == positions
+
+
 def test_quantisation_without_bitsandbytes_names_the_extra(
     make_settings: MakeSettings, llama_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
