@@ -113,10 +113,13 @@ def next_item_prompt(settings: E4SRecSettings) -> Prompt:
 def prompt_items(settings: E4SRecSettings, prompt: Prompt) -> int:
     """How many of a user's most recent items a prompt takes: as many as wanted, or as the LLM's context holds.
 
+    But no more than ``MAX_ITEM_LIST_LENGTH``, since the rows of an evaluation hold no more.
+
     Raises:
         ValueError: it has no room for one.
     """
-    return min(settings.prompt.max_items, prompt.max_items(context_length(load_llm_config(settings.engine.llm))))
+    room = prompt.max_items(context_length(load_llm_config(settings.engine.llm)))
+    return min(settings.prompt.max_items, settings.prompt.MAX_ITEM_LIST_LENGTH, room)
 
 
 def check_next_item_prompt(settings: E4SRecSettings) -> None:

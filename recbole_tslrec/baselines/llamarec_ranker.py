@@ -135,7 +135,8 @@ class LlamaRecScorer(nn.Module):
         item_seq, length = interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN]  # [B, L] and [B]
         recent, seen = most_recent(item_seq, length, self.max_items)
         is_item = torch.arange(recent.shape[1], device=seen.device) < seen.unsqueeze(1)
-        inputs = Interaction({self.ITEM_SEQ: recent * is_item, self.ITEM_SEQ_LEN: seen})
+        rows = nn.functional.pad(recent * is_item, (0, self.max_items - recent.shape[1]))  # some networks need all L
+        inputs = Interaction({self.ITEM_SEQ: rows, self.ITEM_SEQ_LEN: seen})
         scores = self.retriever.full_sort_predict(inputs).view(len(item_seq), -1)
         unseen = scores.scatter(1, item_seq, -torch.inf)
         unseen[:, 0] = -torch.inf
@@ -143,6 +144,6 @@ class LlamaRecScorer(nn.Module):
         candidates = torch.where(best.values.isfinite(), best.indices, 0)
         candidates = nn.functional.pad(candidates, (0, CANDIDATES - candidates.shape[1]))  # [B, 20]
         histories = [items[:n].numpy() for items, n in zip(item_seq.cpu(), length.tolist(), strict=True)]
-        rows = Retrieved(histories, candidates.cpu().numpy(), np.zeros(len(histories), dtype=np.int64))
-        found = candidate_probabilities(self.settings, self.prompt, self.network, rows)
+        retrieved = Retrieved(histories, candidates.cpu().numpy(), np.zeros(len(histories), dtype=np.int64))
+        found = candidate_probabilities(self.settings, self.prompt, self.network, retrieved)
         return combined_scores(scores, candidates, found.to(scores))

@@ -20,6 +20,8 @@ class E4SRecSettings(Settings):
     """The LLM and its training."""
     prompt: PromptSettings = setting()
     """How much of a history the prompt takes; its words are E4SRec's own."""
+    eval_args: Any = setting()
+    """(dict) How interactions are split: the validation items choose the epoch."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,8 @@ class LlamaRecSettings(Settings):
     """Which words of an item are its title."""
     ranker_title_tokens: int = setting(check=positive_integer)
     """(int) The most tokens of a title."""
+    eval_args: Any = setting()
+    """(dict) How interactions are split: the validation items choose the epoch."""
 
 
 @dataclass(frozen=True)

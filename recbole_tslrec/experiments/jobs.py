@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from recbole_tslrec.configuration.config import Config
+from recbole_tslrec.configuration.config import Config, given_settings
 from recbole_tslrec.data.atomic_files import check_files
 from recbole_tslrec.evaluation.model_free import MODEL_FREE
 from recbole_tslrec.evaluation.settings import EvaluationSettings
 from recbole_tslrec.experiments.command import Command, key_of, override
 from recbole_tslrec.experiments.inputs import Inputs, hashes_of_inputs
 from recbole_tslrec.experiments.trials import Outcome, Trial, row_of
-from recbole_tslrec.models.families import LLM_BASELINES
+from recbole_tslrec.models.families import LLAMAREC, LLM_BASELINES, TSLREC
+from recbole_tslrec.models.names import parse_model_name
 from recbole_tslrec.pipeline import plan
 from recbole_tslrec.pipeline.fused_sources import FusedSources
 from recbole_tslrec.pipeline.knowledge_sources import SFT
@@ -22,7 +23,6 @@ from recbole_tslrec.settings import ConfigError
 from recbole_tslrec.store.artifacts import RECIPE_VERSION
 from recbole_tslrec.store.files import hash_file, hash_text, read_json
 
-_WITH_VECTORS = ("TSLRec", "LlamaRec")  # rows that read the item vectors which a user gives, beside their controls
 _SHOWN_ONLY = ("eval_history", "show_progress")  # an evaluation holds every history mode
 
 
@@ -57,9 +57,17 @@ class Job:
     def keys(self) -> tuple[str, ...]:
         """The ``--key=value`` arguments of the run: those that make the row win over those given."""
         trial, given = self.trial, self.command.settings
-        no_vectors = () if trial.row in _WITH_VECTORS else ("--knowledge_path=None",)
+        no_vectors = () if self._reads_vectors else ("--knowledge_path=None",)
         own = (*row_of(trial.row).settings, *no_vectors, f"--seed={trial.seed}")
         return override(given, own)
+
+    @property
+    def _reads_vectors(self) -> bool:
+        """Whether the row reads the item vectors which a user gives; its controls do not."""
+        if self.trial.row != LLAMAREC.name:
+            return self.trial.row == TSLREC.name
+        retriever = given_settings(self.files, {}, self.command.settings).get("retriever")
+        return bool(retriever) and parse_model_name(str(retriever)).family is TSLREC
 
     @property
     def files(self) -> tuple[str, ...]:

@@ -75,7 +75,7 @@ def run_stages(
     stages = _up_to(stages, last)
     store = Store(Path(settings.artifacts_dir) / config["dataset"])
     distributed.join(config["device"])
-    data = data or Data(stage_0.data_config(config), settings.artifacts_dir, DATA in rebuild)
+    data = data or Data(stage_0.data_config(llm_baselines.upstream(config)), settings.artifacts_dir, DATA in rebuild)
     run = Run(config, data, store, hashes, rebuild, given, planned=planned)
     _run(run, stages)
     if last == len(KINDS) - 1:

@@ -6,8 +6,9 @@ import torch
 
 from recbole_tslrec.baselines.settings import E4SRecSettings, LlamaRecSettings
 from recbole_tslrec.models.families import E4SREC, LLAMAREC
+from recbole_tslrec.models.names import parse_model_name
 from recbole_tslrec.serving.parents import check_same_llm, find_parent, running_program
-from recbole_tslrec.serving.saved_model import KINDS, ModelFiles, SavedModel, open_model_folder
+from recbole_tslrec.serving.saved_model import KINDS, ModelFiles, SavedModel, check_knows_items_only, open_model_folder
 from recbole_tslrec.settings import RecBoleConfig
 from recbole_tslrec.store.artifacts import Artifact
 
@@ -27,7 +28,8 @@ def load_llm_model(artifact: Artifact, device: torch.device) -> SavedModel:
         LLMError: the LLM cannot be loaded, or is another one than was fine-tuned.
     """
     name = artifact.manifest["settings"]["model"]
-    load = {E4SREC.name: _load_e4srec, LLAMAREC.name: _load_llamarec}.get(name)
+    loaders = {E4SREC.name: _load_e4srec, LLAMAREC.name: _load_llamarec}
+    load = loaders.get(parse_model_name(name).family.name)
     if load is None:
         raise ValueError(
             f"{name} calls users by the numbers that it was trained with, so it has nothing to say about others; train "
@@ -50,7 +52,7 @@ def _load_e4srec(task: Artifact, running: RecBoleConfig) -> SavedModel:
     fields = {"ITEM_ID_FIELD": "item_id", "LIST_SUFFIX": "_list", "ITEM_LIST_LENGTH_FIELD": "item_length"}
     model = load_ranker(settings, task.folder, torch.nn.functional.pad(rows, (0, 0, 1, 0)), fields)
     config = {"MAX_ITEM_LIST_LENGTH": model.max_items, "device": running["device"]}
-    return SavedModel(E4SREC.name, model, config, task.item_tokens())
+    return SavedModel(settings.model, model, config, task.item_tokens())
 
 
 def _load_llamarec(ranker: Artifact, running: RecBoleConfig) -> SavedModel:
@@ -65,10 +67,12 @@ def _load_llamarec(ranker: Artifact, running: RecBoleConfig) -> SavedModel:
     network = load_ranker(settings, prompt, ranker.folder)
     model = LlamaRecScorer(settings, prompt, network, retriever.model, retriever.max_length)
     config = {"MAX_ITEM_LIST_LENGTH": 0, "device": running["device"]}
-    return SavedModel(LLAMAREC.name, model.eval(), config, retriever.item_tokens)
+    return SavedModel(settings.model, model.eval(), config, retriever.item_tokens)
 
 
 def _load_retriever(retriever: Artifact, device: Any) -> SavedModel:
     kind = next(kind for kind in KINDS if kind in retriever.manifest["parents"])
     model = find_parent(retriever, kind)
-    return ModelFiles.read(open_model_folder(model.folder)).build(device)
+    saved = ModelFiles.read(open_model_folder(model.folder)).build(device)
+    check_knows_items_only(saved)
+    return saved

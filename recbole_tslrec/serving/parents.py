@@ -26,7 +26,7 @@ def find_parent(artifact: Artifact, role: str) -> Artifact:
         why = f", of knowledge_source [{source}]" if source else ""
         raise ArtifactError(f"{artifact.folder} was made without a [{role}] artifact{why}")
     for parent in unverified_parents(artifact, role):
-        with suppress(ValueError):  # damaged; there may be a copy
+        with suppress(ArtifactError):  # damaged; there may be a copy
             return open_artifact(parent.folder, role)
     raise ArtifactError(
         f"{artifact.folder} was made of a [{role}] artifact that is not in {artifact.folder.parent}; put its folder "

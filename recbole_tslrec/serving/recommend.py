@@ -15,15 +15,13 @@ from torch import Tensor
 from tqdm import tqdm
 
 from recbole_tslrec.compute.distributed import own_device
-from recbole_tslrec.models.backbones import BACKBONES
-from recbole_tslrec.models.names import parse_model_name
 from recbole_tslrec.serving.approximate_items import ApproximateItems
 from recbole_tslrec.serving.faults import Faults
 from recbole_tslrec.serving.histories import FORM, History, given_histories, read_histories
 from recbole_tslrec.serving.llm_models import load_llm_model
 from recbole_tslrec.serving.model_folder import add_model_folder, chosen_model_folder
 from recbole_tslrec.serving.recall_sample import RecallSample
-from recbole_tslrec.serving.saved_model import LLM_KINDS, SavedModel, load_model
+from recbole_tslrec.serving.saved_model import LLM_KINDS, SavedModel, check_knows_items_only, load_model
 from recbole_tslrec.store.artifacts import open_artifact
 from recbole_tslrec.store.files import beside
 
@@ -85,11 +83,7 @@ def load_for_new_users(model_folder: str | Path, device: str | torch.device | No
     if artifact.manifest["kind"] in LLM_KINDS:
         return load_llm_model(artifact, torch.device(device or own_device()))
     saved = load_model(model_folder, device or own_device())
-    if BACKBONES[parse_model_name(saved.name).backbone].knows_users:
-        raise ValueError(
-            f"{saved.name} has an embedding per user, so it has nothing to say about users that it was not trained "
-            "on; train a model of items only, such as TSLRecSASRec"
-        )
+    check_knows_items_only(saved)
     return saved
 
 

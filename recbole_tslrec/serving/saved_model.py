@@ -115,6 +115,19 @@ class SavedModel:
         return Interaction({model.ITEM_SEQ: item_seq, model.ITEM_SEQ_LEN: item_seq_len}).to(self.config["device"])
 
 
+def check_knows_items_only(saved: SavedModel) -> None:
+    """Refuse a recommender that scores for the users of its training alone.
+
+    Raises:
+        ValueError: it has an embedding per user.
+    """
+    if BACKBONES[parse_model_name(saved.name).backbone].knows_users:
+        raise ValueError(
+            f"{saved.name} has an embedding per user, so it has nothing to say about users that it was not trained "
+            "on; train a model of items only, such as TSLRecSASRec"
+        )
+
+
 @dataclass(frozen=True)
 class ModelFiles:
     """What the folder of a trained model holds.

@@ -65,6 +65,14 @@ def test_item_vectors_of_the_user_stand_beside_their_controls(command, row, vect
         plan(config)
 
 
+@pytest.mark.parametrize(("retriever", "vectors"), [(None, None), ("SASRec", None), ("TSLRecSASRec", "v.csv")])
+def test_a_retriever_reads_the_users_item_vectors_if_it_fuses_knowledge(command, retriever, vectors):
+    given = ("--knowledge_path=v.csv", *([f"--retriever={retriever}"] if retriever else []))
+    config = Job(Trial("toy", "", "LlamaRec", 1), replace(command, settings=(*command.settings, *given))).config()
+    assert config["knowledge_path"] == vectors
+    plan(config)
+
+
 @pytest.mark.parametrize(("backbone", "mode"), [("SASRec", "all_positions"), ("Caser", "prefix")])
 def test_a_file_for_all_backbones_may_leave_the_mode_to_each(command, tmp_path, backbone, mode):
     (tmp_path / "all.yaml").write_text("train_mode: auto")

@@ -31,10 +31,22 @@ def run_of(trained: Callable[..., Run]) -> Callable[[str], Run]:
     return lambda name: trained(name, **SETTINGS[name])
 
 
-@pytest.mark.parametrize("name", SERVED)
-def test_a_test_users_target_has_the_place_that_the_evaluation_gave_it(run_of: Callable[[str], Run], name: str) -> None:
+@pytest.mark.parametrize(
+    ("model", "settings"),
+    [
+        ("E4SRec", {}),
+        ("E4SRecGRU4Rec", {"prompt_max_items": 12}),  # more than the rows of an evaluation hold
+        ("LlamaRec", {}),
+        ("LlamaRec", {"retriever": "FMLPRec"}),  # which needs rows of full length
+        ("LlamaRec", {"retriever": "BERT4Rec"}),  # which reads keys that no other retriever does
+    ],
+)
+def test_a_test_users_target_has_the_place_that_the_evaluation_gave_it(
+    trained: Callable[..., Run], model: str, settings: dict[str, Any]
+) -> None:
     """Of every test user's history, unmasked, all items in order."""
-    run = run_of(name)
+    name = "LlamaRec" if model.startswith("LlamaRec") else "E4SRec"
+    run = trained(model, **{**SETTINGS[name], **settings})
     rows, tokens = held_out(run.data, "test"), np.array(run.data.item_tokens, dtype=object)
     histories = {
         str(user): tokens[rows.items[start : start + length] - 1].tolist()
@@ -54,6 +66,12 @@ def test_a_test_users_target_has_the_place_that_the_evaluation_gave_it(run_of: C
 def test_models_that_name_users_say_why_they_are_not_served(run_of: Callable[[str], Run], name: str) -> None:
     with pytest.raises(ValueError, match=rf"{name} calls users by the numbers that it was trained with"):
         recommend(run_of(name).artifacts["llm_task"].folder, {"a": ["i1"]})
+
+
+def test_a_retriever_that_knows_users_is_not_served(trained: Callable[..., Run]) -> None:
+    run = trained("LlamaRec", **{**SETTINGS["LlamaRec"], "retriever": "Caser"})
+    with pytest.raises(ValueError, match="Caser has an embedding per user"):
+        recommend(run.artifacts["ranker"].folder, {"a": ["i1"]})
 
 
 @pytest.mark.parametrize("name", SERVED)
