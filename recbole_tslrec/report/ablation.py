@@ -80,7 +80,8 @@ def axis_table(axis: str, measured: Measured, mode: str, metric: str) -> pd.Data
         for dataset, line in scores.outcomes:
             rows.append({"dataset": dataset, "model": str(line), axis: "" if value == BASE else value})
             of_line = scores.outcomes[dataset, line].values()
-            valid = [outcome.metrics(outcome.valid_history, "valid")[metric] for outcome in of_line]
+            validations = [outcome.metrics(outcome.valid_history, "valid") for outcome in of_line]
+            valid = [found.get(metric, np.nan) for found in validations]  # a split may leave no validation items
             rows[-1] |= {"seeds": len(valid), f"valid {label(metric)}": np.mean(valid)}
             for name in scores.names():
                 values = scores.values(dataset, line, name)

@@ -14,7 +14,9 @@ from recbole_tslrec.compute.autocast import computing_dtype
 from recbole_tslrec.compute.distributed import tensor_from_main
 
 _CACHE = 8.0  # MiB; scores that a processor's cache holds are computed up to 1.4 times as fast
-_LEAST = torch.finfo(torch.float32).tiny  # a share of the target that is smaller counts as this: a loss of 87
+# a share of the target that is smaller counts as this, the least that its type holds: a loss of 87, in float16 of 17
+_LEAST = {torch.float16: 2.0**-24}
+_LEAST_OF_OTHERS = torch.finfo(torch.float32).tiny
 
 
 def full_cross_entropy(query: Tensor, table: Tensor, target: Tensor, memory: float) -> Tensor:
@@ -59,13 +61,13 @@ def _value_and_gradients(
     scores = torch.empty(min(rows, len(query)), len(table), dtype=dtype, device=query.device)  # [rows, N + 1]
     shares = torch.empty_like(scores)
     row = torch.arange(len(scores), device=query.device)
-    total = query.new_zeros((), dtype=torch.float32)
+    total, least = query.new_zeros((), dtype=torch.float32), _LEAST.get(dtype, _LEAST_OF_OTHERS)
     for start in range(0, len(query), rows):
         part = slice(start, start + rows)
         own = row[: len(target[part])], target[part]
         torch.mm(vectors[part], items.T, out=scores[: len(own[0])])
         share = torch.softmax(scores[: len(own[0])], dim=1, out=shares[: len(own[0])])
-        total -= share[own].float().clamp(min=_LEAST).log().sum()
+        total -= share[own].float().clamp(min=least).log().sum()
         share[own] -= 1  # not `scatter_add_`, which copies all of `share` twice on a CPU
         query_grad[part] = share @ items
         table_grad += vectors[part].T @ share  # not `share.T @ ...`: a CPU would copy it in bfloat16

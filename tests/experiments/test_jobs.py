@@ -147,6 +147,7 @@ def test_half_a_result_is_none(command):
         ({"settings": ("--eval_history=all_of_it",)}, ValueError, r"eval_history \[all_of_it\] is not one of"),
         ({"settings": ("--fusion_type=gates",)}, ValueError, r"fusion_type \[gates\]"),
         ({"settings": ("--knowledge_source=untuned",)}, ConfigError, "give --rows=untuned in its place"),
+        ({"settings": ("--eval_args={'split': {'LS': 'valid_only'}}",)}, ConfigError, "reports are of the test items"),
         ({"datasets": ("nowhere",)}, DatasetError, r"dataset \[nowhere\] does not exist"),
     ],
 )

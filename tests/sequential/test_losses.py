@@ -43,6 +43,14 @@ def test_a_scaled_loss_keeps_gradients_that_float16_has_no_numbers_for():
     assert float((found - expected).norm() / expected.norm()) < 1e-3
 
 
+def test_a_share_that_float16_has_no_number_for_is_its_least():
+    """exp(-20) is below 2^-24: the loss shown is 24 ln 2, and not that of a number which only float32 has."""
+    query, table = torch.tensor([[1.0]]), torch.tensor([[0.0], [20.0], [0.0]])
+    with torch.autocast("cpu", dtype=torch.float16):
+        loss = full_cross_entropy(query, table, torch.tensor([2]), KIB)
+    assert loss.item() == pytest.approx(24 * math.log(2), rel=1e-3)
+
+
 def test_large_scores_do_not_overflow():
     query, table = torch.tensor([[1e4]]), torch.tensor([[0.0], [1.0], [0.5]])
     assert full_cross_entropy(query, table, torch.tensor([1]), KIB).item() == 0.0
