@@ -31,6 +31,7 @@ from recbole_tslrec.pipeline.stage_1 import check_llm_stage, prompt_contents, st
 from recbole_tslrec.reconstruction.settings import ReconstructionSettings
 from recbole_tslrec.settings import ConfigError, Settings, derive, setting
 from recbole_tslrec.settings.base import positive_integer
+from recbole_tslrec.sft.settings import FineTuningSettings
 from recbole_tslrec.store.artifacts import ITEM_TOKENS, TENSORS, Artifact, rows_of_tokens
 from recbole_tslrec.store.contents import ContentHashes
 from recbole_tslrec.store.tensor_file import TensorFile
@@ -108,6 +109,16 @@ class LLMExportSettings(SourceSettings):
     """Of which LLM, with which prompt."""
     eval_args: Any = setting()
     """(dict) How interactions are split, for ``export_context: users``."""
+
+
+@dataclass(frozen=True)
+class UntunedExportSettings(LLMExportSettings):
+    """What the export reads where nothing is fine-tuned: fresh adapters add nothing."""
+
+    def recipe(self) -> dict[str, Any]:
+        """Without the keys of training, so that another learning rate exports nothing again."""
+        of_training = {*FineTuningSettings.key_names(), "sft_loss", "sft_valid_ratio"} - {*LLMSettings.key_names()}
+        return {key: value for key, value in super().recipe().items() if key not in of_training}
 
 
 @dataclass(frozen=True)
@@ -231,9 +242,9 @@ def llm_width(settings: LLMSettings) -> int:
         LLMError: it cannot be read.
     """
     from recbole_tslrec.llm.loading import load_llm_config
+    from recbole_tslrec.llm.segment_encoder import state_size
 
-    width: int = load_llm_config(settings).hidden_size
-    return width
+    return state_size(load_llm_config(settings))
 
 
 KNOWLEDGE_SOURCES: dict[str, KnowledgeSource] = {
@@ -261,7 +272,7 @@ KNOWLEDGE_SOURCES: dict[str, KnowledgeSource] = {
     "untuned": KnowledgeSource(
         "hidden states of the LLM before Stage 1",
         ("item_embeddings",),
-        LLMExportSettings,
+        UntunedExportSettings,
         export,
         lambda settings, data, hashes: prompt_contents(settings.stage_1, data, hashes),
         lambda settings, data: check_llm_stage(settings.stage_1, data),

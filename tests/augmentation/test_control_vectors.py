@@ -154,6 +154,20 @@ def test_every_source_gives_other_vectors_and_shares_the_backbone(configure: Cal
     assert len({run.artifacts["knowledge"].hash for run in runs}) == len(KNOWLEDGE_SOURCES)
 
 
+def test_an_llm_that_is_not_fine_tuned_is_exported_once_whatever_the_fine_tuning(
+    make_config: Callable[..., Any],
+) -> None:
+    first, other = (
+        run_stages(make_config("TSLRecSASRec", knowledge_source="untuned", **settings), stop_after="knowledge")
+        for settings in ({}, {"sft_learning_rate": 0.5, "sft_epochs": 7, "sft_loss": "kl", "lora_rank": 3})
+    )
+    assert other.artifacts["knowledge"].folder == first.artifacts["knowledge"].folder
+    longer = make_config("TSLRecSASRec", knowledge_source="untuned", prompt_instruction="other words")
+    assert (
+        run_stages(longer, stop_after="knowledge").artifacts["knowledge"].folder != first.artifacts["knowledge"].folder
+    )
+
+
 def test_stage_0_control_holds_the_item_embeddings(make_config: Callable[..., Any]) -> None:
     run = run_stages(make_config("TSLRecSASRec", knowledge_source="stage0"), stop_after="knowledge")
     rows = run.artifacts["item_embeddings"].tensors()["item_embeddings"]
