@@ -160,7 +160,7 @@ def check_jobs(jobs: Sequence[Job]) -> None:
         source = "+".join(FusedSources.of(config).names)
         if source not in (SFT, job.trial.row):
             raise ConfigError(f"in a report knowledge_source is made by a row: give --rows={source} in its place")
-        if config["eval_args"]["split"].get("LS") == "valid_only":
+        if (config["eval_args"]["split"] or {}).get("LS") == "valid_only":
             raise ConfigError(
                 "reports are of the test items, and eval_args split {'LS': 'valid_only'} leaves none; set it to "
                 "valid_and_test"

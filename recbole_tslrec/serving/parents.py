@@ -25,10 +25,13 @@ def find_parent(artifact: Artifact, role: str) -> Artifact:
         source = artifact.manifest["settings"].get("knowledge_source")
         why = f", of knowledge_source [{source}]" if source else ""
         raise ArtifactError(f"{artifact.folder} was made without a [{role}] artifact{why}")
+    damaged = None
     for parent in unverified_parents(artifact, role):
-        with suppress(ArtifactError):  # damaged; there may be a copy
+        try:
             return open_artifact(parent.folder, role)
-    raise ArtifactError(
+        except ArtifactError as error:  # there may be a copy
+            damaged = error
+    raise damaged or ArtifactError(
         f"{artifact.folder} was made of a [{role}] artifact that is not in {artifact.folder.parent}; put its folder "
         "there"
     )

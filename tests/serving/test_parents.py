@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
+import pytest
 import torch
 
 from recbole_tslrec.serving.parents import find_parent
-from recbole_tslrec.store.artifacts import Artifact, Recipe, Store, write_item_table
+from recbole_tslrec.store.artifacts import Artifact, ArtifactError, Recipe, Store, write_item_table
 
 
 def test_a_copy_is_found_beside_a_damaged_parent(tmp_path: Path) -> None:
@@ -22,3 +23,6 @@ def test_a_copy_is_found_beside_a_damaged_parent(tmp_path: Path) -> None:
     damaged, whole = sorted(copies, key=lambda copy: copy.folder)
     (damaged.folder / "item_tokens.json").write_text("[]")
     assert find_parent(child, "sft").folder == whole.folder
+    (whole.folder / "item_tokens.json").write_text("[]")
+    with pytest.raises(ArtifactError, match="differs from its hash"):
+        find_parent(child, "sft")
