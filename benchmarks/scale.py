@@ -25,6 +25,7 @@ from trial import TrialFailed
 
 _HERE = Path(__file__).parent
 _BYTES_A_ROW = 1_400  # of stock RecBole at its peak, for each interaction: 2,503 MiB for two million at --quick
+_PAGE = 2.0**-8  # MiB; a small dataset may fit into memory that the process has already
 
 
 @dataclass(frozen=True)
@@ -79,8 +80,8 @@ def ratios(found: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
         stock = found["RecBole"]
         judged["load_vs_recbole"] = stock["CPU seconds"] / later["CPU seconds"]
         judged["load_first_vs_recbole"] = stock["CPU seconds"] / first["CPU seconds"]
-        judged["load_memory"] = stock["peak MiB"] / later["peak MiB"]
-        judged["load_first_memory"] = stock["peak MiB"] / first["peak MiB"]
+        judged["load_memory"] = stock["peak MiB"] / max(later["peak MiB"], _PAGE)
+        judged["load_first_memory"] = stock["peak MiB"] / max(first["peak MiB"], _PAGE)
     return judged
 
 

@@ -66,8 +66,8 @@ class SegmentEncoder(nn.Module):
     @property
     def word_scale(self) -> float:
         """The standard deviation of the token embeddings as the LLM's layers get them; Gemma's are scaled weights."""
-        weight, few = self.token_embedding.weight.detach(), self.instruction[:1].new_tensor(range(16))
-        few = few[few < len(weight)]
+        weight = self.token_embedding.weight.detach()
+        few = torch.arange(min(16, len(weight)), device=weight.device)
         scaled = self.token_embedding(few).detach().float().norm() / weight[few].float().norm()
         return float(weight.float().std()) * float(scaled)
 
