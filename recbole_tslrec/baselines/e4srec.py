@@ -111,9 +111,9 @@ def next_item_prompt(settings: E4SRecSettings) -> Prompt:
 
 
 def prompt_items(settings: E4SRecSettings, prompt: Prompt) -> int:
-    """How many of a user's most recent items a prompt takes: as many as wanted, or as the LLM's context holds.
+    """How many of a user's most recent items a prompt takes: as many as wanted, if the LLM's context holds them.
 
-    But no more than ``MAX_ITEM_LIST_LENGTH``, since the rows of an evaluation hold no more.
+    There are at most ``MAX_ITEM_LIST_LENGTH``, since the rows of an evaluation hold no more.
 
     Raises:
         ValueError: it has no room for one.

@@ -26,8 +26,8 @@ def _sorted_before_the_cast(change_feat_format: Callable[..., Any], dataset: Any
 
 
 def _with_ties_as_in_the_file(remove_duplication: Callable[..., Any], dataset: Any) -> Any:
-    # With rm_dup_inter, RecBole sorts by time in a way that shuffles equal times, otherwise on a CPU with AVX-512 than
-    # on one without. Places in a stable order stand for the times meanwhile, of which no two are equal.
+    # With rm_dup_inter, RecBole's sort by time shuffles equal times, differently on a CPU with AVX-512 than on one
+    # without. While it sorts, each row's place in the stable order, which no two rows share, stands for its time.
     rows, time = dataset.inter_feat, dataset.time_field
     if dataset.config["rm_dup_inter"] is None or time not in rows:
         return remove_duplication(dataset)

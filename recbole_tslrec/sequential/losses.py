@@ -14,9 +14,8 @@ from recbole_tslrec.compute.autocast import computing_dtype
 from recbole_tslrec.compute.distributed import tensor_from_main
 
 _CACHE = 8.0  # MiB; scores that a processor's cache holds are computed up to 1.4 times as fast
-# a share of the target that is smaller counts as this, the least that its type holds: a loss of 87, in float16 of 17
-_LEAST = {torch.float16: 2.0**-24}
-_LEAST_OF_OTHERS = torch.finfo(torch.float32).tiny
+# a share of the target that is smaller counts as this: a loss of 87, or of 17 in float16, which holds no smaller number
+_LEAST, _LEAST_IN_FLOAT16 = torch.finfo(torch.float32).tiny, 2.0**-24
 
 
 def full_cross_entropy(query: Tensor, table: Tensor, target: Tensor, memory: float) -> Tensor:
@@ -61,7 +60,8 @@ def _value_and_gradients(
     scores = torch.empty(min(rows, len(query)), len(table), dtype=dtype, device=query.device)  # [rows, N + 1]
     shares = torch.empty_like(scores)
     row = torch.arange(len(scores), device=query.device)
-    total, least = query.new_zeros((), dtype=torch.float32), _LEAST.get(dtype, _LEAST_OF_OTHERS)
+    least = _LEAST_IN_FLOAT16 if dtype == torch.float16 else _LEAST
+    total = query.new_zeros((), dtype=torch.float32)
     for start in range(0, len(query), rows):
         part = slice(start, start + rows)
         own = row[: len(target[part])], target[part]
