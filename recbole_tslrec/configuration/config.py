@@ -5,7 +5,6 @@ import contextlib
 import difflib
 import functools
 import itertools
-import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -148,9 +147,6 @@ class Config(recbole.config.Config):  # type: ignore[misc]  # RecBole is untyped
         super()._merge_external_config_dict()
         for key, value in self.external_config_dict.items():
             self.external_config_dict[key] = with_home(value) if key in _PATHS else _plain(value)
-        llm = self.external_config_dict.get("llm_name_or_path")
-        if isinstance(llm, str) and os.path.exists(llm):  # spelled ./llm or llm/, it is fine-tuned once
-            self.external_config_dict["llm_name_or_path"] = os.path.normpath(llm)
         check_keys(self.external_config_dict)
 
     def _load_internal_config_dict(self, model: str, model_class: Any, dataset: str) -> None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import Any
 
 import torch
 
@@ -66,7 +65,7 @@ def running_program(device: torch.device) -> RecBoleConfig:
 
 
 def check_same_llm(artifact: Artifact, llm: LLMSettings) -> None:
-    """Refuse an LLM whose files are no longer those that were fine-tuned.
+    """Refuse an LLM whose files are no longer those that were fine-tuned, or lie elsewhere.
 
     Args:
         artifact: of the fine-tuned LLM.
@@ -75,7 +74,13 @@ def check_same_llm(artifact: Artifact, llm: LLMSettings) -> None:
     Raises:
         LLMError: they are not.
     """
-    now: dict[str, Any] = llm_content(llm, ContentHashes(artifact.folder.parents[1]))
+    try:
+        now = llm_content(llm, ContentHashes(artifact.folder.parents[1]))
+    except LLMError as error:
+        raise LLMError(
+            f"{artifact.folder} was fine-tuned from an LLM that is not where it was: {error}; if it lies elsewhere "
+            "now, put a link to it there"
+        ) from error
     if now.get("llm") != artifact.manifest["contents"].get("llm"):
         raise LLMError(
             f"[{llm.llm_name_or_path}] is not the LLM that {artifact.folder} was fine-tuned from: its files "

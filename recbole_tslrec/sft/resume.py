@@ -11,6 +11,7 @@ from accelerate.utils import DistributedType
 
 from recbole_tslrec.compute import distributed
 from recbole_tslrec.sft.checkpoint import load_trained_weights, save_trained_weights
+from recbole_tslrec.store.artifacts import PLACES
 from recbole_tslrec.store.files import read_json
 from recbole_tslrec.store.step_checkpoints import (
     PROGRESS,
@@ -107,7 +108,7 @@ class StepCheckpoints:
             settings, _ = progress["settings"], progress["processes"]
         except (OSError, KeyError, ValueError) as error:
             raise ResumeError(f"{checkpoint} is no whole step checkpoint ({error}); delete it to start anew") from error
-        names = sorted(settings.keys() | self.settings.keys())
+        names = sorted((settings.keys() | self.settings.keys()) - PLACES.keys())
         differing = [name for name in names if settings.get(name) != self.settings.get(name)]
         if differing:
             changes = ", ".join(f"{name} {settings.get(name)} -> {self.settings.get(name)}" for name in differing)

@@ -38,6 +38,8 @@ from recbole_tslrec.version import __version__
 
 FORMAT_VERSION = 2  # of everything in an artifact's folder; one in another format is made anew
 RECIPE_VERSION = 5  # part of every key; raised when a change of the code gives other results from the same recipe
+# settings that say where contents lie; where those are in a recipe, they decide alone
+PLACES = {"llm_name_or_path": "llm"}
 MANIFEST = "manifest.json"
 ITEM_TOKENS = "item_tokens.json"
 TENSORS = "data.safetensors"
@@ -69,7 +71,8 @@ class Recipe:
     def key(self) -> str:
         """The hash under which the artifact is stored."""
         data = {"fingerprint": self.dataset.get("fingerprint")}
-        inputs = {"settings": self.settings, "parents": self.parents, "contents": self.contents, "data": data}
+        settings = {name: value for name, value in self.settings.items() if PLACES.get(name) not in self.contents}
+        inputs = {"settings": settings, "parents": self.parents, "contents": self.contents, "data": data}
         return _hash_json({**inputs, "format": FORMAT_VERSION, "version": RECIPE_VERSION})
 
 

@@ -67,14 +67,6 @@ def test_paths_of_a_file_may_begin_with_the_sign_of_the_users_folder(
     assert config["knowledge_path"] == [f"{tmp_path}/a", "b"]
 
 
-@pytest.mark.parametrize("spelled", ["llm", "./llm", "llm/", ".//llm/./"])
-def test_a_folder_of_an_llm_has_one_name(spelled: str) -> None:
-    """It is a part of recipes."""
-    Path("llm").mkdir()
-    assert configure(f"--llm_name_or_path={spelled}")["llm_name_or_path"] == "llm"
-    assert configure("--llm_name_or_path=org/model")["llm_name_or_path"] == "org/model"
-
-
 def test_config_file_in_another_encoding_is_named() -> None:
     Path("latin.yaml").write_bytes("# Grüße\nepochs: 1\n".encode("latin-1"))
     with pytest.raises(ConfigError, match=r"configuration file \[latin.yaml\] is no yaml"):

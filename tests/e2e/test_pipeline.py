@@ -19,6 +19,7 @@ from recbole_tslrec.pipeline import run_stages, stage_1
 from recbole_tslrec.pipeline.run import Run
 from recbole_tslrec.pipeline.stage import KINDS
 from recbole_tslrec.result import Result, StageResult
+from recbole_tslrec.serving.extend import extend_knowledge
 from recbole_tslrec.store.artifacts import ArtifactError, open_artifact
 from recbole_tslrec.training import recommender
 from tests.conftest import walks
@@ -111,6 +112,21 @@ def test_another_llm_under_the_same_path_rebuilds_sft_and_knowledge(make_config:
     again = run_with(seed=0)
     assert all(again.reused.values())
     assert again.artifacts["knowledge"].hash == first.artifacts["knowledge"].hash
+
+
+def test_an_llm_that_was_moved_is_not_fine_tuned_again(
+    make_config: MakeConfig, llama_folder: Path, tmp_path: Path
+) -> None:
+    first = run_stages(make_config("TSLRecSASRec", llm_name_or_path=str(llama_folder)))
+    llama_folder.rename(tmp_path / "elsewhere")
+    moved = make_config("TSLRecSASRec", llm_name_or_path=str(tmp_path / "elsewhere"))
+    assert all(run_stages(moved).reused.values())
+    anew = run_stages(moved, rebuild=["knowledge"])
+    assert anew.reused["sft"]
+    assert not anew.reused["knowledge"]
+    assert anew.artifacts["knowledge"].hash == first.artifacts["knowledge"].hash
+    with pytest.raises(LLMError, match=r"sft-\w+ was fine-tuned from an LLM that is not where it was: .*put a link"):
+        extend_knowledge(first.artifacts["recommender"].folder, {"new": ["i1", "i2"]})
 
 
 def test_base_ci_and_tslrec_share_a_backbone(make_config: MakeConfig) -> None:

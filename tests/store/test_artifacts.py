@@ -99,6 +99,14 @@ def test_another_recipe_has_another_folder(store: Store, other: Recipe) -> None:
     assert store.folder("knowledge", other) != store.folder("knowledge", RECIPE)
 
 
+def test_the_place_of_contents_does_not_change_the_folder(store: Store) -> None:
+    def folder(path: str, **contents: str) -> Path:
+        return store.folder("sft", Recipe({"llm_name_or_path": path}, contents=contents))
+
+    assert folder("llm", llm="abc") == folder("/models/llm", llm="abc") != folder("llm", llm="def")
+    assert folder("scratch") != folder("llm")
+
+
 @pytest.mark.parametrize("version", ["FORMAT_VERSION", "RECIPE_VERSION"])
 def test_another_version_has_another_folder(store: Store, monkeypatch: pytest.MonkeyPatch, version: str) -> None:
     folder = store.folder("knowledge", RECIPE)
