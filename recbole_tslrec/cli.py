@@ -3,6 +3,7 @@
 import argparse
 import importlib
 import logging
+import shlex
 import sys
 import traceback
 from collections.abc import Sequence
@@ -52,7 +53,7 @@ def main(argv: Sequence[str]) -> Result:
     result = run(
         model=given.model,
         dataset=given.dataset,
-        config_file_list=given.config_files.split(),
+        config_file_list=shlex.split(given.config_files),
         argv=keys,
         rebuild=[stage for stage in given.rebuild.split(",") if stage],
         stop_after=given.stop_after,

@@ -46,6 +46,7 @@ class Command:
         new_by: how they are chosen: ``random`` or ``latest`` (cold).
         variant: the value of an axis that these settings are (ablation); empty for none.
         line: the command line.
+        failed: the names of runs that have failed; the runner adds them.
     """
 
     datasets: tuple[str, ...]
@@ -65,6 +66,7 @@ class Command:
     new_by: str = "random"
     variant: tuple[str, ...] = ()
     line: str = ""
+    failed: list[str] = field(default_factory=list, compare=False)
 
     def config(self, model: str | None = None, dataset: str | None = None) -> Config:
         """The configuration of a run; of the first model and dataset where none is named.
@@ -105,23 +107,26 @@ def parse(name: str, argv: Sequence[str]) -> Command:
         ImportError: ``--slurm`` without submitit.
     """
     given, settings = _parser(name).parse_known_args(list(argv))
-    models = _list(given.models)
+    models, datasets = _named("models", given.models), _named("datasets", given.datasets)
+    for singular in ("model", "dataset"):
+        if singular in map(key_of, settings):
+            raise ConfigError(f"a report has --{singular}s in the place of --{singular}")
     for model in models:
         if parse_model_name(model).family.table:
             raise ConfigError(f"--models names backbones, not [{model}]; choose its kind with --rows")
     if given.jobs < 1:
         raise ConfigError(f"--jobs must be a whole number above 0, not [{given.jobs}]")
     command = Command(
-        datasets=_list(given.datasets),
+        datasets=datasets,
         models=models,
         seeds=_seeds(given.seeds),
         rows=_rows(given.rows) or _rows_of(name),
         output_dir=Path(given.output_dir),
         jobs=given.jobs,
         slurm=_slurm(getattr(given, "slurm", "")),
-        budget=given.budget,
+        budget=getattr(given, "budget", False),
         settings=tuple(settings),
-        config_files=tuple(given.config_files.split()),
+        config_files=tuple(shlex.split(given.config_files)),
         paper=getattr(given, "paper", False),
         axes=_list(getattr(given, "axes", "")),
         values=_values(getattr(given, "values", "")),
@@ -174,9 +179,9 @@ def _parser(name: str) -> argparse.ArgumentParser:
             default="",
             help='run them on a Slurm cluster, e.g. "partition: gpu, gpus_per_node: 1, timeout_min: 600"',
         )
-    parser.add_argument(
-        "--budget", action="store_true", help="list the runs with estimates of their time, and run nothing"
-    )
+        parser.add_argument(
+            "--budget", action="store_true", help="list the runs with estimates of their time, and run nothing"
+        )
     if name == "table2":
         parser.add_argument("--paper", action="store_true", help="show the paper's figures beside the measured ones")
     if name == "cold":
@@ -212,6 +217,13 @@ def _rows_of(name: str) -> tuple[str, ...]:
 
 def _list(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _named(argument: str, text: str) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(_list(text)))
+    if not names:
+        raise ConfigError(f"--{argument} names none; leave it out for the default")
+    return names
 
 
 def _seeds(text: str) -> tuple[int, ...]:

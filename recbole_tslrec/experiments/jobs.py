@@ -9,18 +9,24 @@ from typing import Any
 
 from recbole_tslrec.configuration.config import Config, given_settings
 from recbole_tslrec.data.atomic_files import check_files
+from recbole_tslrec.evaluation.history_modes import ranks_all_items
 from recbole_tslrec.evaluation.model_free import MODEL_FREE
 from recbole_tslrec.evaluation.settings import EvaluationSettings
 from recbole_tslrec.experiments.command import Command, key_of, override
 from recbole_tslrec.experiments.inputs import Inputs, hashes_of_inputs
 from recbole_tslrec.experiments.trials import Outcome, Trial, row_of
-from recbole_tslrec.models.families import LLAMAREC, LLM_BASELINES, TSLREC
+from recbole_tslrec.llm.identity import looks_like_a_path, refuse_other_paths
+from recbole_tslrec.llm.settings import LLMSettings
+from recbole_tslrec.models.families import LLAMAREC, LLM_BASELINES, P5, POD, TSLREC
 from recbole_tslrec.models.names import parse_model_name
-from recbole_tslrec.pipeline import plan
+from recbole_tslrec.pipeline import given_artifacts, plan
 from recbole_tslrec.pipeline.fused_sources import FusedSources
 from recbole_tslrec.pipeline.knowledge_sources import SFT
+from recbole_tslrec.pipeline.llm_baselines import upstream
+from recbole_tslrec.pipeline.unread_keys import keys_read
 from recbole_tslrec.settings import ConfigError
 from recbole_tslrec.store.artifacts import RECIPE_VERSION
+from recbole_tslrec.store.contents import ContentHashes
 from recbole_tslrec.store.files import hash_file, hash_text, read_json
 
 _SHOWN_ONLY = ("eval_history", "show_progress")  # an evaluation holds every history mode
@@ -147,16 +153,22 @@ def check_jobs(jobs: Sequence[Job]) -> None:
     """Read the configuration of each kind of run once, before the first one starts.
 
     Raises:
-        ConfigError: a key, value or file is wrong, or what a row or --seeds decides is given as a key.
+        ConfigError: a key, value or file is wrong, or what a row or --seeds decides is given as a key; or the rows need
+            two kinds of LLM.
         ValueError: a key has a name that does not exist.
         DatasetError: a dataset does not exist.
+        ArtifactError: there are no such item vectors or groups.
+        LLMError: there is no such LLM.
     """
     kinds = {(job.trial.dataset, job.trial.model, job.trial.row, job.command): job for job in jobs}
+    _check_one_kind_of_llm(kinds.values())
     for job in kinds.values():
-        if "seed" in map(key_of, job.command.settings):
+        if "seed" in given_settings(job.files, {}, job.command.settings):
             raise ConfigError("a report has --seeds=1,2,3 in the place of --seed")
         config = job.config()
-        plan(config)
+        if _reads_an_llm(config) and looks_like_a_path(LLMSettings.of(config).source):
+            refuse_other_paths(LLMSettings.of(config).source)
+        given_artifacts(upstream(config), ContentHashes(config["artifacts_dir"]))
         source = "+".join(FusedSources.of(config).names)
         if source not in (SFT, job.trial.row):
             raise ConfigError(f"in a report knowledge_source is made by a row: give --rows={source} in its place")
@@ -165,7 +177,27 @@ def check_jobs(jobs: Sequence[Job]) -> None:
                 "reports are of the test items, and eval_args split {'LS': 'valid_only'} leaves none; set it to "
                 "valid_and_test"
             )
+        if not ranks_all_items(config["eval_args"]):
+            mode = config["eval_args"]["mode"]
+            raise ConfigError(f"reports compare ranks among all items, and eval_args has mode [{mode}]; set it to full")
         check_files(config)
+
+
+def _reads_an_llm(config: Config) -> bool:
+    """Whether a run loads an LLM that lies somewhere."""
+    return "llm_name_or_path" in keys_read(plan(config)) and not LLMSettings.of(config).is_scratch
+
+
+def _check_one_kind_of_llm(jobs: Iterable[Job]) -> None:
+    """Refuse a pretrained LLM for rows of which some need a T5 and others a decoder."""
+    rows = dict.fromkeys(job.trial.row for job in jobs if _reads_an_llm(job.config()))
+    t5 = [row for row in rows if row in (P5.name, POD.name)]
+    others = [row for row in rows if row not in t5]
+    if t5 and others:
+        raise ConfigError(
+            f"llm_name_or_path is one LLM for all rows, and {', '.join(t5)} need a T5, {', '.join(others)} a decoder; "
+            "give each kind a report of its own with --rows, and the same --output_dir"
+        )
 
 
 def _read(file: Path) -> dict[str, Any] | None:

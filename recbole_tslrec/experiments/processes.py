@@ -1,6 +1,7 @@
 """The processes of jobs: here those of this machine, in ``experiments/slurm.py`` those of a cluster."""
 
 import os
+import shlex
 import subprocess
 import sys
 import uuid
@@ -69,7 +70,7 @@ def command_line(job: Job, result: Path) -> list[str]:
     trial = job.trial
     arguments = [f"--dataset={trial.dataset}", f"--result_file={result}", *job.keys]
     if job.files:
-        arguments.append(f"--config_files={' '.join(job.files)}")
+        arguments.append(f"--config_files={shlex.join(job.files)}")
     if trial.row in MODEL_FREE:
         return [sys.executable, "-m", "recbole_tslrec.experiments.model_free_run", f"--row={trial.row}", *arguments]
     return [sys.executable, "-m", "recbole_tslrec", f"--model={trial.model}", *arguments]

@@ -39,7 +39,7 @@ def outcomes(trials: Sequence[Trial], command: Command) -> list[Outcome]:
 def outcomes_of(jobs: Sequence[Job], command: Command) -> list[Outcome]:
     """Run what is missing of the jobs, ``command.jobs`` at a time.
 
-    A job that fails is named with its log when all others are done, and has no outcome.
+    A job that fails is named with its log when all others are done, in ``command.failed`` too, and has no outcome.
 
     Returns:
         The outcomes of the finished jobs, in the order of ``jobs``.
@@ -60,6 +60,7 @@ def outcomes_of(jobs: Sequence[Job], command: Command) -> list[Outcome]:
         with _launcher(command) as launcher:
             failed = run_jobs(_missing(jobs), command.jobs, launcher)  # it may have waited for another report
     if failed:
+        command.failed.extend(job.name for job in failed)
         lines = [f"{job.name}: {reason} (see {job.log})" for job, reason in failed.items()]
         getLogger().error(f"{len(failed)} of {len(jobs)} runs failed:\n" + "\n".join(lines))
         sys.stdout.write(f"\n{len(failed)} of {len(jobs)} runs failed:\n" + "\n".join(lines) + "\n")

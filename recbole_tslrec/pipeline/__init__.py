@@ -67,8 +67,10 @@ def run_stages(
     warn_of_unread(config, stages)
     planned = (*(stage.name for stage in stages), KINDS[-1])
     kinds = {DATA, KINDS[-1], *(stage.kind for stage in stages)}
-    if stop_after and stop_after not in kinds:
-        raise ValueError(f"{config['model']} has no stage [{stop_after}] to stop after; it has {', '.join(planned)}")
+    for kind in (*rebuild, *([stop_after] if stop_after else [])):
+        if kind not in kinds:
+            what = "rebuild" if kind in rebuild else "stop after"
+            raise ValueError(f"{config['model']} has no stage [{kind}] to {what}; it has {', '.join(planned)}")
     # before the dataset is loaded: a wrong path is known at once
     given = given_artifacts(llm_baselines.upstream(config), hashes)
     last = -1 if stop_after == DATA else KINDS.index(stop_after or KINDS[-1])

@@ -25,15 +25,19 @@ def warn_of_unread(config: Any, stages: Iterable[Stage]) -> None:
         stages: those of the run.
     """
     given = {**getattr(config, "variable_config_dict", {}), **getattr(config, "cmd_config_dict", {})}
-    read = {key for stage in stages for key in _keys_read(stage.settings)}
-    unread = sorted((_keys(_OF_STAGES) - _keys(_OF_EVERY_RUN) - read).intersection(given))
+    unread = sorted((_keys(_OF_STAGES) - _keys(_OF_EVERY_RUN) - keys_read(stages)).intersection(given))
     if unread:
         getLogger().warning(f"no stage of this run of {config['model']} reads {', '.join(unread)}")
+
+
+def keys_read(stages: Iterable[Stage]) -> set[str]:
+    """The keys that some stage reads."""
+    return {key for stage in stages for key in _keys_of(stage.settings)}
 
 
 def _keys(groups: Sequence[type[Settings]]) -> set[str]:
     return {key for group in groups for key in group.key_names()}
 
 
-def _keys_read(settings: Any) -> Iterable[str]:
+def _keys_of(settings: Any) -> Iterable[str]:
     return settings.key_names() if isinstance(settings, Settings) else settings.recipe()

@@ -3,16 +3,24 @@
 import importlib
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 
 from recbole_tslrec.experiments.command import parse
 from recbole_tslrec.experiments.runner import OnlyListed
 from recbole_tslrec.report.page import NAMES
 
 
+class RunsFailed(RuntimeError):
+    """Some runs of a report have failed."""
+
+
 def main(argv: Sequence[str]) -> None:
     """Make one report: run what is missing, then write its files and ``index.html`` over all reports of the folder.
 
+    Runs that fail leave a report of the others, which names them.
+
     Raises:
+        RunsFailed: some have; raised when the report is written.
         ValueError: there is no such report, or an argument is wrong; said before anything runs.
         ImportError: matplotlib is not installed.
         ArtifactError: a result lacks what the report needs.
@@ -32,7 +40,10 @@ def main(argv: Sequence[str]) -> None:
         page = importlib.import_module(f"recbole_tslrec.report.{name}").build(command)
     except OnlyListed:  # --budget
         return
-    sys.stdout.write(f"\n{page.title}: {write_page(page, command.output_dir)}\n")
+    written = write_page(replace(page, failed=tuple(command.failed)), command.output_dir)
+    sys.stdout.write(f"\n{page.title}: {written}\n")
+    if command.failed:
+        raise RunsFailed(f"{len(command.failed)} runs failed, and are not in the report: {', '.join(command.failed)}")
 
 
 def _help() -> str:

@@ -73,6 +73,7 @@ class Page:
         protocol: quoted as it is: how the figures came about, e.g. the command and ``properties/protocol.yaml``.
         sections: in order.
         openings: before the sections, in html alone; those behind the first are folded.
+        failed: the names of runs that failed, and are not in the figures.
     """
 
     name: str
@@ -80,6 +81,12 @@ class Page:
     protocol: str
     sections: Sequence[Section]
     openings: Sequence[Opening] = ()
+    failed: Sequence[str] = ()
+
+    @property
+    def failures(self) -> str:
+        """A sentence about the runs that failed; empty if there are none."""
+        return f"Failed, and not in the figures: {', '.join(self.failed)}." if self.failed else ""
 
 
 def best_and_second(means: Sequence[float]) -> dict[int, str]:

@@ -50,7 +50,7 @@ def without_tags(text: str) -> str:
 
 def markdown(page: Page) -> str:
     """The whole report; figures are linked by their files."""
-    parts = [f"# {without_tags(page.title)}"]
+    parts = [f"# {without_tags(page.title)}", without_tags(page.failures)]
     for section in page.sections:
         parts += [f"## {without_tags(section.title)}", without_tags(section.text)]
         if section.table is not None:
@@ -82,6 +82,8 @@ def fragment_html(page: Page, drawings: Mapping[str, str]) -> str:
         drawings: SVG by the slug of its section.
     """
     parts = [f'<section id="{escape(page.name)}">', f"<h1>{escape(page.title)}</h1>"]
+    if page.failures:
+        parts.append(f"<p>{escape(page.failures)}</p>")
     for number, opening in enumerate(page.openings):
         heading = f"<h2>{escape(opening.title)}</h2>"
         parts.append(

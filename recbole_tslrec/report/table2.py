@@ -38,19 +38,15 @@ def build(command: Command) -> Page:
         ReportError: no run has finished.
         ValueError: wrong settings; runs on different data.
     """
-    trials = trials_of(command)
-    found = outcomes(trials, command)
-    finished = {outcome.trial for outcome in found}
-    return page_of(found, command, [f"{trial.dataset} {trial.name}" for trial in trials if trial not in finished])
+    return page_of(outcomes(trials_of(command), command), command)
 
 
-def page_of(found: Sequence[Outcome], command: Command, failed: Sequence[str] = ()) -> Page:
+def page_of(found: Sequence[Outcome], command: Command) -> Page:
     """The report of finished trials.
 
     Args:
         found: the outcomes.
         command: what was asked for.
-        failed: names of trials without an outcome.
 
     Raises:
         ArtifactError: a run has no results by user.
@@ -74,7 +70,7 @@ def page_of(found: Sequence[Outcome], command: Command, failed: Sequence[str] = 
         verdicts = [sentence for subject, table in tests.items() for sentence in credit(table, subject, words)]
         numbers = figures(command, scores)
         openings.append(opening(numbers, tests, over_base, label(metric), mode))
-        sections.append(table_section(command, scores, [*verdicts, *_failures(failed)]))
+        sections.append(table_section(command, scores, verdicts))
         sections += [tests_section(table, metric, mode, subject) for subject, table in tests.items() if len(table)]
         if len(over_base):
             sections.append(gains_section(over_base, metric, mode))
@@ -201,10 +197,6 @@ def _coverage(line: Line, datasets: Sequence[str], scores: Scores) -> Iterator[s
         if found[0]["candidates"] is not None:
             share = np.mean([each["candidate_coverage"]["test"] for each in found])
             yield f"{dataset}: the target is among {found[0]['candidates']} candidates for {share:.1%} of the users"
-
-
-def _failures(failed: Sequence[str]) -> list[str]:
-    return [f"Failed, and not in the figures: {', '.join(failed)}."] if failed else []
 
 
 def _note(command: Command) -> str:

@@ -145,6 +145,11 @@ def test_rebuild_builds_anew_and_equal_contents_leave_the_rest_alone(make_config
     assert [name for name in ALL if not again.reused[name]] == ["groups", "sft"]
 
 
+def test_a_stage_that_a_model_does_not_have_is_not_rebuilt(make_config: MakeConfig) -> None:
+    with pytest.raises(ValueError, match=r"SASRec has no stage \[sft\] to rebuild; it has backbone, evaluation"):
+        run_stages(make_config("SASRec"), rebuild=["sft"])
+
+
 @pytest.mark.parametrize("stage", OF_TSLREC)
 def test_stop_after_runs_no_further(make_config: MakeConfig, stage: str) -> None:
     run = run_stages(make_config("TSLRecSASRec"), stop_after=stage)

@@ -53,12 +53,41 @@ def test_a_value_may_set_several_keys(command):
     assert large.settings == ("--scratch_hidden_size=16", "--scratch_heads=2")
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"values": {"learning_rate": [0.1, 0.2]}}, r"axis \[learning_rate\] changes Base too"),
+        ({"axes": ("group_count",), "rows": ("Base", "stage0")}, r"\[group_count\] cannot change row stage0"),
+        (
+            {"axes": ("group_count",), "settings": ("--knowledge_path=vectors.csv",)},
+            r"\[group_count\] cannot change row TSLRec: no stage of it reads group_count",
+        ),
+        ({"axes": ("group_count",), "values": {"sft_epochs": [1]}}, r"\[sft_epochs\], which --axes does not name"),
+        ({"rows": ("Base",)}, "leaves nothing to vary"),
+    ],
+)
+def test_what_would_show_no_difference_or_another_base_is_refused(command, change, message):
+    settings = (*command.settings, *change.get("settings", ()))
+    with pytest.raises(ConfigError, match=message):
+        variants(replace(command, **{**change, "settings": settings}))
+
+
+def test_where_no_axis_is_named_a_row_has_those_that_it_reads(command):
+    found = variants(replace(command, rows=("Base", "TSLRec", "stage0")))
+    assert {name: values[0].rows for name, values in found.items() if name in ("group_count", "fusion_type")} == {
+        "group_count": ("TSLRec",),
+        "fusion_type": ("TSLRec", "stage0"),
+    }
+    given = replace(command, settings=(*command.settings, "--knowledge_path=vectors.csv"))
+    assert list(variants(given)) == ["fusion_type", "id_init"]
+
+
 def test_an_axis_without_values_is_refused(command):
     with pytest.raises(ConfigError, match=r"axis \[sft_epochs\] has no values"):
         variants(replace(command, axes=("sft_epochs",)))
 
 
 def test_values_that_differ_in_a_sign_have_folders_of_their_own(command):
-    found = variants(replace(command, values={"seed": [1, -1]}))["seed"]
+    found = variants(replace(command, values={"sft_epochs": [1, -1]}))["sft_epochs"]
     folders = {job.command.output_dir for variant in found for job in variant.jobs(command)}
     assert len(folders) == 2

@@ -23,6 +23,17 @@ def test_what_is_no_argument_of_the_report_is_a_key_of_its_runs():
     )
 
 
+def test_a_name_that_is_given_twice_counts_once():
+    command = parse("table2", ["--datasets=toy,toy", "--models=SASRec,SASRec"])
+    assert (command.datasets, command.models) == (("toy",), ("SASRec",))
+
+
+def test_a_file_name_with_a_blank_stands_in_quotes(tmp_path: Path):
+    (tmp_path / "a b.yaml").write_text("epochs: 3")
+    command = parse("table2", [f"--config_files='{tmp_path}/a b.yaml' properties/protocol.yaml"])
+    assert command.config_files == (f"{tmp_path}/a b.yaml", "properties/protocol.yaml")
+
+
 def test_table2_has_the_papers_rows_and_all_of_them_on_request():
     assert parse("table2", []).rows == PAPER_ROWS
     assert parse("table2", ["--rows=all"]).rows == tuple(row for row in ROWS if row != "tfidf")  # which needs words
@@ -78,6 +89,9 @@ def test_each_dataset_and_backbone_may_have_a_file_of_its_own(tmp_path):
         ("--models=SASRek", "did you mean SASRec"),
         ("--models=Sasrec", "did you mean SASRec"),
         ("--config_files=none.yaml", "does not exist"),
+        ("--model=SASRec", "--models in the place of --model"),
+        ("--dataset=toy", "--datasets in the place of --dataset"),
+        ("--datasets=", "--datasets names none"),
     ],
 )
 def test_wrong_arguments_are_refused(argument, message):

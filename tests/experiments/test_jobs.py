@@ -4,11 +4,13 @@ from dataclasses import replace
 
 import pytest
 
+from recbole_tslrec.augmentation.vector_rows import VectorsError
 from recbole_tslrec.data.dataset import DatasetError
 from recbole_tslrec.experiments import jobs
 from recbole_tslrec.experiments.command import override
 from recbole_tslrec.experiments.jobs import Job, chains, check_jobs, trials_of
 from recbole_tslrec.experiments.trials import ROWS, Outcome, Trial
+from recbole_tslrec.llm.identity import LLMError
 from recbole_tslrec.pipeline import plan
 from recbole_tslrec.pipeline.knowledge_sources import KNOWLEDGE_SOURCES
 from recbole_tslrec.settings import ConfigError
@@ -144,6 +146,14 @@ def test_half_a_result_is_none(command):
     [
         ({"settings": ("--epoch=3",)}, ConfigError, "did you mean epochs"),
         ({"settings": ("--seed=3",)}, ConfigError, "--seeds=1,2,3 in the place of --seed"),
+        ({"settings": ("--llm_name_or_path=./nowhere",)}, LLMError, r"llm_name_or_path \[./nowhere\] is no folder"),
+        ({"settings": ("--knowledge_path=nowhere.csv",)}, VectorsError, "nowhere.csv"),
+        ({"settings": ("--eval_args={'mode': 'uni10'}",)}, ConfigError, r"mode \[.*uni10.*\]; set it to full"),
+        (
+            {"settings": ("--llm_name_or_path=owner/name",), "rows": ("P5", "Base", "TSLRec")},
+            ConfigError,
+            "P5 need a T5, TSLRec a decoder",
+        ),
         ({"settings": ("--eval_history=all_of_it",)}, ValueError, r"eval_history \[all_of_it\] is not one of"),
         ({"settings": ("--fusion_type=gates",)}, ValueError, r"fusion_type \[gates\]"),
         ({"settings": ("--knowledge_source=untuned",)}, ConfigError, "give --rows=untuned in its place"),

@@ -51,6 +51,7 @@ def test_a_failed_run_stops_no_other_and_is_named_with_its_reason(command, event
     found = outcomes(trials_of(command), command)
     assert [outcome.trial.row for outcome in found] == ["Base", "TSLRec"]
     log = command.output_dir / "runs" / "toy" / "SASRec-CI-seed1.log"
+    assert command.failed == ["toy SASRec-CI-seed1"]
     assert f"1 of 3 runs failed:\ntoy SASRec-CI-seed1: error: out of luck (see {log})" in capsys.readouterr().out
 
 

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +52,12 @@ def test_markdown_marks_best_and_second(tmp_path: Path):
     assert "| Base | 22,363 | **0.0315** |" in text
     assert r"| CI \| \<sum> | <u>5</u> |  |" in text
     assert "![Beauty, unmasked](beauty-unmasked.svg)" in text
+
+
+def test_runs_that_failed_are_named_on_the_page(tmp_path: Path):
+    index = write_page(replace(a_page(), failed=["toy CI <x>"]), tmp_path)
+    assert "Failed, and not in the figures: toy CI &lt;x>." in index.read_text().replace("&gt;", ">")
+    assert "Failed, and not in the figures: toy CI \\<x>." in (tmp_path / "table2" / "table2.md").read_text()
 
 
 def test_csv_holds_no_formulas(tmp_path: Path):

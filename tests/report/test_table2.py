@@ -211,16 +211,15 @@ def test_runs_on_different_data_are_refused_by_name(command, make_evaluated):
         Scores.of(found, "unmasked").check_comparable()
 
 
-def test_all_modes_give_a_table_each_and_failures_are_named(command, outcomes, tmp_path):
+def test_all_modes_give_a_table_each(command, outcomes, tmp_path):
     write_dataset(tmp_path / "data", "toy", [])
     command = replace(command, settings=(*command.settings, "--eval_history=all"))
-    page = page_of(outcomes({"Base": [0.1, 0.2, 0.3]}), command, ["toy SASRec-CI-seed2"])
+    page = page_of(outcomes({"Base": [0.1, 0.2, 0.3]}), command)
     assert [section.title for section in page.sections][::2] == [
         "Table 2, unmasked",
         "Table 2, keep_target",
         "Table 2, strict",
     ]
-    assert all("toy SASRec-CI-seed2" in section.text for section in page.sections[::2])
     modes = [opening.title.rpartition(" ")[2] for opening in page.openings]
     assert modes == ["unmasked", "keep_target", "strict"]
 
