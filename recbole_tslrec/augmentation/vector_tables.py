@@ -23,6 +23,7 @@ from recbole_tslrec.augmentation.vector_rows import (
     one_width,
     parse_rows,
 )
+from recbole_tslrec.data.delimited import is_number
 
 ITEM = "item_id"
 # what pandas calls an index that has no name, as it writes it and as it reads it again
@@ -51,6 +52,7 @@ def tokens_and_rows(path: Path, table: pa.Table) -> TokensAndRows:
     if twice:
         raise VectorsError(f"{path} has more than one column [{twice[0]}]; give each a name of its own")
     index = _index(table)
+    _check_numbered(path, table, index)
     alike = numbered([field.name for field in table.schema if _is_number(field) and field.name not in index])
     counting = [
         field.name
@@ -75,6 +77,30 @@ def _index(table: pa.Table) -> list[str]:
     metadata = json.loads((table.schema.metadata or {}).get(b"pandas", b"{}"))
     said = [name for name in metadata.get("index_columns", []) if isinstance(name, str)]
     return [name for name in table.column_names if name in said or _UNNAMED_INDEX.fullmatch(name)]
+
+
+def _check_numbered(path: Path, table: pa.Table, index: Sequence[str]) -> None:
+    """Refuse numbered columns of which some hold text, unless others hold the numbers: a part of a vector is none.
+
+    Raises:
+        VectorsError: names the first that holds text.
+    """
+    texts = {field.name for field in table.schema if _is_text(field)}
+    all_numbered = numbered([name for name in table.column_names if name not in index])
+    kinds: dict[str, set[bool]] = {}  # of each name before its numbers: whether columns are text
+    for name in all_numbered:
+        kinds.setdefault(_stem(name), set()).add(name in texts)
+    mixed = [name for name in all_numbered if len(kinds[_stem(name)]) > 1 and name in texts]
+    if mixed and {False} not in kinds.values():
+        value = next((value for value in table.column(mixed[0]).to_pylist() if not is_number(str(value))), "")
+        raise VectorsError(
+            f"{path} has text in column [{mixed[0]}], such as [{value}], and numbers in others of its kind; write "
+            "all as numbers with a decimal point, or give the column a name without a number"
+        )
+
+
+def _stem(name: str) -> str:
+    return re.sub(r"\d+$", "", name)
 
 
 def numbered(names: Sequence[str]) -> list[str]:

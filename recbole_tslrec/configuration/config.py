@@ -24,6 +24,7 @@ from recbole_tslrec.configuration.numbers import as_the_default, check_numbers
 from recbole_tslrec.configuration.properties import (
     defaults_without_family,
     merge_own_defaults,
+    model_keys,
     properties_folder,
     read_properties,
 )
@@ -33,6 +34,7 @@ from recbole_tslrec.models.families import LLAMAREC
 from recbole_tslrec.models.names import ModelName, parse_model_name
 from recbole_tslrec.settings import ConfigError
 
+_KEYS_OF_TRANSFORMS = {"mask_itemseq": "mask_ratio", "crop_itemseq": "eta", "reorder_itemseq": "beta"}  # of RecBole
 _PATHS = ("data_path", "artifacts_dir", "knowledge_path", "groups_path", "llm_name_or_path")
 # Keys that RecBole's code reads but no yaml file of it lists.
 _UNLISTED = ("model", "dataset", "config_files", "encoding", "tail_ratio", "contrast", "tau", "sim")
@@ -84,6 +86,7 @@ class Config(recbole.config.Config):  # type: ignore[misc]  # RecBole is untyped
             if key not in self.external_config_dict
         }
         del self.name  # RecBole's checkpoints hold configurations, and torch's safe loader knows nothing of families
+        _check_transform(self["transform"], parse_model_name(self.final_config_dict["model"]).backbone)
         construct_transform(self)  # it names its columns here, where copies of this configuration must find them
         for group in SETTINGS:
             group.of(self)
@@ -152,6 +155,12 @@ class Config(recbole.config.Config):  # type: ignore[misc]  # RecBole is untyped
     def _load_internal_config_dict(self, model: str, model_class: Any, dataset: str) -> None:
         super()._load_internal_config_dict(model, model_class, dataset)
         merge_own_defaults(self, self.name.backbone, dataset, self.name.family.name)
+
+
+def _check_transform(transform: Any, backbone: str) -> None:
+    needed = _KEYS_OF_TRANSFORMS.get(transform)
+    if needed and needed not in model_keys(backbone):
+        raise ConfigError(f"transform [{transform}] reads {needed}, which is no key of {backbone}; leave it out")
 
 
 def with_home(value: Any) -> Any:

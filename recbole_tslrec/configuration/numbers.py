@@ -15,11 +15,13 @@ _LEAST = {
     **dict.fromkeys(("hidden_size", "embedding_size", "inner_size", "n_layers", "num_layers", "n_heads"), 1),
 }
 _ABOVE_0 = ("loss_memory", "initializer_range", "layer_norm_eps")
-_FROM_0 = ("learning_rate", "sft_learning_rate", "weight_decay", "sft_weight_decay")
+_FROM_0 = ("learning_rate", "backbone_learning_rate", "sft_learning_rate", "weight_decay", "sft_weight_decay")
+
+_NEEDED = {*_LEAST, *_ABOVE_0, *_FROM_0}  # others may be None
 
 
 def check_numbers(given: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
-    """Refuse text where the default is a number, another value where it is a truth value, and numbers out of range.
+    """Refuse text or ``None`` where the default is a number, what is no truth value where it is one, and other ranges.
 
     Args:
         given: the values that a user has set, by key.
@@ -32,9 +34,9 @@ def check_numbers(given: Mapping[str, Any], defaults: Mapping[str, Any]) -> None
         default = defaults.get(key)
         if isinstance(default, bool):
             _check_boolean(key, value)
-        elif isinstance(default, int | float) and isinstance(value, str):
+        elif isinstance(default, int | float) and (isinstance(value, str) or (value is None and key in _NEEDED)):
             raise ConfigError(f"{key} must be a number such as {default}, not [{value}]")
-        elif value is not None or key in _FROM_0:
+        elif value is not None:
             _check_range(key, value)
     learner = given.get("learner", _LEARNERS[0])
     if str(learner).lower() not in _LEARNERS:

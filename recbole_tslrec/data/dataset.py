@@ -73,9 +73,10 @@ class Data:
         return train_data, valid_data, test_data
 
     def _batch_bytes(self) -> int:
-        """What a batch takes at most: a list of each column, and the column."""
+        """What a batch takes at most, of the training or the validation: a list of each column, and the column."""
         columns, longest = len(list(self.dataset.inter_feat)), self.config["MAX_ITEM_LIST_LENGTH"]
-        return int(self.config["train_batch_size"] * columns * (longest + 1) * _NUMBER_BYTES)
+        rows = max(self.config["train_batch_size"], self.config["eval_batch_size"])
+        return int(rows * columns * (longest + 1) * _NUMBER_BYTES)
 
     @functools.cached_property
     def histories(self) -> Histories:

@@ -2,7 +2,8 @@
 
 A block is a recurrence of complex numbers, one for each of 2 d channels (the linear recurrent unit of Orvieto et al.,
 ICML 2023), and a feed-forward layer, each with dropout, residual and LayerNorm. Positions are known from the recurrence
-alone. Unlike the original: pads stand behind the items, where a causal model does not see them.
+alone. Unlike the original: pads stand behind the items, where a causal model does not see them; the feed-forward layer
+is RecBole's, which drops outputs and not its inner units too; biases start from 0.
 """
 
 import math

@@ -1,5 +1,6 @@
 """The ID backbone: its training, which is also the paper's "+Base", and its item embeddings e_v."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from logging import getLogger
 from pathlib import Path
@@ -19,6 +20,7 @@ from recbole_tslrec.settings import RecBoleConfig, Settings, derive, setting
 from recbole_tslrec.settings.base import optional_positive_integer
 from recbole_tslrec.settings.recommender import RecommenderSettings, check_loss
 from recbole_tslrec.store.artifacts import UNFINISHED, write_item_table
+from recbole_tslrec.store.contents import ContentHashes
 from recbole_tslrec.training import recommender
 
 
@@ -58,7 +60,7 @@ def backbone(config: Any) -> Stage:
         _warn_of_untrained_items(inputs.data)
         return train(settings, inputs.data, folder)
 
-    about, contents, check = describe(settings), Data.feature_contents, Data.check_split
+    about, contents, check = describe(settings), contents_of_training(settings), Data.check_split
     return Stage("backbone", about, settings, (), build, contents, check, shared=True)
 
 
@@ -126,6 +128,18 @@ def train(settings: RecommenderSettings, data: Data, folder: Path, fused: Any = 
     if distributed.is_main():
         save_description(folder, settings, train_data._dataset)
     return report
+
+
+def contents_of_training(settings: RecommenderSettings) -> Callable[[Data, ContentHashes], dict[str, str]]:
+    """The hashes of the files that a training reads: item features and the like, and what S3Rec fine-tunes."""
+
+    def contents(data: Data, hashes: ContentHashes) -> dict[str, str]:
+        found, path = data.feature_contents(hashes), Path(str(settings.own.get("pre_model_path")))
+        if settings.own.get("train_stage") == "finetune" and path.is_file():
+            found["pre_model"] = hashes.of(path)
+        return found
+
+    return contents
 
 
 def describe(settings: RecommenderSettings) -> str:

@@ -10,7 +10,7 @@ from recbole_tslrec.models.names import parse_model_name
 from recbole_tslrec.pipeline.fused_sources import FusedSources, side_by_side
 from recbole_tslrec.pipeline.knowledge_sources import KNOWLEDGE_SOURCES
 from recbole_tslrec.pipeline.stage import Inputs, Stage, name_of
-from recbole_tslrec.pipeline.stage_0 import describe, recommender_settings, train
+from recbole_tslrec.pipeline.stage_0 import contents_of_training, describe, recommender_settings, train
 from recbole_tslrec.settings.recommender import RecommenderSettings
 
 
@@ -41,7 +41,7 @@ def recommender(config: Any) -> Stage:
         return train(settings, inputs.data, folder, fused_table(settings, inputs))
 
     about, parents = describe(settings), (name.family.table,)
-    contents, check = Data.feature_contents, Data.check_split
+    contents, check = contents_of_training(settings), Data.check_split
     return Stage("recommender", about, settings, parents, build, contents, check, shared=True)
 
 

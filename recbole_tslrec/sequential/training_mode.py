@@ -92,6 +92,9 @@ class SequenceTraining:
         """
         with parametrize.cached():
             if not self._computes_loss(interaction):
+                if self._masks_nothing(interaction):
+                    nothing: Tensor = 0.0 * self.output_table.sum()
+                    return nothing  # RecBole's mean over no targets is not a number
                 loss: Tensor = super().calculate_loss(interaction)  # type: ignore[misc]
                 return loss
             target = interaction[self.POS_ITEM_ID]  # [B] or [B, L]
@@ -105,6 +108,10 @@ class SequenceTraining:
         target = interaction[getattr(self, "MASK_INDEX", self.POS_ITEM_ID)]  # of BERT4Rec the masked places
         counts: Tensor = (target > 0).view(len(target), -1).sum(dim=1)
         return counts
+
+    def _masks_nothing(self: Any, interaction: Any) -> bool:
+        """Whether a batch has no targets since none of its places was masked, as may happen to a short last one."""
+        return hasattr(self, "MASK_INDEX") and not self.target_counts(interaction).any()
 
     def _queries(self: Any, interaction: Any) -> Tensor:
         """What is multiplied with the item table: [B, d], or [B, L, d] for windows."""

@@ -319,9 +319,14 @@ def valid_train_mode(given: Mapping[str, Any], causal: bool) -> str:
     return "all_positions" if causal and not prefixes_only else "prefix"
 
 
+def _draws_negatives(given: Any) -> bool:
+    """Whether ``train_neg_sample_args`` draw any."""
+    return isinstance(given, Mapping) and bool(given) and given.get("distribution") != "none"
+
+
 def _has_several_negatives(given: Any) -> bool:
     """Whether ``train_neg_sample_args`` draw several negatives of a target, for all or the best of them."""
-    if not isinstance(given, Mapping) or given.get("distribution") == "none":
+    if not _draws_negatives(given):
         return False
     return given.get("sample_num", 1) > 1 or bool(given.get("dynamic"))
 
@@ -358,4 +363,12 @@ def check_loss(settings: TrainingSettings, model: str, plain_loss: bool, causal:
         raise ConfigError(
             f"loss_type [{settings.loss_type}] cannot replace the loss of {model}; set --loss_type=CE, or choose a "
             "model that docs/models.md names, such as SASRec"
+        )
+    draws = _draws_negatives(settings.train_neg_sample_args)
+    if settings.loss_type == "BPR" and not draws:
+        raise ConfigError("loss_type BPR needs a negative for each target; leave train_neg_sample_args out")
+    if settings.loss_type in SAMPLED_LOSSES and draws:
+        raise ConfigError(
+            f"loss_type [{settings.loss_type}] draws loss_negatives of its own, and train_neg_sample_args would draw "
+            "others; leave those out"
         )

@@ -39,7 +39,7 @@ from recbole_tslrec.version import __version__
 FORMAT_VERSION = 2  # of everything in an artifact's folder; one in another format is made anew
 RECIPE_VERSION = 5  # part of every key; raised when a change of the code gives other results from the same recipe
 # settings that say where contents lie; where those are in a recipe, they decide alone
-PLACES = {"llm_name_or_path": "llm"}
+PLACES = {"llm_name_or_path": "llm", "pre_model_path": "pre_model"}
 MANIFEST = "manifest.json"
 ITEM_TOKENS = "item_tokens.json"
 TENSORS = "data.safetensors"

@@ -290,7 +290,8 @@ def load_trainer(
         fused: what is fused into the item embeddings, as in :func:`build_model`.
         share: the part of this process in every ranking.
     """
-    model = build_model(config, train_data, fused)
+    # S3Rec would read the checkpoint that it was fine-tuned from, which may be gone
+    model = build_model(derive(config, train_stage="pretrain"), train_data, fused)
     trainer = RecommenderTrainer(derive(config, checkpoint_dir=str(folder)), model)
     load_weights(trainer.model, folder / MODEL)
     trainer.eval_collector.data_collect(train_data)

@@ -45,6 +45,21 @@ def test_an_index_that_became_a_column_is_no_vector(name: str) -> None:
     assert is_right(read(frame(item_id=TOKENS, **{name: [22, 20, 25]})))
 
 
+@pytest.mark.parametrize(
+    ("second", "third"),
+    [(["1", "abc", "3"], [1, 2, 3]), (["0,5", "1,25", "0"], [0, 0, 1]), (["1", "2", "n/a"], [1, 2, 3])],
+)
+def test_text_in_a_part_of_a_vector_is_refused(second: list[str], third: list[int]) -> None:
+    table = pd.DataFrame({"item_id": TOKENS, "d0": [0.5, 1.0, 2.0], "d1": second, "d2": third})
+    value = next(text for text in second if not text.isdecimal())
+    with pytest.raises(VectorsError, match=rf"text in column \[d1\], such as \[{value}\]"):
+        tokens_and_rows(PATH, pa.Table.from_pandas(table))
+
+
+def test_numbered_columns_of_text_beside_vectors_are_left_out() -> None:
+    assert is_right(read(frame(item_id=TOKENS, tag1=["x", "y", "z"], tag2=[1, 2, 3])))
+
+
 @pytest.mark.parametrize("name", [None, "index", "row"])
 def test_numbers_of_rows_are_never_tokens(name: str | None) -> None:
     table = frame().set_index(pd.Index([0, 1, 2] if name == "row" else [2, 0, 1], name=name))

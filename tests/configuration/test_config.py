@@ -67,6 +67,13 @@ def test_paths_of_a_file_may_begin_with_the_sign_of_the_users_folder(
     assert config["knowledge_path"] == [f"{tmp_path}/a", "b"]
 
 
+@pytest.mark.parametrize("transform", ["crop_itemseq", "reorder_itemseq", "mask_itemseq"])
+def test_a_transform_whose_keys_a_model_lacks_is_refused(transform: str) -> None:
+    with pytest.raises(ConfigError, match=rf"transform \[{transform}\] reads \w+, which is no key of Caser"):
+        Config("Caser", "toy", argv=[f"--transform={transform}"])
+    assert Config("BERT4Rec", "toy")["transform"] == "mask_itemseq"
+
+
 def test_config_file_in_another_encoding_is_named() -> None:
     Path("latin.yaml").write_bytes("# Grüße\nepochs: 1\n".encode("latin-1"))
     with pytest.raises(ConfigError, match=r"configuration file \[latin.yaml\] is no yaml"):

@@ -1,12 +1,15 @@
 """The backbone: what its training depends on."""
 
+from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 
 from recbole_tslrec.configuration.config import Config
 from recbole_tslrec.pipeline import stage_0
 from recbole_tslrec.settings import derive
+from recbole_tslrec.store.contents import ContentHashes
 
 UNIFORM = {"distribution": "uniform", "sample_num": 1, "alpha": 1.0, "dynamic": False, "candidate_num": 0}
 
@@ -37,6 +40,21 @@ def test_backbone_without_keys_of_its_own_trains_like_the_model() -> None:
 @pytest.mark.parametrize("model", ["CISASRec", "P2RecSASRec", "SASRec"])
 def test_all_families_share_the_training_of_a_backbone(model: str) -> None:
     assert recipe(configure(model=model)) == recipe(configure(model="TSLRecSASRec"))
+
+
+def test_the_checkpoint_that_s3rec_fine_tunes_counts_by_its_content(tmp_path: Path) -> None:
+    checkpoint, hashes = tmp_path / "pre.safetensors", ContentHashes(tmp_path)
+    data = mock.Mock(feature_contents=lambda _: {})
+
+    def contents(text: str, **settings: str) -> dict[str, str]:
+        checkpoint.write_text(text)
+        stage = stage_0.backbone(configure(model="S3Rec", pre_model_path=str(checkpoint), **settings))
+        return dict(stage.contents(data, hashes))
+
+    one, other = (contents(text, train_stage="finetune") for text in ("one", "another"))
+    assert one.keys() == other.keys() == {"pre_model"}
+    assert one != other
+    assert contents("one", train_stage="pretrain") == {}
 
 
 def test_backbones_differ_in_training() -> None:

@@ -6,6 +6,7 @@ from torch.nn.functional import cross_entropy
 
 from recbole_tslrec.data.dataset import Data
 from recbole_tslrec.models.backbones import BACKBONES
+from recbole_tslrec.pipeline import plan
 from recbole_tslrec.settings import derive
 from recbole_tslrec.training.recommender import build_model, train_recommender
 from tests.conftest import walks
@@ -92,6 +93,31 @@ def test_own_loss_is_refused_where_the_backbone_has_terms_of_its_own(make_config
     config = make_config("Caser", loss_type="gBCE")
     with pytest.raises(ValueError, match=r"loss_type \[gBCE\] cannot replace the loss of Caser; set --loss_type=CE"):
         build_model(config, Data(config).loaders[0])
+
+
+@pytest.mark.parametrize(
+    ("loss", "negatives", "message"),
+    [
+        ("BPR", None, "BPR needs a negative for each target; leave train_neg_sample_args out"),
+        ("gBCE", {"distribution": "uniform", "sample_num": 1}, r"loss_type \[gBCE\] draws loss_negatives of its own"),
+    ],
+)
+def test_negatives_that_do_not_go_with_the_loss_are_refused(make_config, loss, negatives, message):
+    with pytest.raises(ValueError, match=message):
+        plan(make_config("SASRec", loss_type=loss, train_neg_sample_args=negatives))
+
+
+def test_a_batch_in_which_nothing_is_masked_changes_nothing(make_config):
+    """As may happen to a short last batch of BERT4Rec."""
+    config = make_config("BERT4Rec")
+    data = Data(config)
+    model = build_model(config, data.loaders[0])
+    batch = next(iter(data.loaders[0]))
+    batch[model.MASK_INDEX].zero_()
+    loss = model.calculate_loss(batch)
+    loss.backward()
+    assert loss.item() == 0
+    assert all(parameter.grad is None or not parameter.grad.any() for parameter in model.parameters())
 
 
 def test_unknown_loss_is_refused(make_config):

@@ -129,7 +129,7 @@ def test_own_keys_of_a_backbone_enter_its_training(config, backbone):
     of_recbole = RECBOLE / "model" / f"{backbone}.yaml"
     theirs = yaml.safe_load(of_recbole.read_text()) if of_recbole.exists() else {}
     assert keys == {*theirs, *read_properties(properties_folder() / "model" / f"{backbone}.yaml")}
-    config = derive(config, loss_type="BPR")
+    config = derive(config, loss_type="BPR", train_neg_sample_args={"distribution": "uniform"})
     settings = recommender_settings(config, backbone)
     for key in keys:
         other = recommender_settings(derive(config, **{key: _another(config, key)}), backbone)

@@ -60,7 +60,7 @@ def test_loss_that_a_backbone_cannot_take_is_known_at_once(make_config):
         recommender_settings(make_config("Caser", train_mode="all_positions"), "Caser")
 
 
-@pytest.mark.parametrize(("key", "value"), [("transform", "crop_itemseq"), ("prefixes_per_user", 3)])
+@pytest.mark.parametrize(("key", "value"), [("transform", "inverse_itemseq"), ("prefixes_per_user", 3)])
 def test_what_is_done_to_prefixes_is_refused_for_all_positions(make_config, key, value):
     with pytest.raises(ConfigError, match=f"{key} .{value}. is for rows that are prefixes"):
         recommender_settings(make_config("SASRec", train_mode="all_positions", **{key: value}), "SASRec")
