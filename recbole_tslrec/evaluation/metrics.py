@@ -18,6 +18,11 @@ def needs_ranks_only(metric: str) -> bool:
     return list(metric_information[metric.lower()]) == ["rec.topk"]
 
 
+def smaller_is_better(metric: str) -> bool:
+    """Whether a metric of RecBole, such as ``giniindex@10``, is the better the smaller it is."""
+    return bool(metrics_dict[metric.lower().partition("@")[0]].smaller)
+
+
 def figures(config: Any, ranks: NDArray[np.int64]) -> dict[str, float]:
     """Those of the configured metrics that need ranks only, by RecBole's own classes.
 

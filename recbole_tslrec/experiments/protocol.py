@@ -6,6 +6,7 @@ from recbole_tslrec.experiments.command import Command
 SEEDS_ON_BEAUTY = 10
 # where the protocol leaves something to the backbone, or what does not change a result
 _FREE = ("train_mode", "eval_batch_size")
+_SPLIT = {"LS": "valid_and_test"}  # a user's last item is the test item, the one before it the validation item
 
 
 def deviations(command: Command) -> list[str]:
@@ -15,8 +16,11 @@ def deviations(command: Command) -> list[str]:
     found = [
         f"{key} {config[key]} (protocol: {value})"
         for key, value in protocol.items()
-        if key not in _FREE and config[key] != value
+        if key not in _FREE and config[key] not in (None, value)
     ]
+    split = config["eval_args"]["split"]
+    if split != _SPLIT:
+        found.append(f"eval_args split {split} (protocol: {_SPLIT})")
     if "beauty" in command.datasets and len(command.seeds) < SEEDS_ON_BEAUTY:
         found.append(f"{len(command.seeds)} seeds (protocol: at least {SEEDS_ON_BEAUTY} on beauty)")
     return found

@@ -8,8 +8,10 @@ the same settings, and finds finished trials among the artifacts.
 
 import argparse
 import importlib.util
+import itertools
 import math
 import os
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -171,7 +173,15 @@ def main(argv: Sequence[str]) -> None:
         "--output_file", help="JSON file for the trials (default: artifacts_dir/<dataset>/tuning-<model>.json)"
     )
     given, keys = parser.parse_known_args(argv)
-    config = Config(given.model, given.dataset, given.config_files.split(), argv=keys)
+    if given.max_evals is not None and given.max_evals < 1:
+        raise ConfigError(f"--max_evals must be a whole number above 0, not [{given.max_evals}]")
+    config_files = shlex.split(given.config_files)
+    config = Config(given.model, given.dataset, config_files, argv=keys)
+    if (config["eval_args"]["split"] or {}).get("LS") == "test_only":
+        raise ConfigError(
+            "tune chooses by the validation items, and eval_args split {'LS': 'test_only'} leaves none; set it to "
+            "valid_and_test"
+        )
     space = read_space(given.params_file, config, [key.removeprefix("--").partition("=")[0] for key in keys])
     if given.algo == "exhaustive" and set(space) != {"choice"}:
         raise ConfigError("an exhaustive search takes choices only; use --algo=random or --algo=bayes for ranges")
@@ -182,9 +192,10 @@ def main(argv: Sequence[str]) -> None:
     )
     output_file.parent.mkdir(parents=True, exist_ok=True)
     if output_file.exists():
-        former = beside(output_file, "former")
+        numbers = (beside(output_file, f"former-{number}") for number in itertools.count(1))
+        former = next(path for path in numbers if not path.exists())
         getLogger().info(f"{output_file} has the trials of an earlier search; they are kept in {former}")
         os.replace(output_file, former)
-    best = tune(Search(config, given.config_files.split(), keys, output_file), space, given.algo, given.max_evals)
+    best = tune(Search(config, config_files, keys, output_file), space, given.algo, given.max_evals)
     params = " ".join(f"--{key}={value}" for key, value in best["best_params"].items())
     sys.stdout.write(f"\nbest {best['valid_metric']} (valid): {best['best_score']} with {params}\nin {output_file}\n")

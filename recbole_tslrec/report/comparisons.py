@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from recbole_tslrec.evaluation.metrics import smaller_is_better
 from recbole_tslrec.evaluation.significance import PairedTest, SeedTest, holm, paired, two_sample
 from recbole_tslrec.models.families import BASE
 from recbole_tslrec.report.scores import Line, Scores
@@ -111,16 +112,17 @@ def over_users(scores: Scores, dataset: str, line: Line, other: Line, metric: st
 def stars(scores: Scores, dataset: str, lines: Iterable[Line], metric: str) -> set[Line]:
     """Which lines beat the best other row of their backbone at :data:`LEVEL`, with Holm's correction over the lines."""
     found: dict[Line, SeedTest] = {}
+    sign = -1 if smaller_is_better(metric) else 1
     for line in lines:
         others = [other for other in scores.others(dataset, line) if other.backbone == line.backbone]
         if others:
-            best = max(others, key=lambda other: scores.mean(dataset, other, metric))
+            best = max(others, key=lambda other: sign * scores.mean(dataset, other, metric))
             found[line] = over_seeds(scores, dataset, line, best, metric)
     pvalues = holm([test.pvalue for test in found.values()])
     return {
         line
         for (line, test), pvalue in zip(found.items(), pvalues, strict=True)
-        if pvalue is not None and pvalue <= LEVEL and test.mean_difference > 0
+        if pvalue is not None and pvalue <= LEVEL and sign * test.mean_difference > 0
     }
 
 

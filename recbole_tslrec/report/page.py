@@ -89,9 +89,14 @@ class Page:
         return f"Failed, and not in the figures: {', '.join(self.failed)}." if self.failed else ""
 
 
-def best_and_second(means: Sequence[float]) -> dict[int, str]:
-    """Which of the means are ``best`` and ``second``, as they are shown: equal ones share a mark."""
+def best_and_second(means: Sequence[float], smaller: bool = False) -> dict[int, str]:
+    """Which of the means are ``best`` and ``second``, as they are shown: equal ones share a mark.
+
+    Args:
+        means: a figure of each row.
+        smaller: whether smaller ones are better.
+    """
     shown = [round(mean, 4) for mean in means]
-    ranks = sorted({mean for mean in shown if mean == mean}, reverse=True)
+    ranks = sorted({mean for mean in shown if mean == mean}, reverse=not smaller)
     marks = dict(zip(ranks, ("best", "second"), strict=False))
     return {row: marks[mean] for row, mean in enumerate(shown) if mean in marks}

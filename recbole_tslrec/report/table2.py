@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from recbole_tslrec.evaluation.history_modes import UNMASKED, shown_modes
-from recbole_tslrec.evaluation.metrics import label
+from recbole_tslrec.evaluation.metrics import label, smaller_is_better
 from recbole_tslrec.evaluation.model_free import MODEL_FREE
 from recbole_tslrec.experiments.command import Command
 from recbole_tslrec.experiments.jobs import trials_of
@@ -95,14 +95,17 @@ def table_section(command: Command, scores: Scores, remarks: Sequence[str]) -> S
             starred = stars(scores, dataset, [line for line in lines if line.row == OURS], metric)
             table[column] = [_cell(scores.values(dataset, line, metric), line in starred) for line in lines]
             means = [scores.mean(dataset, line, metric) for line in lines]
-            emphasis.update({(row, column): mark for row, mark in best_and_second(means).items()})
+            marks = best_and_second(means, smaller_is_better(metric))
+            emphasis.update({(row, column): mark for row, mark in marks.items()})
             printed = [paper_figure(dataset, line.backbone, line.row, metric) for line in lines]
             if command.paper and scores.mode == UNMASKED and any(printed):  # RecBole's mode, which was the paper's
                 table[f"{column}, paper"] = printed
     if not any(table["remark"]):
         table = table.drop(columns="remark")
-    seeds = f"seeds {', '.join(map(str, command.seeds))}"
-    text = f"Test items, full ranking, history mode {scores.mode}; mean ± standard deviation over {seeds}."
+    several = len(command.seeds) > 1
+    seeds = f"mean ± standard deviation over seeds {', '.join(map(str, command.seeds))}"
+    seeds = seeds if several else f"seed {command.seeds[0]}"
+    text = f"Test items, full ranking, history mode {scores.mode}; {seeds}."
     unknown = [dataset for dataset in command.datasets if not in_paper(dataset)]
     if command.paper and unknown:
         text += f" The paper has no figures of {', '.join(unknown)}."

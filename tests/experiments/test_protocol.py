@@ -18,6 +18,16 @@ def test_a_setting_that_differs_is_named_with_the_protocols(command):
     assert deviations(command) == ["epochs 3 (protocol: 200)"]
 
 
+def test_another_split_is_named(command):
+    command = replace(command, settings=("--eval_args={'split': {'RS': [0.8, 0.1, 0.1]}}",), config_files=(FILE,))
+    (found,) = deviations(command)
+    assert found == "eval_args split {'RS': [0.8, 0.1, 0.1]} (protocol: {'LS': 'valid_and_test'})"
+
+
+def test_a_key_that_a_model_does_not_have_is_no_deviation(command):
+    assert not any("embedding_size" in found for found in deviations(replace(command, models=("SASRec",))))
+
+
 def test_few_seeds_on_beauty_are_named(command):
     command = replace(command, datasets=("beauty",), settings=(), config_files=(FILE,))
     assert deviations(command) == ["2 seeds (protocol: at least 10 on beauty)"]

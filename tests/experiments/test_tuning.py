@@ -29,6 +29,7 @@ def test_params_file_of_recbole_is_read(make_config: Callable[..., Any]) -> None
     file = params_file(
         "learning_rate choice [0.01, 0.001]",
         "",
+        "# what the paper varies",
         "hidden_dropout_prob uniform 0,0.5",
         "weight_decay loguniform -8,-2",
         "n_layers quniform 1,3,1",
@@ -53,6 +54,7 @@ def test_params_file_of_recbole_is_read(make_config: Callable[..., Any]) -> None
         ("learning_rate choice", "cannot be read"),
         ("learning_rate normal 0,1", "cannot be read"),
         ("learning_rate uniform 0.1", "cannot be read"),
+        ("learning_rate loguniform 0.0001,0.01", "natural logarithms; write -9.21,-4.605"),
         ("learning_rate uniform 0.1,high", "cannot be read"),
         ("epochs choice [__import__('pathlib').Path('evaluated').touch()]", "cannot be read"),
         ("seed choice [1, 2]", r"\[seed\]: it is set already"),
@@ -70,6 +72,8 @@ def test_line_that_cannot_be_searched_over_is_refused(make_config: Callable[...,
     ("arguments", "why"),
     [
         (["--params_file=nowhere"], "nowhere"),
+        (["--params_file=hyper.test", "--max_evals=0"], "max_evals must be a whole number above 0"),
+        (["--params_file=hyper.test", "--eval_args={'split': {'LS': 'test_only'}}"], "leaves none; set it to"),
         (["--params_file=hyper.test", "--learning_rate=0.1"], "learning_rate"),
         (["--params_file=hyper.test", "--epoch=1"], "did you mean epochs"),
         (["--params_file=range.test"], "--algo=random"),
@@ -202,4 +206,4 @@ def test_trials_share_artifacts_and_a_second_search_finds_them_all(
     again = json.loads(output.read_text())["trials"]
     assert [trial["built"] for trial in again] == [[], []]
     assert [trial["score"] for trial in again] == [first["score"], second["score"]]
-    assert json.loads(output.with_name(f"{output.name}.former").read_text())["trials"] == [first, second]
+    assert json.loads(output.with_name(f"{output.name}.former-1").read_text())["trials"] == [first, second]

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from recbole_tslrec.evaluation.metrics import smaller_is_better
 from recbole_tslrec.experiments.trials import Trial
 from recbole_tslrec.report.comparisons import comparisons, credit, stars
 from recbole_tslrec.report.page import ReportError, best_and_second
@@ -80,6 +81,7 @@ def test_one_seed_says_why_there_is_no_star(command, outcomes):
 
 
 def test_best_and_second_are_marked_as_they_are_shown():
+    assert best_and_second([0.2319, 0.2887], smaller_is_better("GiniIndex@10")) == {0: "best", 1: "second"}
     assert best_and_second([0.12341, 0.5, float("nan"), 0.12344]) == {1: "best", 0: "second", 3: "second"}
 
 
