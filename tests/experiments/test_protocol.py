@@ -25,7 +25,7 @@ def test_another_split_is_named(command):
 
 
 def test_a_key_that_a_model_does_not_have_is_no_deviation(command):
-    assert not any("embedding_size" in found for found in deviations(replace(command, models=("SASRec",))))
+    assert not any("embedding_size" in found for found in deviations(replace(command, settings=())))
 
 
 def test_few_seeds_on_beauty_are_named(command):
