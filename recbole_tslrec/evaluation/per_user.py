@@ -59,6 +59,24 @@ def means_of_users(values: ArrayLike, users: ArrayLike) -> NDArray[np.float64]:
     return means
 
 
+def shares_of_users(values: ArrayLike, users: ArrayLike) -> NDArray[np.float64]:
+    """What each user's rows contribute to the mean over all rows, [R] -> [U], as values with that same mean.
+
+    A user's value is the mean, plus U / R times the sum of how far the user's rows are from it. So where users have
+    unlike numbers of rows, an interval of these values is that of the mean over rows if users are drawn (the ratio
+    estimator, linearised).
+
+    Args:
+        values: a metric of each row.
+        users: whose row it is.
+    """
+    rows = pd.Series(np.asarray(values, np.float64))
+    mean = rows.mean()
+    sums: NDArray[np.float64] = (rows - mean).groupby(np.asarray(users), sort=False).sum().to_numpy()
+    shares: NDArray[np.float64] = mean + sums * len(sums) / len(rows)
+    return shares
+
+
 def write_users(path: Path, results: UserResults) -> None:
     """Write the results under another name and rename the file; ``about`` goes into its metadata as JSON."""
     import pyarrow

@@ -34,12 +34,14 @@ class NewItemCases:
         known: the tokens of all others.
         histories: for each interaction the tokens of the known items that its user had before, the oldest first.
         targets: the new item of each interaction.
+        users: whose interaction each is, from 0.
     """
 
     new: list[str]
     known: list[str]
     histories: list[list[str]]
     targets: list[str]
+    users: list[int]
 
 
 def hold_out(data: Data, share: float, by: str) -> NewItemCases:
@@ -54,12 +56,13 @@ def hold_out(data: Data, share: float, by: str) -> NewItemCases:
     order = np.random.default_rng(0).permutation(count) if by == RANDOM else _by_first_time(data)
     is_new = np.zeros(count + 1, dtype=bool)
     is_new[1 + order[count - max(1, round(share * count)) :]] = True
-    histories, targets = [], []
-    for history, target in _cases(data.full, is_new):
+    histories, targets, users = [], [], []
+    for user, history, target in _cases(data.full, is_new):
+        users.append(user)
         histories.append([data.item_tokens[item - 1] for item in history])
         targets.append(data.item_tokens[target - 1])
     tokens = np.array(data.item_tokens)
-    return NewItemCases(tokens[is_new[1:]].tolist(), tokens[~is_new[1:]].tolist(), histories, targets)
+    return NewItemCases(tokens[is_new[1:]].tolist(), tokens[~is_new[1:]].tolist(), histories, targets, users)
 
 
 def _by_first_time(data: Data) -> NDArray[np.int64]:
@@ -71,15 +74,15 @@ def _by_first_time(data: Data) -> NDArray[np.int64]:
     return np.argsort(firsts.reindex(range(1, dataset.item_num), fill_value=0.0).to_numpy(), kind="stable")
 
 
-def _cases(full: Histories, is_new: NDArray[np.bool_]) -> Iterator[tuple[list[int], int]]:
-    """Each interaction with a new item whose user has had a known one before."""
+def _cases(full: Histories, is_new: NDArray[np.bool_]) -> Iterator[tuple[int, list[int], int]]:
+    """Each interaction with a new item whose user has had a known one before: the user, these, and the new one."""
     for user in range(len(full)):
         items, history = full[user], list[int]()
         for item in items.tolist():
             if not is_new[item]:
                 history.append(item)
             elif history:
-                yield history.copy(), item
+                yield user, history.copy(), item
 
 
 def without_new_items(command: Command, cases: dict[str, NewItemCases]) -> Command:

@@ -14,6 +14,7 @@ from recbole_tslrec.augmentation.vectors import ItemVectors, read_vectors
 from recbole_tslrec.compute.distributed import own_device
 from recbole_tslrec.data.dataset import Data
 from recbole_tslrec.evaluation.metrics import figures_of_rows, label
+from recbole_tslrec.evaluation.per_user import shares_of_users
 from recbole_tslrec.evaluation.significance import interval, paired
 from recbole_tslrec.experiments.command import Command
 from recbole_tslrec.experiments.jobs import trials_of
@@ -150,14 +151,14 @@ def section(name: str, ranks: Mapping[str, Sequence[Ranks]], cases: NewItemCases
         config: RecBole's, by whose metrics ranks are measured.
     """
     measured = derive(config, metrics=["Hit", "NDCG"], topk=[10])
-    values = {row: over_seeds(seeds, measured) for row, seeds in ranks.items()}
+    values = {row: over_seeds(seeds, measured, cases.users) for row, seeds in ranks.items()}
     table = pd.DataFrame([*(line(row, of_row) for row, of_row in values.items()), chance(cases, measured)])
     text = (
         f"{len(cases.new):,} of {len(cases.new) + len(cases.known):,} items are new: training saw no interaction "
         f"with them, and they were added to the trained models afterwards. {len(cases.targets):,} interactions of "
         "users who had a known item before; these items are the history, and are not ranked. Seeds: "
-        f"{len(next(iter(ranks.values())))}; a value is the mean over them, intervals (95%, bootstrap) are over "
-        "interactions."
+        f"{len(next(iter(ranks.values())))}; a value is the mean over them and the interactions, intervals (95%, "
+        "bootstrap) are over users."
     )
     tests = [against(values, other, among) for among in AMONG for other in (BASE, MEAN, VECTORS)]
     marks = {
@@ -169,10 +170,10 @@ def section(name: str, ranks: Mapping[str, Sequence[Ranks]], cases: NewItemCases
     return Section(f"{name} new items", f"{text}\n\n{' '.join(tests)}", table, emphasis=marks)
 
 
-def over_seeds(seeds: Sequence[Ranks], config: Any) -> Values:
-    """Metrics of each interaction, the mean over seeds, by column of the table: [cases] each."""
+def over_seeds(seeds: Sequence[Ranks], config: Any, users: Sequence[int]) -> Values:
+    """Each user's part in the metrics over all interactions, the mean over seeds, by column of the table: [U] each."""
     return {
-        f"{label(name)}, {among}": np.mean([found[name] for found in of_seeds], axis=0, dtype=np.float64)
+        f"{label(name)}, {among}": shares_of_users(np.mean([found[name] for found in of_seeds], axis=0), users)
         for place, among in enumerate(AMONG)
         for of_seeds in [[figures_of_rows(config, ranks[place]) for ranks in seeds]]
         for name in of_seeds[0]
@@ -182,10 +183,10 @@ def over_seeds(seeds: Sequence[Ranks], config: Any) -> Values:
 def line(row: str, values: Values) -> dict[str, object]:
     """A row of the table."""
     found: dict[str, object] = {"row": row, "about": ABOUT[row]}
-    for name, of_cases in values.items():
-        found[name] = float(of_cases.mean())
+    for name, of_users in values.items():
+        found[name] = float(of_users.mean())
         if name.startswith(METRIC):
-            found[f"{name} low"], found[f"{name} high"] = interval(of_cases)
+            found[f"{name} low"], found[f"{name} high"] = interval(of_users)
     return found
 
 

@@ -6,7 +6,14 @@ import pandas as pd
 import pytest
 from pyarrow import parquet
 
-from recbole_tslrec.evaluation.per_user import UserResults, check_comparable, means_of_users, read_users, write_users
+from recbole_tslrec.evaluation.per_user import (
+    UserResults,
+    check_comparable,
+    means_of_users,
+    read_users,
+    shares_of_users,
+    write_users,
+)
 from recbole_tslrec.store.artifacts import ArtifactError
 
 
@@ -28,6 +35,12 @@ def test_written_results_are_read_again(results, tmp_path):
 
 def test_rows_of_a_user_are_one_value():
     assert means_of_users([0.5, 0.2, 1.0, 0.4], ["b", "a", "b", "c"]).tolist() == [0.75, 0.2, 0.4]
+
+
+def test_the_shares_of_users_have_the_mean_of_all_rows():
+    """1, 0 of a and 0 of b: the mean is 1/3, from which a's rows are 1/3 in sum and b's -1/3, and U / R is 2/3."""
+    assert shares_of_users([1, 0, 0], ["a", "a", "b"]).tolist() == pytest.approx([1 / 3 + 2 / 9, 1 / 3 - 2 / 9])
+    assert shares_of_users([0.5, 0.25], ["a", "b"]).tolist() == [0.5, 0.25]
 
 
 def test_missing_file_names_the_folder_and_the_cure(tmp_path):

@@ -5,6 +5,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -44,6 +45,7 @@ def test_the_latest_items_are_those_that_appeared_last(make_config: Callable[...
         (["a", "b"], "d"),
         (["b", "c"], "d"),
     ]
+    assert sorted(np.unique(cases.users, return_counts=True)[1].tolist()) == [1, 2]  # of v and of u
 
 
 def test_a_share_is_one_item_at_least(make_config: Callable[..., Config]) -> None:
@@ -74,7 +76,7 @@ SAVED: Any = SimpleNamespace(item_ids=lambda tokens: ["abcde".index(token) + 1 f
 
 def test_ranks_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     """Items a to e are 1 to 5, d and e new. History and pad are no candidates; equal scores stand before the target."""
-    cases = NewItemCases(["d", "e"], ["a", "b", "c"], [["a"], ["b", "c"], ["a"]], ["d", "d", "e"])
+    cases = NewItemCases(["d", "e"], ["a", "b", "c"], [["a"], ["b", "c"], ["a"]], ["d", "d", "e"], [0, 0, 1])
     scores = {
         (1,): [9.0, 8.0, 7.0, 6.0, 5.0, 4.0],  # of d: b and c before; of e: the last of four
         (2, 3): [9.0, 4.0, 7.0, 6.0, 4.0, 5.0],  # e, then a and d alike
@@ -90,7 +92,7 @@ def test_ranks_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_vectors_alone_rank_by_the_cosine_with_the_mean_of_the_history() -> None:
     """The mean of the directions of a (1, 0) and b (0, 1) points between them, as d does; e points away."""
     vectors = torch.tensor([[0.0, 0.0], [5.0, 0.0], [0.0, 1.0], [-1.0, 0.1], [2.0, 2.0], [-1.0, -1.0]])
-    cases = NewItemCases(["d", "e"], ["a", "b", "c"], [["a", "b"], ["a", "b"]], ["d", "e"])
+    cases = NewItemCases(["d", "e"], ["a", "b", "c"], [["a", "b"], ["a", "b"]], ["d", "e"], [0, 1])
     among_all, among_new = new_items.vector_ranks(vectors, SAVED, cases)
     assert among_all.tolist() == [1, 3]
     assert among_new.tolist() == [1, 2]

@@ -49,7 +49,7 @@ def test_vectors_place_new_items_where_they_belong(tmp_path: Path) -> None:
 
 def test_figures_by_hand(toy_command: Command) -> None:
     """Two interactions, two seeds: NDCG@10 of ranks 1, 3 and 11 is 1, 1/2 and 0."""
-    cases = NewItemCases(["d", "e"], ["a", "b", "c"], [["a"], ["b"]], ["d", "e"])
+    cases = NewItemCases(["d", "e"], ["a", "b", "c"], [["a"], ["b"]], ["d", "e"], [0, 1])
     ranks = {row: [(np.array([11, 11]), np.array([2, 2]))] * 2 for row in ABOUT}
     ranks[NEAREST] = [(np.array([1, 3]), np.array([1, 1])), (np.array([3, 11]), np.array([1, 1]))]
     found = section("toy SASRec", ranks, cases, toy_command.config())
@@ -64,7 +64,7 @@ def test_figures_by_hand(toy_command: Command) -> None:
 
 def test_chance_by_hand(toy_command: Command) -> None:
     """Of five items one is in the history: any of four places, and any of two among the new ones."""
-    cases = NewItemCases(["d", "e"], ["a", "b", "c"], [["a"], ["b", "b"]], ["d", "e"])
+    cases = NewItemCases(["d", "e"], ["a", "b", "c"], [["a"], ["b", "b"]], ["d", "e"], [0, 1])
     found = chance(cases, toy_command.config())
     assert found["HR@10, all"] == found["HR@10, new"] == 1
     assert found["NDCG@10, all"] == pytest.approx(sum(1 / np.log2(rank + 1) for rank in (1, 2, 3, 4)) / 4)
