@@ -43,7 +43,7 @@ def main(argv: Sequence[str]) -> None:
     written = write_page(replace(page, failed=tuple(command.failed)), command.output_dir)
     sys.stdout.write(f"\n{page.title}: {written}\n")
     if command.failed:
-        raise RunsFailed(f"{len(command.failed)} runs failed, and are not in the report: {', '.join(command.failed)}")
+        raise RunsFailed(f"not in the report, since their runs failed: {', '.join(command.failed)}")
 
 
 def _help() -> str:
