@@ -19,6 +19,7 @@ from recbole_tslrec.settings import ConfigError
 DATASETS = ("beauty", "ml-1m", "yelp")
 MODELS = ("GRU4Rec", "Caser", "SASRec", "FMLPRec")
 _WITH_WORDS = [name for name, row in ROWS.items() if row.needs_words]  # few datasets have words
+_WITH_ROWS = ("table2", "fig5", "ablation")  # the other reports have rows of their own
 _WITHOUT_CI = ("Base", "TSLRec")
 _DEFAULT_ROWS = {"table2": PAPER_ROWS, "ablation": _WITHOUT_CI, "cold": _WITHOUT_CI}  # others: Base, CI, TSLRec
 
@@ -111,6 +112,8 @@ def parse(name: str, argv: Sequence[str]) -> Command:
     for singular in ("model", "dataset"):
         if singular in map(key_of, settings):
             raise ConfigError(f"a report has --{singular}s in the place of --{singular}")
+    if "rows" in map(key_of, settings):
+        raise ConfigError(f"report {name} has rows of its own; leave --rows out")
     for model in models:
         if parse_model_name(model).family.table:
             raise ConfigError(f"--models names backbones, not [{model}]; choose its kind with --rows")
@@ -120,7 +123,7 @@ def parse(name: str, argv: Sequence[str]) -> Command:
         datasets=datasets,
         models=models,
         seeds=_seeds(given.seeds),
-        rows=_rows(given.rows) or _rows_of(name),
+        rows=_rows(getattr(given, "rows", "")) or _rows_of(name),
         output_dir=Path(given.output_dir),
         jobs=given.jobs,
         slurm=_slurm(getattr(given, "slurm", "")),
@@ -166,8 +169,9 @@ def _parser(name: str) -> argparse.ArgumentParser:
         "--models", default=",".join(_models_of(name)), help="backbones, separated by commas (default: %(default)s)"
     )
     parser.add_argument("--seeds", default="2020", help="seeds, separated by commas (default: %(default)s)")
-    rows = f"all (without {', '.join(_WITH_WORDS)}), or some of {', '.join(ROWS)}, or sources joined by +"
-    parser.add_argument("--rows", default="", help=f"{rows} (default: {','.join(_rows_of(name))})")
+    if name in _WITH_ROWS:
+        rows = f"all (without {', '.join(_WITH_WORDS)}), or some of {', '.join(ROWS)}, or sources joined by +"
+        parser.add_argument("--rows", default="", help=f"{rows} (default: {','.join(_rows_of(name))})")
     parser.add_argument(
         "--output_dir", default="reports", help="where runs and pages are written (default: %(default)s)"
     )

@@ -33,9 +33,10 @@ def main(argv: Sequence[str]) -> None:
         raise ValueError(f"report [{name}] does not exist; the reports are {', '.join(NAMES)}")
     command = parse(name, argv[1:])
     from recbole_tslrec.report.plots import new_figure
-    from recbole_tslrec.report.writing import write_page
+    from recbole_tslrec.report.writing import check_folder, write_page
 
     new_figure(1, 1)  # without matplotlib this says so now, and not behind hours of training
+    check_folder(name, command.output_dir)
     try:
         page = importlib.import_module(f"recbole_tslrec.report.{name}").build(command)
     except OnlyListed:  # --budget

@@ -19,6 +19,7 @@ from recbole_tslrec.experiments.runner import outcomes
 from recbole_tslrec.experiments.trials import Outcome, row_of
 from recbole_tslrec.report.page import Page, ReportError, Section, best_and_second
 from recbole_tslrec.report.plots import new_figure, points_with_intervals
+from recbole_tslrec.settings import ConfigError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -49,10 +50,12 @@ def build(command: Command) -> Page:
     LLM baselines, which have no backbone, stand in the sections of all.
 
     Raises:
+        ConfigError: the metrics that it shows are not asked for; raised before anything runs.
         ArtifactError: a run has no results by user.
         ReportError: no seed was finished by all rows.
         ValueError: runs differ in data or modes.
     """
+    _check_metrics(command)
     trials = [trial for trial in trials_of(command) if row_of(trial.row).family]
     rows = [row for row in command.rows if any(row == trial.row for trial in trials)]
     finished: dict[tuple[str, str], list[Outcome]] = {}
@@ -70,6 +73,15 @@ def build(command: Command) -> Page:
         for mode in shown_modes(asked)
     ]
     return Page("fig5", "Fig. 5: metrics by user activity and by target popularity", quoted_protocol(command), sections)
+
+
+def _check_metrics(command: Command) -> None:
+    config = command.config()
+    if 10 not in config["topk"] or not {"hit", "ndcg"} <= {name.lower() for name in config["metrics"]}:
+        raise ConfigError(
+            f"fig5 shows {', '.join(map(label, METRICS))}, which metrics {config['metrics']} with topk {config['topk']} do "
+            "not have; add Hit, NDCG and 10 to them"
+        )
 
 
 def by_row(found: Sequence[Outcome], rows: Sequence[str]) -> dict[str, list[UserResults]]:

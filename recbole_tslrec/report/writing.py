@@ -43,9 +43,8 @@ def write_page(page: Page, output_dir: str | Path) -> Path:
     slugs = [section.slug for section in page.sections]
     if len(set(slugs)) < len(slugs):
         raise ReportError(f"report {page.name} has two sections of one name among {slugs}; rename one")
+    check_folder(page.name, output_dir)
     folder = Path(output_dir) / page.name
-    if folder.exists() and not (folder / FRAGMENT).exists():
-        raise ReportError(f"{folder} exists and holds no report; choose another output_dir, or move it away")
     folder.parent.mkdir(parents=True, exist_ok=True)
     with locked(folder.parent / "index.lock"):  # two reports may be written at a time
         partial = beside(folder, "partial")
@@ -56,6 +55,17 @@ def write_page(page: Page, output_dir: str | Path) -> Path:
         index = folder.parent / "index.html"
         _write_text(index, index_html(folder.parent))
     return index
+
+
+def check_folder(name: str, output_dir: str | Path) -> None:
+    """Refuse a folder of another kind where a report would be written.
+
+    Raises:
+        ReportError: there is one.
+    """
+    folder = Path(output_dir) / name
+    if folder.exists() and not (folder / FRAGMENT).exists():
+        raise ReportError(f"{folder} exists and holds no report; choose another output_dir, or move it away")
 
 
 def _write_files(page: Page, folder: Path) -> None:

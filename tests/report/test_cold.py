@@ -83,6 +83,7 @@ def test_a_backbone_that_knows_its_users_is_refused_before_anything_is_trained(t
     assert parse("cold", []).models == ("GRU4Rec", "SASRec", "FMLPRec")
 
 
-def test_other_rows_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="report cold has the rows Base, TSLRec, not CI"):
-        build(replace(command_with(tmp_path, circle()), rows=("CI",)))
+@pytest.mark.parametrize("report", ["cold", "fig4", "embeddings"])
+def test_rows_are_refused_where_a_report_has_its_own(report: str) -> None:
+    with pytest.raises(ConfigError, match=f"report {report} has rows of its own; leave --rows out"):
+        parse(report, ["--rows=CI"])

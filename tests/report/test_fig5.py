@@ -9,6 +9,7 @@ from recbole_tslrec.experiments.trials import Outcome, Trial
 from recbole_tslrec.report import fig5
 from recbole_tslrec.report.fig5 import by_activity, by_popularity
 from recbole_tslrec.report.page import ReportError
+from recbole_tslrec.settings import ConfigError
 from recbole_tslrec.store.artifacts import ArtifactError
 from tests.results import stages_of
 
@@ -58,6 +59,12 @@ def test_a_bin_of_popularity_without_users_is_left_out():
     groups = by_popularity(np.array([31, 2]))
     assert groups.labels == ["0-3", ">30"]
     assert groups.members.tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("settings", ["--topk=[5]", "--metrics=['Recall', 'NDCG']"])
+def test_metrics_that_it_shows_are_asked_for_before_anything_runs(toy_command, settings):
+    with pytest.raises(ConfigError, match=r"fig5 shows NDCG@10, HR@10, which metrics .* do not have"):
+        fig5.build(replace(toy_command, settings=(*toy_command.settings, settings, "--valid_metric=NDCG@5")))
 
 
 def test_means_are_over_seeds_first_and_then_over_the_users_of_a_group(build, evaluated):

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from recbole_tslrec.report import main
 from recbole_tslrec.report.page import Opening, Page, ReportError, Section
 from recbole_tslrec.report.plots import new_figure
 from recbole_tslrec.report.rendering import shown
@@ -206,6 +207,8 @@ def test_a_page_without_a_section_is_refused_and_leaves_a_former_one(tmp_path: P
 def test_a_folder_that_is_no_report_is_left_alone(tmp_path: Path):
     (tmp_path / "table2").mkdir()
     (tmp_path / "table2" / "mine.txt").write_text("mine")
+    with pytest.raises(ReportError, match="holds no report"):  # before anything runs
+        main(["table2", f"--output_dir={tmp_path}", "--datasets=none", "--models=SASRec"])
     with pytest.raises(ReportError, match="holds no report"):
         write_page(a_page(), tmp_path)
     assert (tmp_path / "table2" / "mine.txt").read_text() == "mine"
