@@ -26,6 +26,7 @@ from recbole_tslrec.compute import distributed
 from recbole_tslrec.compute.divergence import TrainingDiverged
 from recbole_tslrec.configuration.config import Config
 from recbole_tslrec.experiments.search_space import LINES, Space, read_space
+from recbole_tslrec.pipeline import plan
 from recbole_tslrec.pipeline.evaluate import row_name
 from recbole_tslrec.quick_start import run
 from recbole_tslrec.result import BUILT, REUSED
@@ -183,6 +184,9 @@ def main(argv: Sequence[str]) -> None:
             "valid_and_test"
         )
     space = read_space(given.params_file, config, [key.removeprefix("--").partition("=")[0] for key in keys])
+    for key, values in space.get("choice", {}).items():
+        for value in values:
+            plan(derive(config, **{key: value}))  # refuses what would end the search at its trial
     if given.algo == "exhaustive" and set(space) != {"choice"}:
         raise ConfigError("an exhaustive search takes choices only; use --algo=random or --algo=bayes for ranges")
     if importlib.util.find_spec("hyperopt") is None:

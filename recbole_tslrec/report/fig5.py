@@ -78,8 +78,9 @@ def build(command: Command) -> Page:
 def _check_metrics(command: Command) -> None:
     config = command.config()
     if 10 not in config["topk"] or not {"hit", "ndcg"} <= {name.lower() for name in config["metrics"]}:
+        shown = " and ".join(map(label, METRICS))
         raise ConfigError(
-            f"fig5 shows {', '.join(map(label, METRICS))}, which metrics {config['metrics']} with topk {config['topk']} do "
+            f"fig5 shows {shown}, which metrics {config['metrics']} with topk {config['topk']} do "
             "not have; add Hit, NDCG and 10 to them"
         )
 

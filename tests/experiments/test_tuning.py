@@ -72,6 +72,7 @@ def test_line_that_cannot_be_searched_over_is_refused(make_config: Callable[...,
     ("arguments", "why"),
     [
         (["--params_file=nowhere"], "nowhere"),
+        (["--params_file=wrong.test"], "fusion_type [[]bogus[]] is not one of gate, sum"),
         (["--params_file=hyper.test", "--max_evals=0"], "max_evals must be a whole number above 0"),
         (["--params_file=hyper.test", "--eval_args={'split': {'LS': 'test_only'}}"], "leaves none; set it to"),
         (["--params_file=hyper.test", "--learning_rate=0.1"], "learning_rate"),
@@ -84,9 +85,10 @@ def test_mistake_is_told_before_anything_runs(
 ) -> None:
     params_file("learning_rate choice [0.1]")
     Path("range.test").write_text("learning_rate uniform 0,1\n")
+    Path("wrong.test").write_text("fusion_type choice ['gate', 'bogus']\n")
     monkeypatch.setattr(tuning, "tune", None)
     with pytest.raises(ConfigError, match=why):
-        tuning.main([*arguments, "--model=SASRec", "--dataset=toy"])
+        tuning.main([*arguments, "--model=TSLRecSASRec", "--dataset=toy"])
 
 
 # the search, with trials that only look their score up

@@ -63,7 +63,7 @@ def test_a_bin_of_popularity_without_users_is_left_out():
 
 @pytest.mark.parametrize("settings", ["--topk=[5]", "--metrics=['Recall', 'NDCG']"])
 def test_metrics_that_it_shows_are_asked_for_before_anything_runs(toy_command, settings):
-    with pytest.raises(ConfigError, match=r"fig5 shows NDCG@10, HR@10, which metrics .* do not have"):
+    with pytest.raises(ConfigError, match=r"fig5 shows NDCG@10 and HR@10, which metrics .* do not have"):
         fig5.build(replace(toy_command, settings=(*toy_command.settings, settings, "--valid_metric=NDCG@5")))
 
 
