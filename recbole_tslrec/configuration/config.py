@@ -85,8 +85,8 @@ class Config(recbole.config.Config):  # type: ignore[misc]  # RecBole is untyped
             for key, value in defaults_without_family(self.name, dataset, self.yaml_loader).items()
             if key not in self.external_config_dict
         }
+        _check_transform(self["transform"], self.name.backbone)
         del self.name  # RecBole's checkpoints hold configurations, and torch's safe loader knows nothing of families
-        _check_transform(self["transform"], parse_model_name(self.final_config_dict["model"]).backbone)
         construct_transform(self)  # it names its columns here, where copies of this configuration must find them
         for group in SETTINGS:
             group.of(self)
