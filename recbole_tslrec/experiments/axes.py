@@ -134,13 +134,13 @@ def _rows_that_read(axis: str, keys: set[str], read_by: Mapping[str, set[str]], 
             f"value, as in: report table2 --{axis}=..."
         )
     rows = [row for row in read_by if row != BASE.name]
-    deaf = [row for row in rows if not keys & read_by[row]]
-    if named and deaf:
+    unaffected = [row for row in rows if not keys & read_by[row]]
+    if named and unaffected:
         raise ConfigError(
-            f"axis [{axis}] cannot change row {', '.join(deaf)}: no stage of it reads {', '.join(sorted(keys))} with "
+            f"axis [{axis}] cannot change row {', '.join(unaffected)}: no stage of it reads {', '.join(sorted(keys))} with "
             "these settings; leave the axis or the row out"
         )
-    return tuple(row for row in rows if row not in deaf)
+    return tuple(row for row in rows if row not in unaffected)
 
 
 def _settings(axis: str, value: Any) -> Mapping[str, Any]:
