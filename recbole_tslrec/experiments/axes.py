@@ -137,8 +137,8 @@ def _rows_that_read(axis: str, keys: set[str], read_by: Mapping[str, set[str]], 
     unaffected = [row for row in rows if not keys & read_by[row]]
     if named and unaffected:
         raise ConfigError(
-            f"axis [{axis}] cannot change row {', '.join(unaffected)}: no stage of it reads {', '.join(sorted(keys))} with "
-            "these settings; leave the axis or the row out"
+            f"axis [{axis}] cannot change row {', '.join(unaffected)}: no stage of it reads {', '.join(sorted(keys))} "
+            "with these settings; leave the axis or the row out"
         )
     return tuple(row for row in rows if row not in unaffected)
 
