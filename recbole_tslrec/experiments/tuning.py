@@ -25,12 +25,13 @@ import numpy as np
 from recbole_tslrec.compute import distributed
 from recbole_tslrec.compute.divergence import TrainingDiverged
 from recbole_tslrec.configuration.config import Config
-from recbole_tslrec.experiments.search_space import LINES, Space, read_space
+from recbole_tslrec.experiments.search_space import LINES, Space, check_space, read_space
 from recbole_tslrec.pipeline import plan
 from recbole_tslrec.pipeline.evaluate import row_name
 from recbole_tslrec.quick_start import run
 from recbole_tslrec.result import BUILT, REUSED
 from recbole_tslrec.settings import ConfigError, derive
+from recbole_tslrec.settings.base import optional_positive_integer
 from recbole_tslrec.store.files import beside, write_json
 
 ALGORITHMS = ("exhaustive", "random", "bayes")
@@ -53,6 +54,15 @@ class Search:
     argv: Sequence[str]
     output_file: Path
     trials: list[dict[str, Any]] = field(default_factory=list)
+
+    def check(self, params: Mapping[str, Any]) -> None:
+        """Check the configuration of a trial as a run does before it loads the data.
+
+        Raises:
+            ValueError: a value is none that its key may have, or does not go with another (``ConfigError``).
+        """
+        settings = {key: self._setting(key, value) for key, value in params.items()}
+        plan(Config(self.config["model"], self.config["dataset"], self.config_files, settings, self.argv))
 
     def objective(self, params: Mapping[str, Any], _: Any = None) -> dict[str, Any]:
         """Run one trial; the ``objective_function`` of RecBole's ``HyperTuning``.
@@ -144,6 +154,24 @@ def _describe(trial: Mapping[str, Any]) -> str:
     return f"{params}: {trial['score']}; reused {reused}; built {built}"
 
 
+def _check_validates(config: Any) -> None:
+    split = config["eval_args"]["split"] or {}
+    shares = split.get("RS") or split.get("TS") or [1, 1, 1]
+    if not config["benchmark_filename"] and (split.get("LS") == "test_only" or not shares[1]):
+        raise ConfigError(
+            f"a search goes by the validation items, and eval_args split {split} leaves none; set it to "
+            "{'LS': 'valid_and_test'}, or to shares such as {'RS': [0.8, 0.1, 0.1]}"
+        )
+
+
+def _keep(output_file: Path) -> None:
+    """Give the trials of an earlier search the first free name of ``<name>.former-1``, ``<name>.former-2``, ..."""
+    names = (beside(output_file, f"former-{number}") for number in itertools.count(1))
+    former = next(name for name in names if not name.exists())
+    os.replace(output_file, former)
+    getLogger().info(f"{output_file} had the trials of an earlier search; they are kept in {former}")
+
+
 def main(argv: Sequence[str]) -> None:
     """The command line of the search.
 
@@ -174,19 +202,11 @@ def main(argv: Sequence[str]) -> None:
         "--output_file", help="JSON file for the trials (default: artifacts_dir/<dataset>/tuning-<model>.json)"
     )
     given, keys = parser.parse_known_args(argv)
-    if given.max_evals is not None and given.max_evals < 1:
-        raise ConfigError(f"--max_evals must be a whole number above 0, not [{given.max_evals}]")
+    optional_positive_integer("--max_evals", given.max_evals)
     config_files = shlex.split(given.config_files)
     config = Config(given.model, given.dataset, config_files, argv=keys)
-    if (config["eval_args"]["split"] or {}).get("LS") == "test_only":
-        raise ConfigError(
-            "tune chooses by the validation items, and eval_args split {'LS': 'test_only'} leaves none; set it to "
-            "valid_and_test"
-        )
-    space = read_space(given.params_file, config, [key.removeprefix("--").partition("=")[0] for key in keys])
-    for key, values in space.get("choice", {}).items():
-        for value in values:
-            plan(derive(config, **{key: value}))  # refuses what would end the search at its trial
+    _check_validates(config)
+    space = read_space(given.params_file, [key.removeprefix("--").partition("=")[0] for key in keys])
     if given.algo == "exhaustive" and set(space) != {"choice"}:
         raise ConfigError("an exhaustive search takes choices only; use --algo=random or --algo=bayes for ranges")
     if importlib.util.find_spec("hyperopt") is None:
@@ -194,12 +214,11 @@ def main(argv: Sequence[str]) -> None:
     output_file = Path(
         given.output_file or Path(config["artifacts_dir"], given.dataset, f"tuning-{config['model']}.json")
     )
+    search = Search(config, config_files, keys, output_file)
+    check_space(space, given.params_file, search.check)
     output_file.parent.mkdir(parents=True, exist_ok=True)
-    if output_file.exists():
-        numbers = (beside(output_file, f"former-{number}") for number in itertools.count(1))
-        former = next(path for path in numbers if not path.exists())
-        getLogger().info(f"{output_file} has the trials of an earlier search; they are kept in {former}")
-        os.replace(output_file, former)
-    best = tune(Search(config, config_files, keys, output_file), space, given.algo, given.max_evals)
+    if distributed.is_main() and output_file.exists():
+        _keep(output_file)
+    best = tune(search, space, given.algo, given.max_evals)
     params = " ".join(f"--{key}={value}" for key, value in best["best_params"].items())
     sys.stdout.write(f"\nbest {best['valid_metric']} (valid): {best['best_score']} with {params}\nin {output_file}\n")

@@ -10,7 +10,7 @@ import pytest
 
 from recbole_tslrec.compute.divergence import TrainingDiverged
 from recbole_tslrec.experiments import tuning
-from recbole_tslrec.experiments.search_space import read_space
+from recbole_tslrec.experiments.search_space import check_space, read_space
 from recbole_tslrec.settings import ConfigError
 from tests.conftest import TINY_SCRATCH, walks, write_dataset
 
@@ -25,17 +25,16 @@ def params_file(*lines: str) -> str:
 # the params_file
 
 
-def test_params_file_of_recbole_is_read(make_config: Callable[..., Any]) -> None:
+def test_params_file_of_recbole_is_read() -> None:
     file = params_file(
         "learning_rate choice [0.01, 0.001]",
         "",
-        "# what the paper varies",
         "hidden_dropout_prob uniform 0,0.5",
         "weight_decay loguniform -8,-2",
         "n_layers quniform 1,3,1",
         "fusion_type choice ['gate', 'sum']",
     )
-    assert read_space(file, make_config()) == {
+    assert read_space(file) == {
         "choice": {"learning_rate": [0.01, 0.001], "fusion_type": ["gate", "sum"]},
         "uniform": {"hidden_dropout_prob": [0, 0.5]},
         "loguniform": {"weight_decay": [-8, -2]},
@@ -43,41 +42,83 @@ def test_params_file_of_recbole_is_read(make_config: Callable[..., Any]) -> None
     }
 
 
+def test_comment_is_no_line_of_the_space() -> None:
+    file = params_file("# the rate alone", "learning_rate choice [0.1]", "  # epochs choice [1, 2]")
+    assert read_space(file) == {"choice": {"learning_rate": [0.1]}}
+
+
+def test_blanks_in_a_text_stay() -> None:
+    file = params_file("prompt_instruction  choice  ['What comes next?', 'Go on']")
+    assert read_space(file) == {"choice": {"prompt_instruction": ["What comes next?", "Go on"]}}
+
+
 @pytest.mark.parametrize(
     ("line", "why"),
     [
         ("learning_rat choice [0.1]", "did you mean learning_rate"),
-        ("learning_rate choice ['high']", "learning_rate must be a number"),
-        ("n_layers quniform 0,3,1", "n_layers must be a whole number of at least 1"),
-        ("hidden_size choice [64, -64]", "hidden_size must be a whole number of at least 1"),
+        ("fusion_type choice [gate, sum]", "text in quotes"),
         ("learning_rate choice []", "cannot be read"),
         ("learning_rate choice", "cannot be read"),
         ("learning_rate normal 0,1", "cannot be read"),
         ("learning_rate uniform 0.1", "cannot be read"),
-        ("learning_rate loguniform 0.0001,0.01", "natural logarithms; write -9.21,-4.605"),
         ("learning_rate uniform 0.1,high", "cannot be read"),
+        ("learning_rate loguniform 0.0001,0.01", "write learning_rate loguniform -9.21,-4.61"),
         ("epochs choice [__import__('pathlib').Path('evaluated').touch()]", "cannot be read"),
         ("seed choice [1, 2]", r"\[seed\]: it is set already"),
         ("dataset choice ['toy', 'ml-100k']", r"\[dataset\]: it is set already"),
+        ("eval_args choice [{'split': {'LS': 'test_only'}}]", r"\[eval_args\]: it is set already"),
         ("", "is empty"),
     ],
 )
-def test_line_that_cannot_be_searched_over_is_refused(make_config: Callable[..., Any], line: str, why: str) -> None:
+def test_line_that_cannot_be_searched_over_is_refused(line: str, why: str) -> None:
     with pytest.raises(ConfigError, match=why):
-        read_space(params_file(line), make_config(), fixed=["seed"])
+        read_space(params_file(line), fixed=["seed"])
     assert not Path("evaluated").exists()
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ("fusion_type choice ['gate', 'bogus']", r"line \[fusion_type .* of hyper.test: fusion_type \[bogus\] is not"),
+        ("learning_rate choice [0.1, 'high']", r"line \[learning_rate .*learning_rate must be a number"),
+        ("hidden_size choice [64, -64]", r"line \[hidden_size .*hidden_size must be a whole number of at least 1"),
+        ("n_layers quniform 0,3,1", "the first value of each line of hyper.test: n_layers must be a whole number"),
+        ("hidden_dropout_prob uniform 0,2", r"hidden_dropout_prob \[2\] must be a number between 0 and 1"),
+    ],
+)
+def test_value_that_no_run_takes_is_refused_before_the_first_trial(
+    monkeypatch: pytest.MonkeyPatch, line: str, why: str
+) -> None:
+    pytest.importorskip("hyperopt")
+    monkeypatch.setattr(tuning, "tune", None)
+    Path("trials.json").write_text("earlier")
+    file = params_file("sft_epochs choice [1, 2]", line)
+    command = [f"--params_file={file}", "--model=TSLRecSASRec", "--dataset=toy", "--algo=random"]
+    with pytest.raises(ConfigError, match=why):
+        tuning.main([*command, "--output_file=trials.json", "--llm_name_or_path=scratch"])
+    assert Path("trials.json").read_text() == "earlier"
+
+
+def test_values_are_checked_beside_the_first_ones_of_the_other_lines() -> None:
+    """Beside the defaults, a value might be refused that every trial of the search can take."""
+    checked: list[dict[str, Any]] = []
+    space = {"choice": {"epochs": [1, 2, 3], "seed": [4, 5]}, "loguniform": {"learning_rate": [0, 0]}}
+    check_space(space, "hyper.test", checked.append)
+    tried = [(params["epochs"], params["seed"], params["learning_rate"]) for params in checked]
+    assert tried == [(1, 4, 1.0), (2, 4, 1.0), (3, 4, 1.0), (1, 5, 1.0), (1, 4, 1.0)]
 
 
 @pytest.mark.parametrize(
     ("arguments", "why"),
     [
         (["--params_file=nowhere"], "nowhere"),
-        (["--params_file=wrong.test"], "fusion_type [[]bogus[]] is not one of gate, sum"),
-        (["--params_file=hyper.test", "--max_evals=0"], "max_evals must be a whole number above 0"),
-        (["--params_file=hyper.test", "--eval_args={'split': {'LS': 'test_only'}}"], "leaves none; set it to"),
         (["--params_file=hyper.test", "--learning_rate=0.1"], "learning_rate"),
         (["--params_file=hyper.test", "--epoch=1"], "did you mean epochs"),
         (["--params_file=range.test"], "--algo=random"),
+        (["--params_file=hyper.test", "--eval_args={'split': {'LS': 'test_only'}}"], "'test_only'} leaves none"),
+        (["--params_file=hyper.test", "--eval_args={'split': {'TS': [8, 0, 2]}}"], "leaves none"),
+        (["--params_file=hyper.test", "--max_evals=0"], r"--max_evals must be a whole number above 0, not \[0\]"),
+        (["--params_file=hyper.test", "--max_evals=-2"], r"--max_evals must be a whole number above 0, not \[-2\]"),
     ],
 )
 def test_mistake_is_told_before_anything_runs(
@@ -85,10 +126,9 @@ def test_mistake_is_told_before_anything_runs(
 ) -> None:
     params_file("learning_rate choice [0.1]")
     Path("range.test").write_text("learning_rate uniform 0,1\n")
-    Path("wrong.test").write_text("fusion_type choice ['gate', 'bogus']\n")
     monkeypatch.setattr(tuning, "tune", None)
     with pytest.raises(ConfigError, match=why):
-        tuning.main([*arguments, "--model=TSLRecSASRec", "--dataset=toy"])
+        tuning.main([*arguments, "--model=SASRec", "--dataset=toy"])
 
 
 # the search, with trials that only look their score up
@@ -179,6 +219,22 @@ def test_trial_that_diverges_loses(search: Callable[..., dict[str, Any]]) -> Non
     }
     with pytest.raises(RuntimeError, match="every trial diverged"):
         search(score, {"choice": {"learning_rate": [10.0]}})
+
+
+def test_trials_of_every_earlier_search_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("hyperopt")
+
+    def write(search: tuning.Search, *_: Any) -> dict[str, Any]:
+        search.output_file.write_text(str(next(numbers)))
+        return {"best_params": {}, "best_score": 0.5, "valid_metric": "NDCG@10"}
+
+    numbers = iter((1, 2, 3))
+    monkeypatch.setattr(tuning, "tune", write)
+    command = [f"--params_file={params_file('learning_rate choice [0.1]')}", "--model=SASRec", "--dataset=toy"]
+    for _ in range(3):
+        tuning.main([*command, "--output_file=trials.json"])
+    names = ("trials.json.former-1", "trials.json.former-2", "trials.json")
+    assert [Path(name).read_text() for name in names] == ["1", "2", "3"]
 
 
 # the whole
