@@ -155,4 +155,4 @@ def _stats(given: argparse.Namespace, keys: Sequence[str]) -> None:
         from recbole_tslrec.report.statistics_page import page  # here, since an import needs none of the reports
         from recbole_tslrec.report.writing import write_page
 
-        sys.stdout.write(f"{write_page(page(found), given.output_dir)}\n")
+        sys.stdout.write(f"{write_page(page(found, keys), given.output_dir)}\n")

@@ -33,6 +33,8 @@ def test_command_imports_and_describes(
     assert (row["users"], row["repeated interactions"]) == (2, 2)
     endings = {path.suffix for path in (tmp_path / "reports" / "statistics-toy").glob("distributions.*")}
     assert {".png", ".svg"} <= endings
+    page = (tmp_path / "reports" / "statistics-toy" / "statistics-toy.md").read_text()
+    assert "data stats --dataset=toy --data_path=dataset" in page
 
 
 def test_command_downloads_once_and_says_the_terms(

@@ -1,4 +1,4 @@
-"""Refuses what is no number or truth value where one is needed, and numbers that no training could use."""
+"""Refuses what is no number or truth value where one is needed, and numbers and names that no training could use."""
 
 from collections.abc import Mapping
 from numbers import Integral, Real
@@ -6,7 +6,10 @@ from typing import Any
 
 from recbole_tslrec.settings import ConfigError
 
-_LEARNERS = ("adam", "adamw", "sgd", "adagrad", "rmsprop", "sparse_adam")  # RecBole takes Adam for any other name
+_NAMES = {
+    "learner": ("adam", "adamw", "sgd", "adagrad", "rmsprop"),  # RecBole takes Adam for any other name
+    "hidden_act": ("gelu", "relu", "swish", "tanh", "sigmoid"),  # those of RecBole's feed-forward layer
+}
 # The least that a whole number can be; eval_step 0 validates nothing, and hidden_size 0 trains nothing without a word.
 _LEAST = {
     **dict.fromkeys(("epochs", "pretrain_epochs", "minimum_epochs", "stopping_step", "sft_stopping_step"), 0),
@@ -38,9 +41,10 @@ def check_numbers(given: Mapping[str, Any], defaults: Mapping[str, Any]) -> None
             raise ConfigError(f"{key} must be a number such as {default}, not [{value}]")
         elif value is not None:
             _check_range(key, value)
-    learner = given.get("learner", _LEARNERS[0])
-    if str(learner).lower() not in _LEARNERS:
-        raise ConfigError(f"learner [{learner}] is not one of {', '.join(_LEARNERS)}")
+    for key, names in _NAMES.items():
+        value = str(given.get(key, names[0]))
+        if (value.lower() if key == "learner" else value) not in names:  # RecBole lowers the one and not the other
+            raise ConfigError(f"{key} [{given[key]}] is not one of {', '.join(names)}")
 
 
 def as_the_default(value: Any, default: Any) -> Any:

@@ -17,9 +17,11 @@ def list_runs(jobs: Sequence[Job]) -> str:
     expected = {job: seconds for chain in chains(jobs) for job, seconds in estimates(chain)}
     lines = [(job.name, _state(expected.get(job, 0.0), job in expected)) for chain in chains(jobs) for job in chain]
     known = [seconds for seconds in expected.values() if seconds is not None]
-    total = f"{len(expected)} of {len(jobs)} runs are missing: {timedelta(seconds=round(sum(known)))} hours"
+    total = f"{len(expected)} of {len(jobs)} runs are missing"
+    if known:
+        total += f": {timedelta(seconds=round(sum(known)))} (hours:minutes:seconds)"
     if len(known) < len(expected):
-        total += f", and {len(expected) - len(known)} runs of unknown time, for no run has finished that is like them"
+        total += f"; the time of {len(expected) - len(known)} is unknown, for no run like them has finished"
     if expected and jobs[0].command.jobs > 1:
         total += f", over {jobs[0].command.jobs} processes"
     return f"{tabulate(lines, ['run', 'estimated seconds'], disable_numparse=True)}\n{total}\n"

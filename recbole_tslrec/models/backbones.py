@@ -14,7 +14,7 @@ from recbole_tslrec.models.fmlprec import FMLPRec
 from recbole_tslrec.models.hstu import HSTU
 from recbole_tslrec.models.ligr import LiGR
 from recbole_tslrec.models.lrurec import LRURec
-from recbole_tslrec.models.recbole_fixes import CORE, SHAN, GRU4RecCPR, S3Rec, SASRecCPR
+from recbole_tslrec.models.recbole_fixes import CORE, SHAN, GRU4RecCPR, RepeatNet, S3Rec, SASRecCPR
 from recbole_tslrec.models.sasrec import SASRec
 from recbole_tslrec.models.scoring import (
     BERT4REC_SCORES,
@@ -160,7 +160,7 @@ BACKBONES: dict[str, Backbone] = {
         knows_users=True,
     ),
     "RepeatNet": Backbone(
-        sequential_recommender.RepeatNet,
+        RepeatNet,
         "input; scores come from the copied items and a layer of its own",
         ("item_matrix",),
     ),

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from recbole_tslrec.models.stacked_blocks import WholeRowBlocks, feed_forward, heads_of
 
 
-def low_pass(length: int, frequencies: int) -> Tensor:
+def low_pass_projection(length: int, frequencies: int) -> Tensor:
     """The projection on the lowest frequencies of the discrete Fourier transform, float64 [L, L].
 
     Args:
@@ -43,7 +43,7 @@ class BSARecBlock(nn.Module):
         super().__init__()
         size = config["hidden_size"]
         self.alpha = config["alpha"]
-        self.register_buffer("low_pass", low_pass(length, config["c"] // 2 + 1).float(), persistent=False)
+        self.register_buffer("low_pass", low_pass_projection(length, config["c"] // 2 + 1).float(), persistent=False)
         self.beta = nn.Parameter(torch.randn(size))
         self.dropout = nn.Dropout(config["hidden_dropout_prob"])
         self.LayerNorm = nn.LayerNorm(size, eps=config["layer_norm_eps"])

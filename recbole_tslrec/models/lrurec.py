@@ -2,8 +2,7 @@
 
 A block is a recurrence of complex numbers, one for each of 2 d channels (the linear recurrent unit of Orvieto et al.,
 ICML 2023), and a feed-forward layer, each with dropout, residual and LayerNorm. Positions are known from the recurrence
-alone. Unlike the original: pads stand behind the items, where a causal model does not see them; the feed-forward layer
-is RecBole's, which drops outputs and not its inner units too; biases start from 0.
+alone. Unlike the original: pads stand behind the items, where a causal model does not see them; biases start from 0.
 """
 
 import math
@@ -88,7 +87,9 @@ class LRUBlock(nn.Module):
     def forward(self, hidden: Tensor) -> Tensor:
         """[B, L, d] -> [B, L, d]."""
         mixed = self.LayerNorm(hidden + self.dropout(self.recurrence(hidden)))
-        output: Tensor = self.feed_forward(mixed)
+        layer = self.feed_forward
+        units = self.dropout(layer.intermediate_act_fn(layer.dense_1(mixed)))  # RecBole's forward drops no inner units
+        output: Tensor = layer.LayerNorm(mixed + self.dropout(layer.dense_2(units)))
         return output
 
 

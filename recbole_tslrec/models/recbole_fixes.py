@@ -53,6 +53,15 @@ class GRU4RecCPR(_SoftmaxCPR, sequential_recommender.GRU4RecCPR):  # type: ignor
     """GRU4Rec with the softmax-CPR output."""
 
 
+class RepeatNet(sequential_recommender.RepeatNet):  # type: ignore[misc]
+    """Under ``enable_amp`` it adds numbers of one type to a table of another; it computes in float32 instead."""
+
+    def forward(self, item_seq: Tensor, item_seq_len: Tensor) -> Any:
+        """What RecBole's computes of item ids [B, L] and lengths [B]."""
+        with torch.autocast(item_seq.device.type, enabled=False):
+            return super().forward(item_seq, item_seq_len)
+
+
 class SHAN(sequential_recommender.SHAN):  # type: ignore[misc]
     """``full_sort_predict`` reads rows with pads behind; training and ``predict`` read those with pads in front."""
 

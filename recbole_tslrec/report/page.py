@@ -47,7 +47,7 @@ class Section:
     @property
     def slug(self) -> str:
         """The title as a file name."""
-        return re.sub(r"[^a-z0-9]+", "-", self.title.lower()).strip("-")
+        return re.sub(r"[^a-z0-9._]+", "-", self.title.lower()).strip("-.")
 
 
 @dataclass(frozen=True)

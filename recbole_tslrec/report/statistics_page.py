@@ -1,5 +1,7 @@
 """The page of ``data stats``: what one dataset is like."""
 
+import shlex
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,12 +13,17 @@ from recbole_tslrec.report.plots import COLOURS, new_figure
 from recbole_tslrec.report.table1 import against_paper, in_detail
 
 
-def page(found: DatasetStatistics) -> Page:
-    """Counts beside the paper's, every statistic, and the distributions of length and popularity."""
+def page(found: DatasetStatistics, keys: Sequence[str] = ()) -> Page:
+    """Counts beside the paper's, every statistic, and the distributions of length and popularity.
+
+    Args:
+        found: the statistics.
+        keys: the ``--key=value`` arguments they were asked with, such as a filter.
+    """
     return Page(
         f"statistics-{found.name}",
         f"Statistics of {found.name}",
-        f"python -m recbole_tslrec data stats --dataset={found.name}",
+        shlex.join(["python", "-m", "recbole_tslrec", "data", "stats", f"--dataset={found.name}", *keys]),
         [against_paper([found]), in_detail([found]), distributions(found)],
     )
 

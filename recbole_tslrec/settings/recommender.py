@@ -168,7 +168,8 @@ class TrainingSettings(Settings):
     reproducibility: Any = setting()
     """(bool) Whether cuDNN is held to deterministic algorithms."""
     worker: Any = setting()
-    """(int) Processes that load batches; with drawn negatives they have random numbers of their own."""
+    """(int) Processes that load batches; with drawn negatives they have random numbers of their own. There are none
+    with ``all_positions`` or ``prefixes_per_user``, whose batches are cut out of memory."""
     shuffle: Any = setting()
     """(bool) Whether an epoch has its rows in random order."""
     epochs: Any = setting()

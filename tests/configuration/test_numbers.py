@@ -29,7 +29,8 @@ from recbole_tslrec.settings import ConfigError
         ("--lora_rank=0", "lora_rank must be a whole number above 0, not [0]"),
         ("--shuffle=maybe", "shuffle must be True or False, not [maybe]"),
         ("--enable_amp=2", "enable_amp must be True or False, not [2]"),
-        ("--learner=adan", "learner [adan] is not one of adam, adamw, sgd, adagrad, rmsprop, sparse_adam"),
+        ("--learner=adan", "learner [adan] is not one of adam, adamw, sgd, adagrad, rmsprop"),
+        ("--hidden_act=GELU", "hidden_act [GELU] is not one of gelu, relu, swish, tanh, sigmoid"),
     ],
 )
 def test_a_number_or_truth_value_that_cannot_be_is_refused(argument: str, said: str) -> None:

@@ -46,10 +46,10 @@ def test_the_list_names_every_run_and_the_sum(command, finish):
     lines = list_runs(jobs).splitlines()
     assert lines[2].split() == ["toy", "SASRec-Base-seed1", "done"]
     assert lines[3].split() == ["toy", "SASRec-Base-seed2", "5400"]
-    assert lines[-1] == "2 of 3 runs are missing: 3:00:00 hours"
+    assert lines[-1] == "2 of 3 runs are missing: 3:00:00 (hours:minutes:seconds)"
 
 
 def test_runs_of_unknown_time_are_counted_apart(command):
     assert list_runs(jobs_of(command)).splitlines()[-1] == (
-        "4 of 4 runs are missing: 0:00:00 hours, and 4 runs of unknown time, for no run has finished that is like them"
+        "4 of 4 runs are missing; the time of 4 is unknown, for no run like them has finished"
     )

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import layer_norm
 
 from recbole_tslrec.data.dataset import Data
-from recbole_tslrec.models.bsarec import BSARecBlock, low_pass
+from recbole_tslrec.models.bsarec import BSARecBlock, low_pass_projection
 from recbole_tslrec.training.recommender import build_model
 
 MakeConfig = Callable[..., Any]
@@ -23,11 +23,11 @@ def test_three_frequencies_pass(length: int, period: int | None, passes: bool) -
     wave = torch.ones(length, dtype=torch.float64)
     if period:
         wave = torch.cos(2 * torch.pi * period * torch.arange(length, dtype=torch.float64) / length + 0.3)
-    torch.testing.assert_close(low_pass(length, 3) @ wave, wave if passes else torch.zeros_like(wave))
+    torch.testing.assert_close(low_pass_projection(length, 3) @ wave, wave if passes else torch.zeros_like(wave))
 
 
 def test_all_frequencies_are_the_row_itself() -> None:
-    torch.testing.assert_close(low_pass(6, 4), torch.eye(6, dtype=torch.float64))
+    torch.testing.assert_close(low_pass_projection(6, 4), torch.eye(6, dtype=torch.float64))
 
 
 def block_of(make_config: MakeConfig, **settings: Any) -> BSARecBlock:
@@ -36,7 +36,7 @@ def block_of(make_config: MakeConfig, **settings: Any) -> BSARecBlock:
     torch.manual_seed(0)
     for parameter in block.parameters():
         torch.nn.init.normal_(parameter)
-    block.low_pass = low_pass(LENGTH, settings["c"] // 2 + 1)
+    block.low_pass = low_pass_projection(LENGTH, settings["c"] // 2 + 1)
     return block
 
 

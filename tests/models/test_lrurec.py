@@ -75,6 +75,18 @@ def test_an_items_bias_is_added_to_its_score(make_config: MakeConfig) -> None:
     )
 
 
+def test_inner_units_of_the_feed_forward_layer_are_dropped(make_config: MakeConfig) -> None:
+    """In training only: in evaluation the layer is RecBole's."""
+    block = built(make_config)[0].blocks[0]
+    layer = block.feed_forward
+    hidden = torch.randn(2, 3, layer.dense_1.in_features)
+    torch.testing.assert_close(block(hidden), layer(block.LayerNorm(hidden + block.recurrence(hidden))))
+    seen: list[Tensor] = []
+    layer.dense_2.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    block.train()(hidden)
+    assert 0 < (seen[0] == 0).float().mean() < 1
+
+
 @pytest.mark.parametrize("mode", ["prefix", "all_positions"])
 def test_the_loss_is_the_cross_entropy_of_scores_with_biases(make_config: MakeConfig, mode: str) -> None:
     """In chunks of few MiB as well."""

@@ -15,7 +15,7 @@ from recbole_tslrec.settings import derive
 from recbole_tslrec.store.files import write_tensors
 from recbole_tslrec.training.recommender import build_model
 
-MENDED = ["CORE", "GRU4RecCPR", "S3Rec", "SASRecCPR", "SHAN"]
+MENDED = ["CORE", "GRU4RecCPR", "RepeatNet", "S3Rec", "SASRecCPR", "SHAN"]
 
 
 @pytest.mark.parametrize("name", MENDED)
@@ -42,6 +42,14 @@ def test_cpr_models_refuse_the_loss_that_ends_recbole(make_config, name):
     config = make_config(name, loss_type="BPR")
     with pytest.raises(ValueError, match=rf"{name} trains with loss_type CE only, not \[BPR\]"):
         build_model(config, Data(config).loaders[0])
+
+
+def test_repeatnet_trains_in_mixed_precision(make_config):
+    config = make_config("RepeatNet", enable_amp=True)
+    train_data = Data(config).loaders[0]
+    model = build_model(config, train_data)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.isfinite(model.calculate_loss(next(iter(train_data))))
 
 
 # S3Rec's two phases
