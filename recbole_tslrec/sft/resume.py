@@ -43,6 +43,11 @@ class Position:
     examples: int = 0
     loss_sum: float = 0.0
 
+    @property
+    def mean_loss(self) -> float:
+        """Over the examples of the epoch so far."""
+        return self.loss_sum / self.examples
+
     def advance(self, loss: float, examples: int) -> None:
         """Count a step: its mean loss and its examples."""
         self.step += 1

@@ -34,6 +34,7 @@ from recbole_tslrec.sft.task import LOSS, EpochExamples, StepExamples, Task
 from recbole_tslrec.store.files import beside, replace_folder
 
 _SHARDED = (DistributedType.FSDP, DistributedType.DEEPSPEED)
+_LONG = 100  # steps of an epoch that is worth more than one line in the log
 
 
 class SFTTrainer(StepwiseNanCheck, Trainer):  # type: ignore[misc]  # RecBole is untyped
@@ -148,10 +149,19 @@ class SFTTrainer(StepwiseNanCheck, Trainer):  # type: ignore[misc]  # RecBole is
                         self.checkpoints.save_if_due()
                     self._train_step(examples, chosen)
                     bar.update()
-                    bar.set_postfix(loss=f"{self.position.loss_sum / self.position.examples:.4f}", refresh=False)
+                    bar.set_postfix(loss=f"{self.position.mean_loss:.4f}", refresh=False)
+                    if not show_progress:
+                        self._log_each_tenth(len(steps))
 
             find_executable_batch_size(go_on, self.tokens_per_batch, self._halve_budget)()
-        return self.position.loss_sum / self.position.examples
+        return self.position.mean_loss
+
+    def _log_each_tenth(self, steps: int) -> None:
+        """Say where a long epoch is: where no bar can be seen, the log is all that shows whether it goes on."""
+        done = self.position.step
+        if steps >= _LONG and 10 * done // steps > 10 * (done - 1) // steps and done < steps:
+            epoch, loss = self.position.epoch, self.position.mean_loss
+            self.logger.info(f"epoch {epoch}: {done:,} of {steps:,} steps, mean loss so far {loss:.4f}")
 
     def _train_step(self, train_data: StepExamples, chosen: NDArray[np.int64]) -> None:
         micro_batches = self._split(train_data, chosen)

@@ -2,6 +2,7 @@
 
 import logging
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import transformers
 from peft import PeftModel
 from safetensors.torch import load_file
 
+import recbole_tslrec.sft.trainer as sft_trainer
 from recbole_tslrec.compute.divergence import TrainingDiverged
 from recbole_tslrec.data.histories import Histories
 from recbole_tslrec.sft.batching import MicroBatch
@@ -178,6 +180,16 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(
 def test_two_runs_with_the_same_seed_are_bit_equal(make_trainer: MakeTrainer) -> None:
     results = [fit(make_trainer(sft_epochs=2), saved=False) for _ in range(2)]
     assert results[0] == results[1]
+
+
+def test_a_long_epoch_says_where_it_is(
+    make_trainer: MakeTrainer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Three steps: the tenths are passed with each of them, and the last is the epoch's end."""
+    monkeypatch.setattr(sft_trainer, "_LONG", 3)
+    with caplog.at_level(logging.INFO):
+        fit(make_trainer(sft_epochs=1), saved=False)
+    assert re.findall(r"epoch \d+: \d of \d steps", caplog.text) == ["epoch 0: 1 of 3 steps", "epoch 0: 2 of 3 steps"]
 
 
 def test_losses_go_to_tensorboard(make_trainer: MakeTrainer) -> None:
