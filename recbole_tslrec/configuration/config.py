@@ -35,6 +35,7 @@ from recbole_tslrec.models.names import ModelName, parse_model_name
 from recbole_tslrec.settings import ConfigError
 
 _KEYS_OF_TRANSFORMS = {"mask_itemseq": "mask_ratio", "crop_itemseq": "eta", "reorder_itemseq": "beta"}  # of RecBole
+_PROMPTS = ("prompt_instruction", "prompt_response")  # [INST] is no list
 _PATHS = ("data_path", "artifacts_dir", "knowledge_path", "groups_path", "llm_name_or_path")
 # Keys that RecBole's code reads but no yaml file of it lists.
 _UNLISTED = ("model", "dataset", "config_files", "encoding", "tail_ratio", "contrast", "tau", "sim")
@@ -144,7 +145,7 @@ class Config(recbole.config.Config):  # type: ignore[misc]  # RecBole is untyped
         return self._convert_config_dict(given)
 
     def _convert_config_dict(self, config_dict: dict[str, Any]) -> dict[str, Any]:
-        return {key: _literal(value) if isinstance(value, str) else value for key, value in config_dict.items()}
+        return {key: _read(key, value) if isinstance(value, str) else value for key, value in config_dict.items()}
 
     def _merge_external_config_dict(self) -> None:
         super()._merge_external_config_dict()
@@ -263,10 +264,14 @@ def given_settings(files: Sequence[str], config_dict: Mapping[str, Any], argv: S
     return found
 
 
-def _literal(text: str) -> Any:
+def _read(key: str, text: str) -> Any:
+    """A Python literal, or a list of names whose quotes a shell has taken, [Hit,NDCG]; other text is kept as it is."""
     if text.lower() in ("true", "false"):
         return text.lower() == "true"
-    try:
+    with contextlib.suppress(ValueError, SyntaxError, TypeError):
         return ast.literal_eval(text)
-    except (ValueError, SyntaxError, TypeError):
-        return text
+    if key not in _PROMPTS and text[:1] + text[-1:] == "[]":
+        with contextlib.suppress(yaml.YAMLError):
+            names = yaml.safe_load(text)
+            return names if all(isinstance(name, str) for name in names) else text  # [3,inf] is RecBole's interval
+    return text

@@ -97,8 +97,8 @@ class LoraSettings(Settings):
     def modules(self) -> str | list[str]:
         """What peft takes: all-linear or a pattern as it is, names with commas between as a list."""
         given = self.lora_target_modules
-        several = not isinstance(given, str) or re.fullmatch(r"\[?\s*\w+(\s*,\s*\w+)*\s*\]?", given)
-        return listed(given.strip("[]") if isinstance(given, str) else given) if several else str(given)
+        several = not isinstance(given, str) or re.fullmatch(r"\s*\w+(\s*,\s*\w+)*\s*", given)
+        return listed(given) if several else str(given)
 
 
 @dataclass(frozen=True)

@@ -132,6 +132,23 @@ def test_values_are_python_literals_or_text(text: str, value: object) -> None:
     assert (type(read), read) == (type(value), value)
 
 
+@pytest.mark.parametrize(
+    ("key", "text", "value"),
+    [
+        ("metrics", "[NDCG, Hit]", ["NDCG", "Hit"]),
+        ("metrics", "['NDCG','Hit']", ["NDCG", "Hit"]),
+        ("lora_target_modules", "[q_proj,v_proj]", ["q_proj", "v_proj"]),
+        ("knowledge_source", "[tfidf,co_occurrence]", ["tfidf", "co_occurrence"]),
+        ("user_inter_num_interval", "[3,inf]", "[3,inf]"),
+        ("prompt_response", "[Answer]", "[Answer]"),
+    ],
+)
+def test_a_list_of_names_needs_no_quotes(key: str, text: str, value: object) -> None:
+    """A shell takes them away: metrics=['NDCG','Hit'] arrives as metrics=[NDCG,Hit]."""
+    words = ("--prompt_item_text=movie_title",) if key == "knowledge_source" else ()
+    assert configure(f"--{key}={text}", *words)[key] == value
+
+
 def test_argument_is_not_evaluated() -> None:
     code = '__import__("os").getpid()'
     assert configure(f"--prompt_response={code}")["prompt_response"] == code
