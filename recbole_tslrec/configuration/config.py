@@ -174,14 +174,15 @@ def with_home(value: Any) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """numpy's numbers as Python's, and sets in an order that is the same in every process: recipes are hashed."""
+    """numpy's numbers as Python's, and sets and tuples as lists, in an order that is the same in every process: recipes
+    are hashed."""
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, Mapping):
         return {key: _plain(each) for key, each in value.items()}
     if isinstance(value, set | frozenset):
         return [_plain(each) for each in sorted(value, key=str)]
-    return [_plain(each) for each in value] if isinstance(value, list) else value
+    return [_plain(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def _backbone_of_retriever(retriever: Any) -> str:

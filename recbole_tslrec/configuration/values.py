@@ -185,6 +185,7 @@ def _check_metrics(metrics: Any, topk: Any, wanted: str) -> None:
             known = {cls.__name__.lower(): cls.__name__ for cls in metrics_dict.values()}
             near = difflib.get_close_matches(str(metric).lower(), known, n=1)
             hint = f"did you mean {known[near[0]]}?" if near else f"the metrics are {', '.join(known.values())}"
+            hint = f"did you mean [{metric}], a list?" if "," in str(metric) else hint
             raise ConfigError(f"metrics has [{metric}], which RecBole does not have; {hint}")
     cut_offs = [topk] if isinstance(topk, int) else topk
     if not isinstance(cut_offs, list) or not cut_offs or not all(type(k) is int and k > 0 for k in cut_offs):

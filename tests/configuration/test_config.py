@@ -154,11 +154,12 @@ def test_argument_is_not_evaluated() -> None:
     assert configure(f"--prompt_response={code}")["prompt_response"] == code
 
 
-def test_numbers_of_numpy_and_sets_become_what_a_recipe_can_hold() -> None:
-    """JSON has neither, and the order of a set differs between processes."""
-    config = configure(hidden_size=np.int64(8), val_interval={"kind": {"b", "c", "a"}})
+def test_numbers_of_numpy_sets_and_tuples_become_what_a_recipe_can_hold() -> None:
+    """JSON has none of them, and the order of a set differs between processes."""
+    config = configure(hidden_size=np.int64(8), val_interval={"kind": {"b", "c", "a"}}, topk=(5, 10))
     assert type(config["hidden_size"]) is int
     assert config["val_interval"] == {"kind": ["a", "b", "c"]}
+    assert config["topk"] == [5, 10]
 
 
 def test_text_in_config_dict_is_not_evaluated() -> None:

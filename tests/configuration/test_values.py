@@ -57,8 +57,9 @@ def test_val_interval_of_numbers_and_of_tokens_is_taken(value: str) -> None:
         ("--valid_metric=NDCG", "topk is [5, 10]; add its cut-off to topk, or set --valid_metric=NDCG@10"),
         ("--topk=[20]", "topk is [20]; add its cut-off to topk, or set --valid_metric=NDCG@20"),
         ("--metrics=Hit", "metrics are ['Hit']; add NDCG to metrics"),
+        ("--metrics=NDCG,Hit", "[NDCG,Hit], which RecBole does not have; did you mean [NDCG,Hit], a list?"),
+        ("--topk=5,0", "topk must be a list of whole numbers above 0 such as [5, 10], not [[5, 0]]"),
         ("--metrics=['NCDG']", "[NCDG], which RecBole does not have; did you mean NDCG?"),
-        ("--topk=5,10", "topk must be a list of whole numbers above 0 such as [5, 10]"),
     ],
 )
 def test_metric_that_chooses_the_epoch_must_be_computed(argument: str, said: str) -> None:
