@@ -80,7 +80,9 @@ def check_space(space: Space, file: str | Path, check: Callable[[dict[str, Any]]
 def _tried(kind: str, values: Sequence[Any]) -> list[Any]:
     if kind == "choice":
         return list(values)
-    return [math.exp(bound) if kind == "loguniform" else bound for bound in values[:2]]  # quniform's third is a step
+    if kind == "quniform":
+        return list(values[:2])  # the third is a step
+    return [math.exp(bound) if kind == "loguniform" else float(bound) for bound in values]  # no whole numbers are drawn
 
 
 def _read_line(line: str, file: str | Path) -> tuple[str, str, list[Any]]:

@@ -82,6 +82,7 @@ def test_line_that_cannot_be_searched_over_is_refused(line: str, why: str) -> No
         ("fusion_type choice ['gate', 'bogus']", r"line \[fusion_type .* of hyper.test: fusion_type \[bogus\] is not"),
         ("learning_rate choice [0.1, 'high']", r"line \[learning_rate .*learning_rate must be a number"),
         ("hidden_size choice [64, -64]", r"line \[hidden_size .*hidden_size must be a whole number of at least 1"),
+        ("n_layers uniform 1,3", "the first value of each line of hyper.test: n_layers must be a whole number"),
         ("n_layers quniform 0,3,1", "the first value of each line of hyper.test: n_layers must be a whole number"),
         ("hidden_dropout_prob uniform 0,2", r"hidden_dropout_prob \[2\] must be a number between 0 and 1"),
     ],
