@@ -55,7 +55,7 @@ def read_space(file: str | Path, fixed: Iterable[str] = ()) -> Space:
 
 
 def check_space(space: Space, file: str | Path, check: Callable[[dict[str, Any]], None]) -> None:
-    """Check every choice and both ends of every range, each beside the first value of all other keys.
+    """Check choices, the ends of ranges and a fraction between them, each beside the first value of all other keys.
 
     Args:
         space: what :func:`read_space` has found.
@@ -80,9 +80,9 @@ def check_space(space: Space, file: str | Path, check: Callable[[dict[str, Any]]
 def _tried(kind: str, values: Sequence[Any]) -> list[Any]:
     if kind == "choice":
         return list(values)
-    if kind == "quniform":
-        return list(values[:2])  # the third is a step
-    return [math.exp(bound) if kind == "loguniform" else float(bound) for bound in values]  # no whole numbers are drawn
+    low, high = (math.exp(bound) if kind == "loguniform" else bound for bound in values[:2])
+    fraction = [] if kind == "quniform" else [low + (high - low) / math.pi]  # most that are drawn are no whole numbers
+    return [low, high, *fraction]
 
 
 def _read_line(line: str, file: str | Path) -> tuple[str, str, list[Any]]:

@@ -82,7 +82,7 @@ def test_line_that_cannot_be_searched_over_is_refused(line: str, why: str) -> No
         ("fusion_type choice ['gate', 'bogus']", r"line \[fusion_type .* of hyper.test: fusion_type \[bogus\] is not"),
         ("learning_rate choice [0.1, 'high']", r"line \[learning_rate .*learning_rate must be a number"),
         ("hidden_size choice [64, -64]", r"line \[hidden_size .*hidden_size must be a whole number of at least 1"),
-        ("n_layers uniform 1,3", "the first value of each line of hyper.test: n_layers must be a whole number"),
+        ("n_layers uniform 1,3", r"line \[n_layers uniform ...\] of hyper.test: n_layers must be a whole number"),
         ("n_layers quniform 0,3,1", "the first value of each line of hyper.test: n_layers must be a whole number"),
         ("hidden_dropout_prob uniform 0,2", r"hidden_dropout_prob \[2\] must be a number between 0 and 1"),
     ],
@@ -103,10 +103,10 @@ def test_value_that_no_run_takes_is_refused_before_the_first_trial(
 def test_values_are_checked_beside_the_first_ones_of_the_other_lines() -> None:
     """Beside the defaults, a value might be refused that every trial of the search can take."""
     checked: list[dict[str, Any]] = []
-    space = {"choice": {"epochs": [1, 2, 3], "seed": [4, 5]}, "loguniform": {"learning_rate": [0, 0]}}
+    space = {"choice": {"epochs": [1, 2, 3], "seed": [4, 5]}, "quniform": {"learning_rate": [1, 2, 1]}}
     check_space(space, "hyper.test", checked.append)
     tried = [(params["epochs"], params["seed"], params["learning_rate"]) for params in checked]
-    assert tried == [(1, 4, 1.0), (2, 4, 1.0), (3, 4, 1.0), (1, 5, 1.0), (1, 4, 1.0)]
+    assert tried == [(1, 4, 1), (2, 4, 1), (3, 4, 1), (1, 5, 1), (1, 4, 2)]
 
 
 @pytest.mark.parametrize(
