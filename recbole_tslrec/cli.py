@@ -55,7 +55,7 @@ def main(argv: Sequence[str]) -> Result:
         dataset=given.dataset,
         config_file_list=shlex.split(given.config_files),
         argv=keys,
-        rebuild=[stage for stage in given.rebuild.split(",") if stage],
+        rebuild=[stage for stage in map(str.strip, given.rebuild.split(",")) if stage],
         stop_after=given.stop_after,
         result_file=given.result_file,
     )

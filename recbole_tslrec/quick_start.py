@@ -13,6 +13,7 @@ from recbole_tslrec.data.atomic_files import check_files
 from recbole_tslrec.pipeline import run_stages
 from recbole_tslrec.pipeline.stage_list import shows_progress
 from recbole_tslrec.result import Result
+from recbole_tslrec.settings import ConfigError
 from recbole_tslrec.settings.folders import check_writable
 
 _MODEL, _DATASET = "TSLRecSASRec", "ml-100k"
@@ -58,6 +59,8 @@ def run(
     check_files(config)  # before the name of the dataset becomes that of a log
     for folder in _LOGS:
         check_writable(Path(folder), "RecBole's logs", "start in a folder of your own")
+    if result_file:
+        _check_result_file(Path(result_file))
     if distributed.is_main():
         init_logger(config)
     else:
@@ -67,3 +70,9 @@ def run(
     if result_file and distributed.is_main():
         result.write(result_file)
     return result
+
+
+def _check_result_file(file: Path) -> None:
+    if file.is_dir():
+        raise ConfigError(f"result_file [{file}] is a folder; name a file in it")
+    check_writable(file.parent, "the result", "name another place with --result_file")

@@ -70,7 +70,7 @@ def fail(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
 
 def test_main_reads_its_own_arguments(runs: list[dict[str, Any]]) -> None:
     what = ["--model=CICaser", "--dataset=toy", "--config_files=a.yaml b.yaml"]
-    how = ["--rebuild=sft,knowledge", "--stop_after=groups", "--result_file=out/result.json"]
+    how = ["--rebuild=sft, knowledge", "--stop_after=groups", "--result_file=out/result.json"]
     cli.main([*what, *how])
     expected = {
         "model": "CICaser",

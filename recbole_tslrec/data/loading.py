@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from recbole.data import create_dataset
-from recbole.utils import init_seed
+from recbole.data import dataset as recbole_datasets
+from recbole.data.dataset import Dataset, SequentialDataset
+from recbole.utils import ModelType, init_seed
 
 from recbole_tslrec.compatibility import sort_by_time
 from recbole_tslrec.data.atomic_files import DatasetError, check_atomic_files
@@ -33,17 +34,32 @@ class Loaded:
     description: dict[str, Any]
 
 
+def dataset_class(config: Any) -> type:
+    """The class that RecBole's ``create_dataset`` takes."""
+    is_sequential = config["MODEL_TYPE"] == ModelType.SEQUENTIAL
+    kind: type = getattr(recbole_datasets, f"{config['model']}Dataset", SequentialDataset if is_sequential else Dataset)
+    return kind
+
+
 def load(config: Any) -> Loaded:
     """Check the atomic files and let RecBole load them.
 
+    Unlike RecBole's ``create_dataset`` it reads no dataset that was saved: that is a pickle, which may run code, and is
+    taken though the files have changed since.
+
     Raises:
-        DatasetError: its files or the columns for user, item and time are not there or cannot be read as they are, or
-            the filters leave nothing.
+        DatasetError: ``dataset_save_path`` asks for that; its files or the columns for user, item and time are not
+            there or cannot be read as they are, or the filters leave nothing.
     """
+    if config["dataset_save_path"]:
+        raise DatasetError(
+            f"dataset_save_path [{config['dataset_save_path']}] would be read as a pickle, which may run code; leave "
+            "it out: what was read once is kept below artifacts_dir"
+        )
     check_atomic_files(config)
     init_seed(config["seed"], config["reproducibility"])
     try:
-        dataset = create_dataset(config)
+        dataset = dataset_class(config)(config)
     except FAULTS as error:
         if "feat is empty" in str(error):
             raise DatasetError(
@@ -51,6 +67,8 @@ def load(config: Any) -> Loaded:
                 "item_inter_num_interval and val_interval"
             ) from error
         raise not_loaded(config, error, "load") from error
+    if config["save_dataset"]:
+        dataset.save()
     if dataset.benchmark_filename_list is None and dataset.time_field in dataset.inter_feat:
         dataset.inter_feat = sort_by_time(dataset)  # as RecBole's sequential datasets do later
     full = full_histories(dataset)

@@ -11,13 +11,12 @@ from logging import getLogger
 from pathlib import Path
 from typing import Any
 
-from recbole.data import dataset as recbole_datasets
 from recbole.data.dataset import Dataset, SequentialDataset
-from recbole.utils import ModelType, init_seed
+from recbole.utils import init_seed
 
 from recbole_tslrec.compute import distributed
 from recbole_tslrec.data.atomic_files import DatasetError, check_files, loaded_columns, open_atomic_file
-from recbole_tslrec.data.loading import Loaded, load
+from recbole_tslrec.data.loading import Loaded, dataset_class, load
 from recbole_tslrec.data.mapped_dataset import map_dataset, write_dataset
 from recbole_tslrec.settings.folders import check_writable
 from recbole_tslrec.settings.recommender import DatasetSettings
@@ -78,7 +77,7 @@ def load_mapped(config: Any, artifacts_dir: str | Path, rebuild: bool = False) -
         getLogger().info(f"[{KIND}] read, check and filter the dataset: building {store.folder(KIND, recipe)}")
         artifact = store.build(KIND, recipe, lambda folder: _build(folder, config, recipe, hashes))
     init_seed(config["seed"], config["reproducibility"])  # as the loading leaves it
-    dataset, full = map_dataset(artifact.folder, config, _dataset_class(config))
+    dataset, full = map_dataset(artifact.folder, config, dataset_class(config))
     return Loaded(dataset, full, dict(artifact.manifest["report"]["description"]))
 
 
@@ -89,7 +88,7 @@ def why_not_mapped(config: Any) -> str:
         DatasetError: there is no ``.inter`` file, or its first line names no columns.
     """
     paths = check_files(config)
-    kind = _dataset_class(config)
+    kind = dataset_class(config)
     if not issubclass(kind, SequentialDataset) or any(
         getattr(kind, step) is not getattr(Dataset, step) for step in _STEPS
     ):
@@ -97,18 +96,9 @@ def why_not_mapped(config: Any) -> str:
     for key in _NOT_MAPPED:
         if config[key]:
             return f"{key} is set"
-    if (Path(config["checkpoint_dir"]) / f"{config['dataset']}-{kind.__name__}.pth").exists():
-        return f"RecBole has saved it in {config['checkpoint_dir']}"
     file = open_atomic_file(paths[0], config)
     lists = [name for name in file.types if name in loaded_columns(config, file) and file.types[name].endswith("_seq")]
     return f"column {', '.join(lists)} of its interactions holds lists" if lists else ""
-
-
-def _dataset_class(config: Any) -> type:
-    """The class that RecBole's ``create_dataset`` takes."""
-    is_sequential = config["MODEL_TYPE"] == ModelType.SEQUENTIAL
-    kind: type = getattr(recbole_datasets, f"{config['model']}Dataset", SequentialDataset if is_sequential else Dataset)
-    return kind
 
 
 def _settings(config: Any) -> dict[str, Any]:

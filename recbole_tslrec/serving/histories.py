@@ -13,7 +13,8 @@ from recbole_tslrec.data.identifiers import MISSING, Column
 from recbole_tslrec.data.times import read_times
 from recbole_tslrec.serving.input_records import Record, as_token, read_records
 
-LISTS = ("items",)
+_TIMES = ("times", "timestamps")
+LISTS = ("items", *_TIMES)
 FORM = (
     '{"user": "u1", "items": ["i1", "i2"]}, or a table (parquet, feather, CSV, TSV) with the columns user and items, '
     "or user_id, item_id and perhaps timestamp"
@@ -101,7 +102,24 @@ def _history(place: str, record: Record) -> History:
     tokens = [as_token(item) for item in items]
     if None in tokens:
         return History(place, user, fault="has an item that is neither text nor a whole number")
-    return History(place, user, tokens)
+    times = next((record[name] for name in (*_TIMES, COLUMNS[2], "time") if isinstance(record.get(name), list)), None)
+    if times is None:
+        return History(place, user, tokens)
+    order = _order(times, len(tokens))
+    if order is None:
+        return History(place, user, fault="has times beside its items that are not one number for each")
+    return History(place, user, [tokens[index] for index in order])
+
+
+def _order(times: Sequence[Any], items: int) -> list[int] | None:
+    """The places of a user's items in time order; ``None`` where the times are not one number for each."""
+    try:
+        numbers = [float(time) for time in times]
+    except (TypeError, ValueError):
+        return None
+    if len(numbers) != items or any(number != number for number in numbers):
+        return None
+    return sorted(range(items), key=numbers.__getitem__)
 
 
 def _interaction(place: str, record: Record, columns: Sequence[str]) -> tuple[Any, ...] | History:

@@ -82,7 +82,9 @@ def _read_table(source: Path, separator: str, lists: Collection[str]) -> Iterato
 def _list_of(text: str) -> Any:
     """A list that is written as text; the text where it is none."""
     if not text.startswith("["):
-        return text.split()
+        tokens = text.split()
+        commas = all(token.endswith(",") for token in tokens[:-1])  # "50, 181, 172"
+        return [token.removesuffix(",") for token in tokens] if commas else tokens
     try:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError, MemoryError, RecursionError):

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from logging import getLogger
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from recbole_tslrec.serving.approximate_items import ApproximateItems
 from recbole_tslrec.serving.faults import Faults
 from recbole_tslrec.serving.histories import FORM, History, given_histories, read_histories
 from recbole_tslrec.serving.llm_models import load_llm_model
+from recbole_tslrec.serving.model_export import check_output
 from recbole_tslrec.serving.model_folder import add_model_folder, chosen_model_folder
 from recbole_tslrec.serving.recall_sample import RecallSample
 from recbole_tslrec.serving.saved_model import LLM_KINDS, SavedModel, check_knows_items_only, load_model
@@ -112,7 +114,7 @@ def check_histories(
         ValueError: a history cannot be answered, or a file has none; k is below 1, or more than there are items at all.
     """
     items = len(saved.item_tokens)
-    if not isinstance(k, int) or not 1 <= k <= items:
+    if not isinstance(k, Integral) or not 1 <= int(k) <= items:
         raise ValueError(f"k [{k}] must be a whole number between 1 and the {items} items that {saved.name} knows")
     faults, bad, users = Faults(source, FORM), set(), set()
     total = unknown = 0
@@ -240,13 +242,16 @@ def recommend_file(
         raise ValueError(f"{output} would hold JSON lines, and its name is that of a table; end it with .jsonl")
     if not output.parent.is_dir():
         raise ValueError(f"{output} cannot be written: there is no folder {output.parent}; make it first")
+    check_output(output, Path(model_folder))
+    if output.resolve() == source.resolve():
+        raise ValueError(f"{output} is the input too, and would be lost; set another --output")
     saved = load_for_new_users(model_folder)
     best_items = saved.best if index is None else ApproximateItems.read(index, saved).best
     total, bad = check_histories(saved, read_histories(source), k, mask_history, skip_bad, source)
     sample, histories = RecallSample(total - len(bad)), _without(read_histories(source), bad)
     watched = histories if index is None else sample.watch(histories)
     ranked = rank_items(saved, watched, k, mask_history, batch_size, best_items)
-    temporary = beside(output, "tmp")
+    temporary = beside(output, f"{os.getpid()}.tmp")  # another process may write to the same place
     with temporary.open("w", encoding="utf-8") as file:
         for user, best in tqdm(ranked, "Recommend", total - len(bad), unit="user", disable=not sys.stderr.isatty()):
             line: dict[str, Any] = {

@@ -127,6 +127,7 @@ def open_artifact(
             missing or differs from its hash.
     """
     folder = Path(folder)
+    again = f"--rebuild={kind or folder.name.partition('-')[0]}"
     try:
         manifest = read_json(folder / MANIFEST)
         files, found_kind, version = manifest["files"], manifest["kind"], manifest["format_version"]
@@ -134,12 +135,12 @@ def open_artifact(
     except (FileNotFoundError, NotADirectoryError):
         raise ArtifactError(f"{folder} is no artifact folder: it has no {MANIFEST}; check the path") from None
     except (ValueError, KeyError, TypeError):
-        raise ArtifactError(f"{folder / MANIFEST} is damaged; delete the folder or rebuild it with --rebuild") from None
+        raise ArtifactError(f"{folder / MANIFEST} is damaged; delete {folder} or rebuild it with {again}") from None
     if version != FORMAT_VERSION:
         raise ArtifactError(
             f"{folder} has artifact format {version} of recbole_tslrec "
             f"{manifest.get('versions', {}).get('recbole_tslrec')}, this is {__version__} and reads {FORMAT_VERSION}; "
-            "rebuild it with --rebuild"
+            f"rebuild it with {again}"
         )
     if kind is not None and found_kind != kind:
         raise ArtifactError(f"{folder} holds [{found_kind}], not [{kind}]; give the folder of a [{kind}] artifact")

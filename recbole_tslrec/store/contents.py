@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable
+from contextlib import suppress
 from logging import getLogger
 from pathlib import Path
 from typing import Any
@@ -39,9 +40,10 @@ class ContentHashes:
         if status.st_size > _LARGE:
             getLogger().info(f"hashing {file} ({status.st_size / 2**30:.1f} GiB), once")
         digest = hash_file(file)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with locked(beside(self.path, "lock")):  # the processes of a run come here together
-            write_json(self.path, {**self._read(), key: [*version, digest]})
+        with suppress(PermissionError):  # what lies where nobody may write is hashed each time
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with locked(beside(self.path, "lock")):  # the processes of a run come here together
+                write_json(self.path, {**self._read(), key: [*version, digest]})
         return digest
 
     def of_all(self, folder: Path, files: Iterable[Path]) -> str:

@@ -1,5 +1,6 @@
 """One process at a time, of all machines that see a folder."""
 
+import errno
 import os
 import socket
 import uuid
@@ -13,6 +14,7 @@ from filelock import FileLock, Timeout
 from recbole_tslrec.store.files import beside
 
 _SECONDS_OF_SILENCE = 2.0
+_NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 @contextmanager
@@ -30,12 +32,12 @@ def locked(path: Path) -> Iterator[None]:
     lock = FileLock(path)
     try:
         _acquire(lock, path)
-    except PermissionError as error:
-        raise PermissionError(
-            error.errno,
-            f"{path.parent} cannot be written to; choose a folder of your own in its place",
-        ) from error
     except OSError as error:
+        if error.errno in _NOT_WRITABLE:
+            raise PermissionError(
+                error.errno,
+                f"{path.parent} cannot be written to; choose a folder of your own in its place",
+            ) from error
         raise OSError(
             error.errno,
             f"{path} cannot be locked ({error.strerror or error}), so that two processes could write there at once; "

@@ -328,6 +328,19 @@ def test_column_of_lists_is_read_by_recbole_in_each_run(
     assert not (tmp_path / "kept").exists()
 
 
+@pytest.mark.parametrize("settings", [{}, {"save_dataset": True}])
+def test_a_dataset_that_recbole_has_saved_is_never_read(
+    config: Callable[..., Config], tmp_path: Path, settings: dict[str, Any]
+) -> None:
+    """A pickle may run code, and its file may be older than the data."""
+    made = config(checkpoint_dir=str(tmp_path), **settings)
+    saved = tmp_path / f"{made['dataset']}-PrefixDataset.pth"
+    saved.write_bytes(b"cos\nabort\n(tR.")  # ends the process that unpickles it
+    assert Data(made, tmp_path / "kept").description["interactions"]
+    with pytest.raises(DatasetError, match="would be read as a pickle"):
+        Data(config(dataset_save_path=str(saved)), tmp_path / "kept")
+
+
 @pytest.mark.parametrize(
     ("settings", "why"),
     [

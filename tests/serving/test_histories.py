@@ -58,10 +58,24 @@ def test_columnar_files(to: Callable[[pd.DataFrame, Path], None], frame: pd.Data
 
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
 def test_lists_in_tables_of_text(separator: str) -> None:
-    """As pandas writes them, as JSON, and with blanks between."""
-    for write_list in (str, json.dumps, " ".join):
+    """As pandas writes them, as JSON, and with blanks or commas between."""
+    for write_list in (str, json.dumps, " ".join, ", ".join):
         write(LISTS.assign(items=LISTS["items"].map(write_list)).to_csv(sep=separator, index=False))
         assert found() == HISTORIES
+
+
+@pytest.mark.parametrize("name", ["times", "timestamps", "timestamp", "time"])
+def test_items_with_times_beside_them_are_put_in_order(name: str) -> None:
+    """The same user's rows, one an interaction, are too; equal times keep the order of the list."""
+    write(json.dumps({"user": "a", "items": ["third", "first", "second"], name: [2.5, 1, 1]}))
+    assert found() == {"a": ["first", "second", "third"]}
+
+
+@pytest.mark.parametrize("times", [[1], [1, None], [1, "soon"]])
+def test_times_that_are_not_one_number_for_each_item_are_a_fault(times: list[Any]) -> None:
+    write(json.dumps({"user": "a", "items": ["i1", "i2"], "times": times}))
+    (history,) = read_histories(PATH)
+    assert history.fault == "has times beside its items that are not one number for each"
 
 
 @pytest.mark.parametrize("separator", [",", ";", "\t"])

@@ -277,6 +277,15 @@ def test_an_output_that_is_named_as_a_table_is_refused(folder: Path, name: str) 
         module.recommend_file(folder, Path("in.jsonl"), Path(name))
 
 
+def test_an_output_in_the_place_of_the_input_or_the_model_is_refused(folder: Path) -> None:
+    write_lines('{"user": "a", "items": ["i1"]}')
+    with pytest.raises(ValueError, match=r"in\.jsonl is the input too"):
+        module.recommend_file(folder, Path("in.jsonl"), Path("in.jsonl"))
+    with pytest.raises(ValueError, match="would lie in the model's folder"):
+        module.recommend_file(folder, Path("in.jsonl"), folder / "model.json")
+    assert Path("in.jsonl").read_text()
+
+
 def test_missing_files_are_named(folder: Path) -> None:
     with pytest.raises(ValueError, match=r"in\.jsonl does not exist; check"):
         run_command(folder)

@@ -1,8 +1,10 @@
 """Hashes of files by their contents, computed once for each version of a file."""
 
+import errno
 import hashlib
 import json
 import os
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -158,3 +160,15 @@ def test_of_several_files_only_the_changed_one_is_read_again(
     (folder / "b").write_bytes(b"22")
     assert hashes.of_all(folder, folder.iterdir()) != before
     assert read == ["b"]
+
+
+def test_a_hash_that_cannot_be_kept_is_computed(
+    file: Path, hashes: ContentHashes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a copy of the artifacts where nobody may write."""
+
+    def refuse(_: Path) -> Iterator[None]:
+        raise PermissionError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(contents, "locked", refuse)
+    assert hashes.of(file) == sha256(b"one")

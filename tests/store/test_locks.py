@@ -73,6 +73,17 @@ def test_a_disk_without_locks_ends_in_a_sentence(lock: Path, monkeypatch: pytest
         raise AssertionError("not held")
 
 
+def test_a_file_system_that_is_mounted_to_be_read_is_said_to_be_one(
+    lock: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with pytest.raises(PermissionError, match=f"{lock.parent} cannot be written to"), locked(lock):
+        raise AssertionError("not held")
+
+
 # on a folder that several machines share
 
 
