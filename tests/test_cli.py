@@ -212,6 +212,20 @@ def test_working_folder_that_cannot_be_written_to_is_named(
     assert said.endswith("start in a folder of your own")
 
 
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [
+        ("/proc/result.json", "error: the result cannot be written to /proc ("),
+        (".", "error: result_file [.] is a folder; name a file in it"),
+    ],
+)
+def test_a_result_that_could_not_be_written_is_refused_before_anything_runs(
+    fail: Callable[..., str], monkeypatch: pytest.MonkeyPatch, place: str, said: str
+) -> None:
+    monkeypatch.setattr("recbole_tslrec.quick_start.run_stages", None)
+    assert fail("--model=SASRec", "--dataset=ml-100k", f"--result_file={place}").startswith(said)
+
+
 def test_debugging_shows_where_an_error_came_from(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
