@@ -1,11 +1,14 @@
 """A RecBole dataset, loaded once: its histories, its fingerprint and, when a stage asks, its loaders."""
 
 import functools
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from recbole.data import data_preparation
+from recbole.data import utils as recbole_utils
 
 from recbole_tslrec.compute.shared_memory import check_shared_memory
 from recbole_tslrec.data.atomic_files import DatasetError
@@ -55,9 +58,13 @@ class Data:
         """RecBole's training, validation and test loaders; making them rewrites ``dataset`` in place.
 
         Raises:
-            DatasetError: RecBole cannot split the dataset so.
+            DatasetError: RecBole cannot split the dataset so, or ``dataloaders_save_path`` asks to read a pickle.
             RuntimeError: ``worker`` asks for processes whose batches do not fit the shared memory.
         """
+        if path := self.config["dataloaders_save_path"]:
+            raise DatasetError(
+                f"dataloaders_save_path [{path}] would be read as a pickle, which may run code; leave it out"
+            )
         check_shared_memory(self.config["worker"], self._batch_bytes())
         if self.dataset.benchmark_filename_list is None and self.full.lengths.max() < _FEWEST:
             raise DatasetError(
@@ -65,7 +72,8 @@ class Data:
                 "check which column of the .inter file is the user's"
             )
         try:
-            train_data, valid_data, test_data = data_preparation(self.config, self.dataset)
+            with _no_saved_loaders():
+                train_data, valid_data, test_data = data_preparation(self.config, self.dataset)
         except FAULTS as error:
             if is_ours(error):
                 raise
@@ -130,3 +138,14 @@ def _check_selected_features(config: Any, dataset: Any) -> None:
             f"{config['model']} needs column {', '.join(absent)} (selected_features), and [{config['dataset']}] was "
             f"loaded with {', '.join(dataset.field2type)}; list it in load_col, or name others in selected_features"
         )
+
+
+@contextmanager
+def _no_saved_loaders() -> Iterator[None]:
+    """RecBole's ``data_preparation`` would unpickle loaders of an earlier run that lie in ``checkpoint_dir``."""
+    own = recbole_utils.load_split_dataloaders
+    recbole_utils.load_split_dataloaders = lambda _: None
+    try:
+        yield
+    finally:
+        recbole_utils.load_split_dataloaders = own

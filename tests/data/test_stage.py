@@ -336,9 +336,12 @@ def test_a_dataset_that_recbole_has_saved_is_never_read(
     made = config(checkpoint_dir=str(tmp_path), **settings)
     saved = tmp_path / f"{made['dataset']}-PrefixDataset.pth"
     saved.write_bytes(b"cos\nabort\n(tR.")  # ends the process that unpickles it
-    assert Data(made, tmp_path / "kept").description["interactions"]
+    (tmp_path / f"{made['dataset']}-for-{made['model']}-dataloader.pth").write_bytes(saved.read_bytes())
+    assert len(Data(made, tmp_path / "kept").loaders) == 3
     with pytest.raises(DatasetError, match="would be read as a pickle"):
         Data(config(dataset_save_path=str(saved)), tmp_path / "kept")
+    with pytest.raises(DatasetError, match="would be read as a pickle"):
+        _ = Data(config(dataloaders_save_path=str(saved)), tmp_path / "kept").loaders
 
 
 @pytest.mark.parametrize(
