@@ -24,7 +24,8 @@ _NEEDED = {*_LEAST, *_ABOVE_0, *_FROM_0}  # others may be None
 
 
 def check_numbers(given: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
-    """Refuse text or ``None`` where the default is a number, what is no truth value where it is one, and other ranges.
+    """Refuse text or ``None`` where the default is a number, what is no truth value where it is one, other ranges
+    and unknown names.
 
     Args:
         given: the values that a user has set, by key.

@@ -24,7 +24,7 @@ _PARTS = ("valid", "test")
 
 
 def check_values(values: Mapping[str, Any]) -> None:
-    """Refuse intervals, probabilities, ``eval_args``, metrics and a ``valid_metric`` that cannot work.
+    """Refuse intervals, probabilities, ``eval_args``, metrics and a ``valid_metric`` that cannot work, and pickles.
 
     Args:
         values: the merged configuration, by key, before RecBole derives anything from it.
@@ -32,6 +32,12 @@ def check_values(values: Mapping[str, Any]) -> None:
     Raises:
         ConfigError: names the key, the value and one that is legal.
     """
+    for key in ("dataset_save_path", "dataloaders_save_path"):
+        if values.get(key):
+            raise ConfigError(
+                f"{key} [{values[key]}] would be read as a pickle, which may run code; leave it out: what is read is "
+                "kept below artifacts_dir"
+            )
     for key in _INTERVALS:
         _check_interval(key, values.get(key))
     for key in values:

@@ -58,13 +58,9 @@ class Data:
         """RecBole's training, validation and test loaders; making them rewrites ``dataset`` in place.
 
         Raises:
-            DatasetError: RecBole cannot split the dataset so, or ``dataloaders_save_path`` asks to read a pickle.
+            DatasetError: RecBole cannot split the dataset so.
             RuntimeError: ``worker`` asks for processes whose batches do not fit the shared memory.
         """
-        if path := self.config["dataloaders_save_path"]:
-            raise DatasetError(
-                f"dataloaders_save_path [{path}] would be read as a pickle, which may run code; leave it out"
-            )
         check_shared_memory(self.config["worker"], self._batch_bytes())
         if self.dataset.benchmark_filename_list is None and self.full.lengths.max() < _FEWEST:
             raise DatasetError(

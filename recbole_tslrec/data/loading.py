@@ -44,18 +44,13 @@ def dataset_class(config: Any) -> type:
 def load(config: Any) -> Loaded:
     """Check the atomic files and let RecBole load them.
 
-    Unlike RecBole's ``create_dataset`` it reads no dataset that was saved: that is a pickle, which may run code, and is
-    taken though the files have changed since.
+    Unlike RecBole's ``create_dataset`` it reads no dataset that was saved: that is a pickle, which may run code, and it
+    would be used even if the files have changed since.
 
     Raises:
-        DatasetError: ``dataset_save_path`` asks for that; its files or the columns for user, item and time are not
-            there or cannot be read as they are, or the filters leave nothing.
+        DatasetError: its files or the columns for user, item and time are not there or cannot be read as they are, or
+            the filters leave nothing.
     """
-    if config["dataset_save_path"]:
-        raise DatasetError(
-            f"dataset_save_path [{config['dataset_save_path']}] would be read as a pickle, which may run code; leave "
-            "it out: what was read once is kept below artifacts_dir"
-        )
     check_atomic_files(config)
     init_seed(config["seed"], config["reproducibility"])
     try:

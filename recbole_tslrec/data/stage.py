@@ -38,7 +38,7 @@ NEUTRAL = {
     **dict.fromkeys(("alias_of_entity_id", "alias_of_relation_id"), _OF_GRAPHS),
 }
 _NOT_MAPPED = ("benchmark_filename", "additional_feat_suffix", "preload_weight", "numerical_features", "discretization",
-               "save_dataset", "dataset_save_path")  # fmt: skip
+               "save_dataset")  # fmt: skip
 _STEPS = ("_from_scratch", "_get_preset", "_get_field_from_config", "_load_data", "_init_alias", "_data_processing")
 
 

@@ -54,7 +54,7 @@ class GRU4RecCPR(_SoftmaxCPR, sequential_recommender.GRU4RecCPR):  # type: ignor
 
 
 class RepeatNet(sequential_recommender.RepeatNet):  # type: ignore[misc]
-    """Under ``enable_amp`` it adds numbers of one type to a table of another; it computes in float32 instead."""
+    """RecBole's fails under ``enable_amp``: it adds bfloat16 to a table of float32. This one computes in float32."""
 
     def forward(self, item_seq: Tensor, item_seq_len: Tensor) -> Any:
         """What RecBole's computes of item ids [B, L] and lengths [B]."""

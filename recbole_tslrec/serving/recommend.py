@@ -240,8 +240,6 @@ def recommend_file(
     """
     if output.suffix in _OF_TABLES:
         raise ValueError(f"{output} would hold JSON lines, and its name is that of a table; end it with .jsonl")
-    if not output.parent.is_dir():
-        raise ValueError(f"{output} cannot be written: there is no folder {output.parent}; make it first")
     check_output(output, Path(model_folder))
     if output.resolve() == source.resolve():
         raise ValueError(f"{output} is the input too, and would be lost; set another --output")

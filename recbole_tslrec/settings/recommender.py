@@ -17,7 +17,7 @@ LOSSES = (None, "CE", "BPR", *SAMPLED_LOSSES)
 _OF_PREFIXES = ("transform", "benchmark_filename", "prefixes_per_user")
 _WHERE = "where a run happens: results agree up to rounding"
 _SHOWN = "what a run shows or logs"
-_SAVED = "RecBole's own copies of data on the disk, which this package does not make"
+_SAVED = "RecBole's own copies of data on the disk, which this package never reads"
 _DERIVED = "follows from the model and eval_args, which are in the recipe"
 
 
@@ -50,11 +50,11 @@ class MachineSettings(Settings):
     save_dataset: Any = setting(neutral=_SAVED)
     """(bool) Whether RecBole saves the filtered dataset."""
     dataset_save_path: Any = setting(neutral=_SAVED)
-    """(str) Where."""
+    """(str) Refused: RecBole would unpickle what lies there."""
     save_dataloaders: Any = setting(neutral=_SAVED)
     """(bool) Whether RecBole saves the loaders."""
     dataloaders_save_path: Any = setting(neutral=_SAVED)
-    """(str) Where."""
+    """(str) Refused: RecBole would unpickle what lies there."""
     MODEL_TYPE: Any = setting(neutral=_DERIVED)
     """RecBole's kind of the model."""
     MODEL_INPUT_TYPE: Any = setting(neutral=_DERIVED)

@@ -38,6 +38,12 @@ def test_a_probability_is_taken(value: str) -> None:
     assert configure(f"--hidden_dropout_prob={value}")["hidden_dropout_prob"] == float(value)
 
 
+@pytest.mark.parametrize("key", ["dataset_save_path", "dataloaders_save_path"])
+def test_what_would_be_unpickled_is_refused(key: str) -> None:
+    with pytest.raises(ConfigError, match=rf"{key} \[x\.pth\] would be read as a pickle"):
+        configure(f"--{key}=x.pth")
+
+
 @pytest.mark.parametrize("value", ["{'rating': '>3'}", "{'rating': 3}", "[3,inf)"])
 def test_val_interval_is_a_dict_of_intervals(value: str) -> None:
     with pytest.raises(ConfigError, match=r"val_interval.*'\[3,inf\)'"):

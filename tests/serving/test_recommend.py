@@ -290,5 +290,5 @@ def test_missing_files_are_named(folder: Path) -> None:
     with pytest.raises(ValueError, match=r"in\.jsonl does not exist; check"):
         run_command(folder)
     write_lines('{"user": "a", "items": ["i1"]}')
-    with pytest.raises(ValueError, match="there is no folder nowhere; make it first"):
+    with pytest.raises(ValueError, match=r"folder of nowhere/out\.jsonl does not exist; make nowhere"):
         main([f"--model_folder={folder}", "--input=in.jsonl", "--output=nowhere/out.jsonl"])

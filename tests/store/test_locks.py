@@ -73,9 +73,7 @@ def test_a_disk_without_locks_ends_in_a_sentence(lock: Path, monkeypatch: pytest
         raise AssertionError("not held")
 
 
-def test_a_file_system_that_is_mounted_to_be_read_is_said_to_be_one(
-    lock: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_read_only_file_system_is_named(lock: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise OSError(errno.EROFS, "Read-only file system")
 
