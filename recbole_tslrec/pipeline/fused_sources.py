@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from recbole_tslrec.augmentation.knowledge import join_sources, load_knowledge
-from recbole_tslrec.augmentation.vectors import write_vectors
+from recbole_tslrec.augmentation.vectors import listed_paths, write_vectors
 from recbole_tslrec.pipeline.knowledge_sources import KNOWLEDGE_SOURCES
 from recbole_tslrec.pipeline.stage import Inputs, Stage
+from recbole_tslrec.serving.saved_model import GIVEN
 from recbole_tslrec.settings import ConfigError, Settings, setting
 from recbole_tslrec.settings.base import listed
 
@@ -24,6 +25,13 @@ class FusedSources(Settings):
     def names(self) -> tuple[str, ...]:
         """The names of the sources."""
         return tuple(listed(self.knowledge_source))
+
+
+def fused_sources(config: Any) -> tuple[str, ...]:
+    """Whose vectors a TSLRec model fuses: the names of its sources, or :data:`GIVEN` for each file that is given."""
+    if config["knowledge_path"]:
+        return (GIVEN,) * len(listed_paths(config["knowledge_path"]))
+    return FusedSources.of(config).names
 
 
 def check_sources(value: Any) -> None:

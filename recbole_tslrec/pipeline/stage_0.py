@@ -1,6 +1,6 @@
 """The ID backbone: its training, which is also the paper's "+Base", and its item embeddings e_v."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from logging import getLogger
 from pathlib import Path
@@ -108,7 +108,9 @@ def data_config(config: Any) -> RecBoleConfig:
     return recommender_settings(config, name.recommender, name.family.settings).config()
 
 
-def train(settings: RecommenderSettings, data: Data, folder: Path, fused: Any = None) -> dict[str, Any]:
+def train(
+    settings: RecommenderSettings, data: Data, folder: Path, fused: Any = None, sources: Sequence[str] = ()
+) -> dict[str, Any]:
     """Train a model and leave it in ``folder``, with all that is needed to serve it.
 
     Args:
@@ -116,6 +118,7 @@ def train(settings: RecommenderSettings, data: Data, folder: Path, fused: Any = 
         data: the dataset.
         folder: an existing folder.
         fused: what is fused into its item embeddings, if anything is.
+        sources: of which it was made; see :func:`recbole_tslrec.serving.saved_model.save_description`.
 
     Returns:
         What the manifest reports.
@@ -126,7 +129,7 @@ def train(settings: RecommenderSettings, data: Data, folder: Path, fused: Any = 
     work = folder / UNFINISHED
     report = recommender.train_recommender(config, train_data, valid_data, folder, fused, work, masked)
     if distributed.is_main():
-        save_description(folder, settings, train_data._dataset)
+        save_description(folder, settings, train_data._dataset, sources)
     return report
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from recbole_tslrec.data.dataset import Data
 from recbole_tslrec.models.names import parse_model_name
-from recbole_tslrec.pipeline.fused_sources import FusedSources, side_by_side
+from recbole_tslrec.pipeline.fused_sources import FusedSources, fused_sources, side_by_side
 from recbole_tslrec.pipeline.knowledge_sources import KNOWLEDGE_SOURCES
 from recbole_tslrec.pipeline.stage import Inputs, Stage, name_of
 from recbole_tslrec.pipeline.stage_0 import contents_of_training, describe, recommender_settings, train
@@ -36,9 +36,10 @@ def recommender(config: Any) -> Stage:
     """Train the backbone anew with fused item embeddings."""
     name = parse_model_name(config["model"])
     settings = recommender_settings(config, str(name), name.family.settings)
+    sources = fused_sources(config) if name.family.table == "knowledge" else ()
 
     def build(inputs: Inputs, folder: Path) -> dict[str, Any]:
-        return train(settings, inputs.data, folder, fused_table(settings, inputs))
+        return train(settings, inputs.data, folder, fused_table(settings, inputs), sources)
 
     about, parents = describe(settings), (name.family.table,)
     contents, check = contents_of_training(settings), Data.check_split

@@ -1,13 +1,11 @@
 """New items without retraining, by vectors of the encoder whose vectors the model was trained with."""
 
-from contextlib import suppress
+from collections.abc import Sequence
 from pathlib import Path
 
 from recbole_tslrec.serving.new_rows import found_or_built, open_tslrec, with_new_items
 from recbole_tslrec.serving.new_vectors import Vectors, place_new_vectors, read_new_vectors
-from recbole_tslrec.serving.parents import check_one_source, find_parent
-from recbole_tslrec.serving.saved_model import ModelFiles
-from recbole_tslrec.store.artifacts import Artifact, ArtifactError
+from recbole_tslrec.serving.saved_model import GIVEN, SOURCES, ModelFiles
 
 
 def extend_with_vectors(model_folder: str | Path, vectors: Vectors) -> Path:
@@ -28,23 +26,32 @@ def extend_with_vectors(model_folder: str | Path, vectors: Vectors) -> Path:
 
     Raises:
         ArtifactError: the folder is missing, damaged, or of another kind.
-        VectorsError: the vectors cannot be read, are of another width or encoder, or no item is new.
+        VectorsError: the vectors cannot be read, are of another width or encoder, or no item is new; or the model's own
+            were made by a ``knowledge_source``, and none of a known item shows that these are alike.
         ValueError: the model is not a TSLRec model, or its vectors are not from a single encoder.
     """
     model = open_tslrec(model_folder)
-    check_one_encoder(model)
     files = ModelFiles.read(model)
-    new = place_new_vectors(files, read_new_vectors(vectors))
+    sources = files.description[SOURCES]
+    check_one_encoder(model.folder, sources)
+    new = place_new_vectors(files, read_new_vectors(vectors), must_compare=sources != [GIVEN])
     return found_or_built(
         model, new, {"recommender": model.hash}, lambda folder: with_new_items(files, new, new.vectors).write(folder)
     ).folder
 
 
-def check_one_encoder(model: Artifact) -> None:
+def check_one_encoder(folder: Path, sources: Sequence[str]) -> None:
     """Refuse a model whose rows are more than one encoder's vectors: each part has a scale of its own, not kept there.
 
+    Args:
+        folder: of the model.
+        sources: whose vectors it fuses.
+
     Raises:
-        ValueError: it fuses several sources or files.
+        ValueError: there are several.
     """
-    with suppress(ArtifactError):  # of vectors from elsewhere there is none
-        check_one_source(find_parent(model, "knowledge"))
+    if len(sources) > 1:
+        raise ValueError(
+            f"{folder} fuses several vectors of each item ({', '.join(sources)}), and new items would have one alone; "
+            "extend a model that has a single source"
+        )

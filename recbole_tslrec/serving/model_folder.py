@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from recbole_tslrec.serving.parents import unverified_parents
+from recbole_tslrec.serving.saved_model import DESCRIPTION, SOURCES
 from recbole_tslrec.store.artifacts import MANIFEST, Artifact
 from recbole_tslrec.store.files import read_json
 
+_FIRST = ("knowledge_source", "items")  # what else is the same where models were extended or fuse other vectors
 _MOST_DIFFERENCES = 4  # settings that are listed for a model
 _LEFT = (".partial", ".previous", ".discarded")  # by a run that was interrupted
 
@@ -45,7 +47,9 @@ def _described(models: Sequence[Path]) -> list[str]:
     settings = [_settings_of(path) for path in models]
     having = Counter(name for of_model in settings for name in of_model if name != "model")
     values = {name: len({str(of_model.get(name)) for of_model in settings}) for name in having}
-    differing = sorted((n for n in having if values[n] > 1), key=lambda n: (having[n], values[n]), reverse=True)
+    differing = sorted(
+        (n for n in having if values[n] > 1), key=lambda n: (n in _FIRST, having[n], values[n]), reverse=True
+    )
     lines = []
     for path, of_model in zip(models, settings, strict=True):
         own = [f"{name}={of_model[name]}" for name in differing if name in of_model][:_MOST_DIFFERENCES]
@@ -55,10 +59,18 @@ def _described(models: Sequence[Path]) -> list[str]:
 
 
 def _settings_of(path: Path) -> Mapping[str, Any]:
-    """The settings of a model and of the artifacts beside it that it was made of; its own take precedence."""
+    """The settings of a model and of the artifacts beside it that it was made of; its own take precedence.
+
+    Also whose vectors it fuses, and how many items it knows.
+    """
     artifact = Artifact(path, read_json(path / MANIFEST))
     found: dict[str, Any] = {"model": artifact.manifest["kind"]}
     for role in artifact.manifest["parents"]:
         for parent in unverified_parents(artifact, role):
             found |= parent.manifest["settings"]
-    return {**found, **artifact.manifest["settings"]}
+    found |= artifact.manifest["settings"]
+    found.pop("new_items", None)  # a hash; the number of items shows it
+    found["items"] = artifact.manifest["dataset"].get("items")
+    if (path / DESCRIPTION).is_file() and (sources := read_json(path / DESCRIPTION)[SOURCES]):
+        found["knowledge_source"] = "+".join(sources)
+    return found

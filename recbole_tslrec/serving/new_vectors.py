@@ -41,15 +41,17 @@ def read_new_vectors(given: Vectors) -> ItemVectors:
     return vectors
 
 
-def place_new_vectors(files: ModelFiles, vectors: ItemVectors) -> NewItems:
+def place_new_vectors(files: ModelFiles, vectors: ItemVectors, must_compare: bool = False) -> NewItems:
     """Those of the vectors whose items the model does not know, each with its nearest known items.
 
     Args:
         files: a TSLRec model's.
-        vectors: of new items; what the file has of known ones tells whether both are of one encoder.
+        vectors: of new items; what the file has of known ones shows whether both are of one encoder.
+        must_compare: whether to refuse vectors among which there is none of a known item.
 
     Raises:
-        VectorsError: they are of another width, or differ from the model's own; or no item is new.
+        VectorsError: they are of another width, or differ from the model's own, or cannot be compared with them; or no
+            item is new.
     """
     source = _projection(files)
     if vectors.rows.shape[1] != source.vector_width:
@@ -63,7 +65,7 @@ def place_new_vectors(files: ModelFiles, vectors: ItemVectors) -> NewItems:
     is_new = torch.ones(len(vectors.tokens), dtype=torch.bool)
     is_new[row_of_item[former - 1]] = False
     rows = source.standardised(vectors.rows)  # [n, H]
-    _check_one_encoder(vectors.source, source, former, rows[row_of_item[former - 1]])
+    _check_one_encoder(vectors.source, source, former, rows[row_of_item[former - 1]], must_compare)
     tokens = _spelled_as_known([vectors.tokens[row] for row in torch.nonzero(is_new).squeeze(1).tolist()], respellings)
     if not tokens:
         raise VectorsError(f"the model knows every item of {vectors.source}; there is nothing to add")
@@ -107,10 +109,17 @@ def _projection(files: ModelFiles) -> KnowledgeProjection:
     return next(module for module in model.modules() if isinstance(module, KnowledgeProjection))
 
 
-def _check_one_encoder(path: Path, source: KnowledgeProjection, items: Tensor, rows: Tensor) -> None:
+def _check_one_encoder(
+    path: Path, source: KnowledgeProjection, items: Tensor, rows: Tensor, must_compare: bool
+) -> None:
     """Refuse vectors that are not, of known items, what the model was trained with."""
     if source.present is not None:
         rows, items = rows[source.present[items]], items[source.present[items]]
+    if must_compare and not len(items):
+        raise VectorsError(
+            f"the model's vectors were not given with knowledge_path, and {path} has none of an item that it knows to "
+            "show that both are alike; add vectors of known items by the same method"
+        )
     if len(items) and (alike := float(cosine_similarity(rows, source.knowledge[items]).mean())) < _ALIKE:
         raise VectorsError(
             f"{path} has other vectors of the {len(items):,} items that the model knows than it was trained with (mean "

@@ -29,6 +29,8 @@ from recbole_tslrec.store.files import write_json, write_tensors
 from recbole_tslrec.training.recommender import MODEL
 
 DESCRIPTION = "model.json"
+SOURCES = "knowledge_sources"  # in the description
+GIVEN = "knowledge_path"  # among the sources: a file or an artifact that was given
 ITEM_FEATURES = "item_features.safetensors"
 KINDS = ("recommender", "backbone")
 LLM_KINDS = ("llm_task", "ranker")
@@ -223,13 +225,14 @@ def open_model_folder(folder: str | Path) -> Artifact:
     return artifact
 
 
-def save_description(folder: Path, settings: RecommenderSettings, dataset: Any) -> None:
+def save_description(folder: Path, settings: RecommenderSettings, dataset: Any, sources: Sequence[str] = ()) -> None:
     """Write beside the weights what :func:`load_model` builds the model from.
 
     Args:
         folder: the folder of the artifact.
         settings: that the model was trained with.
         dataset: the RecBole dataset that it was built with.
+        sources: whose vectors it fuses: the names of what made them, and :data:`GIVEN` for each file that was given.
     """
     values = {**settings.recipe(), **_SCORING}
     if settings.training.loss_type in SAMPLED_LOSSES:  # they count interactions
@@ -238,6 +241,7 @@ def save_description(folder: Path, settings: RecommenderSettings, dataset: Any) 
     fields = {dataset.uid_field, dataset.iid_field, *features}
     description = {
         "model": settings.model,
+        SOURCES: list(sources),
         "settings": {key: value for key, value in values.items() if _is_json(value)},
         "user_field": dataset.uid_field,
         "item_field": dataset.iid_field,

@@ -36,7 +36,7 @@ from recbole_tslrec.store.locks import locked, locked_on_all_machines
 from recbole_tslrec.store.provenance import git_commit, peak_memory, versions
 from recbole_tslrec.version import __version__
 
-FORMAT_VERSION = 2  # of everything in an artifact's folder; one in another format is made anew
+FORMAT_VERSION = 3  # of everything in an artifact's folder; one in another format is made anew
 RECIPE_VERSION = 6  # part of every key; raised when a change of the code gives other results from the same recipe
 # settings that say where contents lie; where those are in a recipe, they decide alone
 PLACES = {"llm_name_or_path": "llm", "pre_model_path": "pre_model"}

@@ -1,5 +1,6 @@
 """New items by vectors of the encoder that the model was trained with."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -149,7 +150,7 @@ def test_wrong_vectors_are_refused(former: Artifact, vectors: dict[str, torch.Te
     ("model", "settings", "message"),
     [
         ("CIGRU4Rec", {}, "holds CIGRU4Rec, which has no knowledge to extend"),
-        ("TSLRecSASRec", {"knowledge_source": "sft,stage0"}, "is knowledge of sft, knowledge of stage0 side by side"),
+        ("TSLRecSASRec", {"knowledge_source": "sft,stage0"}, r"fuses several vectors of each item \(sft, stage0\)"),
     ],
 )
 def test_a_model_of_other_rows_is_refused(
@@ -157,3 +158,16 @@ def test_a_model_of_other_rows_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         extend_with_vectors(trained(model, **settings).artifacts["recommender"].folder, NEW)
+
+
+def test_vectors_that_the_user_did_not_give_are_compared(trained: Callable[..., Run], tmp_path: Path) -> None:
+    """A copy of the model alone, without the artifacts that it was made of, knows it too."""
+    run = trained("TSLRecSASRec", knowledge_source="stage0")
+    model = Path(shutil.copytree(run.artifacts["recommender"].folder, tmp_path / "alone" / "recommender-copy"))
+    knowledge = run.artifacts["knowledge"]
+    rows = dict(zip(knowledge.item_tokens(), knowledge.tensors()["knowledge"], strict=True))
+    new = {"twin": rows["i3"]}
+    with pytest.raises(VectorsError, match="has none of an item that it knows to show that both are alike"):
+        extend_with_vectors(model, new)
+    extended = open_artifact(extend_with_vectors(model, {**rows, **new}), "recommender")
+    assert torch.equal(weight_row(extended, KNOWLEDGE, "twin"), weight_row(extended, KNOWLEDGE, "i3"))

@@ -6,6 +6,7 @@ import pytest
 
 from recbole_tslrec.serving.model_folder import chosen_model_folder
 from recbole_tslrec.store.artifacts import Recipe, Store, write_item_table
+from recbole_tslrec.store.files import write_json
 
 
 @pytest.fixture
@@ -44,6 +45,21 @@ def test_models_that_differ_in_their_knowledge_alone_are_told_apart(tmp_path: Pa
         chosen_model_folder([f"{tmp_path}/recommender-*"])
     assert f"{first}  TSLRecSASRec, knowledge_source=tfidf, 20" in str(refused.value)
     assert f"{second}  TSLRecSASRec, knowledge_source=random, 20" in str(refused.value)
+
+
+def test_models_that_were_extended_or_copied_without_their_knowledge_are_told_apart(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+
+    def recommender(source: str, items: int) -> Path:
+        recipe = Recipe({"model": "TSLRecSASRec", "new_items": source}, dataset={"items": items})
+        description = {"knowledge_sources": [source]}
+        return store.build("recommender", recipe, lambda folder: write_json(folder / "model.json", description)).folder
+
+    first, second = recommender("tfidf", 30), recommender("stage0", 32)
+    with pytest.raises(ValueError, match="2 models fit") as refused:
+        chosen_model_folder([f"{tmp_path}/recommender-*"])
+    assert f"{first}  TSLRecSASRec, items=30, knowledge_source=tfidf, 20" in str(refused.value)
+    assert f"{second}  TSLRecSASRec, items=32, knowledge_source=stage0, 20" in str(refused.value)
 
 
 def test_a_folder_that_is_not_there_is_left_to_be_refused() -> None:
