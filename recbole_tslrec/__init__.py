@@ -22,6 +22,7 @@ def run(*args: Any, **kwargs: Any) -> Any:
     """Run the stages of a model on a dataset; see :func:`recbole_tslrec.quick_start.run`."""
     from recbole_tslrec.quick_start import run
 
+    install()
     return run(*args, **kwargs)
 
 

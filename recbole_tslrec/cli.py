@@ -15,6 +15,7 @@ from recbole_tslrec.compute.lifeline import end_with_parent
 from recbole_tslrec.configuration.config import with_home
 from recbole_tslrec.configuration.documentation import listing, where_documented
 from recbole_tslrec.data.stage import KIND as DATA
+from recbole_tslrec.install import install
 from recbole_tslrec.pipeline.stage import KINDS
 from recbole_tslrec.quick_start import run
 from recbole_tslrec.result import Result
@@ -98,6 +99,7 @@ run {" ".join(MAIN_JOB)}
 def console() -> None:
     """``main`` for the command line: an error that the user can fix is one message and exit status 1."""
     end_with_parent()
+    install()  # what is left out at import is for those who use RecBole beside this package
     if sys.argv[1:] in (["-h"], ["--help"]):
         _print_overview()
         return

@@ -137,6 +137,8 @@ class Result:
         if any(parts["test"]["repeat"]["users"] for parts in self.targets.values() if "test" in parts):
             lines += [self._targets_table(), ""]
         stages = [[str(each), each.seconds, each.described(), each.folder] for each in self.stages]
+        if not stages:
+            return "\n".join([*lines, "the data are read; no stage was asked for"])
         return "\n".join([*lines, tabulate(stages, ["stage", "seconds", "", "saved in"], floatfmt=".1f")])
 
     def _metrics_table(self) -> str:

@@ -382,3 +382,12 @@ def test_without_install_recbole_is_left_alone() -> None:
     command = [sys.executable, "-c", code]
     finished = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
     assert finished.stdout.split() == ["False", "TSLRecSASRec"]
+
+
+def test_without_install_the_own_command_still_installs(monkeypatch: pytest.MonkeyPatch) -> None:
+    installed: list[bool] = []
+    monkeypatch.setattr("recbole_tslrec.cli.install", lambda: installed.append(True))
+    monkeypatch.setattr("sys.argv", ["recbole-tslrec", "recommend"])
+    with pytest.raises(SystemExit):
+        cli.console()
+    assert installed

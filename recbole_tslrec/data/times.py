@@ -38,30 +38,46 @@ _SLASHES = [  # what the same digits mean in two parts of the world
 
 
 def read_times(texts: pd.Series, column: Column) -> pd.Series:
-    """Times as numbers, whole ones where all are; dates become unix seconds, in UTC where no zone is given.
+    """Times as numbers; each one must be a time.
 
     Args:
         texts: text, numbers or times, indexed by line.
         column: where they stand.
 
     Raises:
-        SourceError: one is missing or is no time, named with its line; seconds and milliseconds are mixed.
+        SourceError: as :func:`parse_times`; or one is missing or is no time, named with its line.
     """
     missing = is_missing(texts)
     if missing.any():
         raise column.error(texts[missing], "has no time", "a time is never filled in: delete what has none")
+    times = parse_times(texts, column)
+    if times.isna().any():
+        raise column.error(texts[times.isna()], "is no time", f"accepted are {ACCEPTED}")
+    return times
+
+
+def parse_times(texts: pd.Series, column: Column) -> pd.Series:
+    """Times as numbers, whole ones where all are; dates become unix seconds, in UTC where no zone is given.
+
+    Args:
+        texts: text, numbers or times, indexed by line.
+        column: where they stand.
+
+    Returns:
+        With the same index; NaN where there is no time in the form that most have.
+
+    Raises:
+        SourceError: seconds and milliseconds are mixed; or dates may begin with the month or with the day.
+    """
     if isinstance(texts.dtype, pd.DatetimeTZDtype) or texts.dtype.kind == "M":
         return pd.Series(_seconds(pd.DatetimeIndex(pd.to_datetime(texts, utc=True))), texts.index)
     numbers = pd.to_numeric(texts, errors="coerce")
     no_number = ~np.isfinite(numbers.to_numpy(dtype=np.float64))
-    if not no_number.any():
+    dates = _dates(texts, column) if no_number.any() else None
+    if dates is None or no_number.sum() < dates.isna().sum():
         _check_unit(numbers, texts, column)
-        return _whole(numbers)
-    dates = _dates(texts, column)
-    if dates.isna().any():
-        bad = texts[no_number if no_number.sum() < dates.isna().sum() else dates.isna()]
-        raise column.error(bad, "is no time", f"accepted are {ACCEPTED}")
-    return pd.Series(_seconds(dates), texts.index)
+        return _whole(numbers.mask(no_number))
+    return pd.Series(_seconds(dates), texts.index).mask(dates.isna())
 
 
 def look_like_times(values: pd.Series) -> bool:

@@ -10,12 +10,26 @@ from recbole.evaluator.collector import DataStruct
 from recbole.evaluator.register import metric_information, metrics_dict
 
 from recbole_tslrec.sequential.ranking import hits
-from recbole_tslrec.settings import derive
+from recbole_tslrec.settings import ConfigError, derive
 
 
 def needs_ranks_only(metric: str) -> bool:
     """Whether a metric of RecBole (its name in any case) can be had from the rank of one target a row."""
     return list(metric_information[metric.lower()]) == ["rec.topk"]
+
+
+def check_cut_offs(config: Any, items: int) -> None:
+    """Refuse lists longer than all items, which RecBole cannot make; metrics that need ranks only need no lists.
+
+    Raises:
+        ConfigError: ``topk`` is above the number of items.
+    """
+    of_lists = [metric for metric in config["metrics"] if not needs_ranks_only(metric)]
+    if of_lists and max(config["topk"]) > items:
+        raise ConfigError(
+            f"topk {config['topk']} is above the {items:,} items of [{config['dataset']}], and metric [{of_lists[0]}] "
+            "needs lists of that length; lower it, or leave the metric out"
+        )
 
 
 def smaller_is_better(metric: str) -> bool:

@@ -15,6 +15,7 @@ from recbole_tslrec.augmentation.vectors import listed_paths, open_vectors
 from recbole_tslrec.compute import distributed
 from recbole_tslrec.data.dataset import Data
 from recbole_tslrec.data.stage import KIND as DATA
+from recbole_tslrec.evaluation.metrics import check_cut_offs
 from recbole_tslrec.evaluation.settings import EvaluationSettings
 from recbole_tslrec.models.names import parse_model_name
 from recbole_tslrec.pipeline import llm_baselines, stage_0, stage_1, stage_2
@@ -40,6 +41,8 @@ STAGES: dict[str, Callable[[Any], Stage]] = {
     "recommender": stage_2.recommender,
 }
 
+_ORDER = (DATA, *KINDS)
+
 
 def run_stages(
     config: Any, rebuild: Collection[str] = (), stop_after: str | None = None, data: Data | None = None
@@ -59,8 +62,8 @@ def run_stages(
         LLMError: the LLM cannot be loaded; raised before anything is built.
     """
     for kind in (*rebuild, *([stop_after] if stop_after else [])):
-        if kind not in (DATA, *KINDS):
-            raise ValueError(f"stage [{kind}] does not exist; the stages are {', '.join((DATA, *KINDS))}")
+        if kind not in _ORDER:
+            raise ValueError(f"stage [{kind}] does not exist; the stages are {', '.join(_ORDER)}")
     settings = ArtifactSettings.of(config)
     hashes = ContentHashes(settings.artifacts_dir)
     stages = plan(config)
@@ -71,16 +74,19 @@ def run_stages(
         if kind not in kinds:
             what = "rebuild" if kind in rebuild else "stop after"
             raise ValueError(f"{config['model']} has no stage [{kind}] to {what}; it has {', '.join(planned)}")
+    for kind in rebuild:
+        if stop_after and _ORDER.index(kind) > _ORDER.index(stop_after):
+            raise ValueError(f"stage [{kind}] comes after [{stop_after}]: rebuild an earlier one, or stop later")
     # before the dataset is loaded: a wrong path is known at once
     given = given_artifacts(llm_baselines.upstream(config), hashes)
-    last = -1 if stop_after == DATA else KINDS.index(stop_after or KINDS[-1])
-    stages = _up_to(stages, last)
+    stages = _up_to(stages, stop_after)
     store = Store(Path(settings.artifacts_dir) / config["dataset"])
     distributed.join(config["device"])
     data = data or Data(stage_0.data_config(llm_baselines.upstream(config)), settings.artifacts_dir, DATA in rebuild)
+    check_cut_offs(config, len(data.item_tokens))
     run = Run(config, data, store, hashes, rebuild, given, planned=planned)
     _run(run, stages)
-    if last == len(KINDS) - 1:
+    if stop_after in (None, KINDS[-1]):
         _evaluate(run)
     return run
 
@@ -131,11 +137,11 @@ def _check_reads_vectors(config: Any, upstream: Any) -> None:
         )
 
 
-def _up_to(stages: Sequence[Stage], last: int) -> list[Stage]:
+def _up_to(stages: Sequence[Stage], last: str | None) -> list[Stage]:
     """The stages up to a kind; if that is not the evaluation, without what only the evaluation would read."""
-    stages = [stage for stage in stages if KINDS.index(stage.kind) <= last]
-    if last == len(KINDS) - 1:
-        return stages
+    if last in (None, KINDS[-1]):
+        return list(stages)
+    stages = [stage for stage in stages if _ORDER.index(stage.kind) <= _ORDER.index(last)]
     needed: set[str] = set()
     for stage in reversed(stages):
         if stage.kind == stages[-1].kind or stage.name in needed:

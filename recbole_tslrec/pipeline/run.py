@@ -25,11 +25,17 @@ def known_paths(key: str, value: Any) -> None:
         raise ConfigError(f"{key} must be a path or a list of several, not [{value}]")
 
 
+def folder_name(key: str, value: Any) -> None:
+    """Refuse what names no folder."""
+    if not isinstance(value, str | Path) or not str(value).strip():
+        raise ConfigError(f"{key} must be the name of a folder, not [{value}]")
+
+
 @dataclass(frozen=True)
 class ArtifactSettings(Settings):
     """Where artifacts lie, and which are given."""
 
-    artifacts_dir: str = setting(neutral="where artifacts are stored")
+    artifacts_dir: str = setting(neutral="where artifacts are stored", check=folder_name)
     """(str) The folder of the stages' results, one sub-folder per dataset."""
     knowledge_path: str | Sequence[str] | None = setting(
         neutral="what is given enters the recipe as a parent, by its content", check=known_paths

@@ -197,8 +197,12 @@ def main(argv: Sequence[str]) -> None:
         type=Path,
         help="vectors by the encoder whose vectors were in knowledge_path, in any file that it takes",
     )
-    parser.add_argument("--skip_bad", action="store_true", help="leave out items that cannot be added, and count them")
+    parser.add_argument(
+        "--skip_bad", action="store_true", help="leave out lines of --items that cannot be added, and count them"
+    )
     given = parser.parse_args(argv)
+    if given.vectors and given.skip_bad:
+        parser.error("--skip_bad leaves out lines of --items; a file of vectors is read as a whole")
     model_folder = chosen_model_folder(given.model_folder)
     folder = (
         extend_with_vectors(model_folder, given.vectors)

@@ -1,16 +1,17 @@
 """Histories of users as people have them: one a line with all its items, or one interaction a line."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from recbole_tslrec.data.columns import COLUMNS, ROLES, choose
 from recbole_tslrec.data.content import SourceError
 from recbole_tslrec.data.identifiers import MISSING, Column
-from recbole_tslrec.data.times import read_times
+from recbole_tslrec.data.times import parse_times
 from recbole_tslrec.serving.input_records import Record, as_token, read_records
 
 _TIMES = ("times", "timestamps")
@@ -50,7 +51,8 @@ def given_histories(histories: Mapping[str, Sequence[Any]]) -> list[History]:
 
 
 def _given(user: str, items: Any) -> History:
-    if isinstance(items, str) or not isinstance(items, Iterable):  # a text would be taken for its letters
+    # a text would be taken for its letters, and a set has no order
+    if isinstance(items, str | Set | Mapping) or not isinstance(items, Iterable):
         return History(f"user {user!r}", user, fault=f"has no list of items, but {items!r}")
     return History(f"user {user!r}", user, list(items))
 
@@ -64,7 +66,7 @@ def read_histories(source: Path) -> Iterator[History]:
             they are in the order of the file.
 
     Raises:
-        SourceError: the file cannot be read, it is not clear which columns are which, or a time is none.
+        SourceError: the file cannot be read, or it is not clear which columns are which or what the times mean.
     """
     first = next((record for _, record in read_records(source, LISTS) if isinstance(record, dict)), {})
     columns = _interaction_columns(source, list(first))
@@ -149,7 +151,9 @@ def _read_interactions(source: Path, columns: Sequence[str]) -> Iterator[History
     if len(columns) == 3 and len(frame):
         unit = places[0].partition(" ")[0]
         numbers = [int(place.rpartition(" ")[2]) for place in places]
-        times = read_times(frame["time"].set_axis(numbers), Column(source, columns[2], unit))
-        frame = frame.assign(time=times.to_numpy()).sort_values("time", kind="stable")
+        times = parse_times(frame["time"].set_axis(numbers), Column(source, columns[2], unit)).to_numpy()
+        for place in frame["place"][np.isnan(times)]:
+            yield History(place, "", fault="has a time that is none")
+        frame = frame.assign(time=times).dropna(subset="time").sort_values("time", kind="stable")
     for user, of_user in frame.groupby("user", sort=False):
         yield History(f"{of_user['place'].iloc[0]} (user {user!r})", str(user), of_user["item"].tolist())

@@ -6,7 +6,7 @@ import pytest
 
 from recbole_tslrec.data.content import SourceError
 from recbole_tslrec.data.identifiers import Column
-from recbole_tslrec.data.times import look_like_times, read_times, span_of, unit_of
+from recbole_tslrec.data.times import look_like_times, parse_times, read_times, span_of, unit_of
 
 COLUMN = Column("given.csv", "when")
 SECONDS = 1_600_540_400  # 2020-09-19T18:33:20Z, a Saturday
@@ -65,6 +65,13 @@ def test_a_missing_time_is_never_filled_in(nothing: object) -> None:
 def test_what_is_no_time_is_named_with_what_would_be_one(good: str, bad: str) -> None:
     with pytest.raises(SourceError, match=rf"line 4: column \[when\] is no time: \[{bad}\]; accepted are numbers"):
         read_times(series(good, good, bad), COLUMN)
+
+
+@pytest.mark.parametrize(("good", "number"), [("12", 12), ("1970-01-02", 86_400)])
+def test_a_value_in_another_form_than_most_is_left_open(good: str, number: int) -> None:
+    found = parse_times(series(good, "noon", good), COLUMN)
+    assert found.isna().tolist() == [False, True, False]
+    assert found.iloc[0] == found.iloc[2] == number
 
 
 def test_dates_that_may_begin_with_day_or_month_are_refused() -> None:

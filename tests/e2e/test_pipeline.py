@@ -20,6 +20,7 @@ from recbole_tslrec.pipeline.run import Run
 from recbole_tslrec.pipeline.stage import KINDS
 from recbole_tslrec.result import Result, StageResult
 from recbole_tslrec.serving.extend import extend_knowledge
+from recbole_tslrec.settings import ConfigError
 from recbole_tslrec.store.artifacts import ArtifactError, open_artifact
 from recbole_tslrec.training import recommender
 from tests.conftest import walks
@@ -170,6 +171,18 @@ def test_data_stage_is_rebuilt_and_stopped_after_by_its_name(
 def test_unknown_stage_is_refused(make_config: MakeConfig) -> None:
     with pytest.raises(ValueError, match=r"stage \[sfd\] does not exist; the stages are data, backbone, "):
         run_stages(make_config("TSLRecSASRec"), stop_after="sfd")
+
+
+@pytest.mark.parametrize("folder", ["", " ", None])
+def test_artifacts_need_a_folder(make_config: MakeConfig, folder: str | None) -> None:
+    """An empty name would be the working folder."""
+    with pytest.raises(ConfigError, match=r"artifacts_dir must be the name of a folder, not \["):
+        run_stages(make_config("SASRec", artifacts_dir=folder))
+
+
+def test_a_stage_to_rebuild_that_is_not_reached_is_refused(make_config: MakeConfig) -> None:
+    with pytest.raises(ValueError, match=r"stage \[evaluation\] comes after \[backbone\]: rebuild an earlier one"):
+        run_stages(make_config("TSLRecSASRec"), ("evaluation",), stop_after="backbone")
 
 
 def test_knowledge_path_starts_from_an_export_of_another_run(make_config: MakeConfig, tmp_path: Path) -> None:

@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from recbole_tslrec.evaluation.metrics import figures, figures_of_rows, needs_ranks_only
+from recbole_tslrec.evaluation.metrics import check_cut_offs, figures, figures_of_rows, needs_ranks_only
+from recbole_tslrec.settings import ConfigError
 
 RANKS = np.array([1, 3, 6, 11, 10**6])
 
@@ -36,3 +37,11 @@ def test_metrics_that_need_more_than_ranks_are_left_out(make_config):
     assert [needs_ranks_only(name) for name in ("NDCG", "ItemCoverage", "GAUC")] == [True, False, False]
     config = make_config("SASRec", metrics=["ItemCoverage", "Hit"], valid_metric="Hit@10")
     assert set(figures(config, RANKS)) == set(figures_of_rows(config, RANKS)) == {"hit@5", "hit@10"}
+
+
+def test_lists_longer_than_all_items_are_refused_where_a_metric_needs_them(make_config):
+    check_cut_offs(make_config("SASRec", topk=[10, 40]), 30)
+    counting = make_config("SASRec", topk=[10, 40], metrics=["NDCG", "ItemCoverage"], valid_metric="NDCG@10")
+    check_cut_offs(counting, 40)
+    with pytest.raises(ConfigError, match=r"topk \[10, 40\] is above the 30 items .* metric \[ItemCoverage\]"):
+        check_cut_offs(counting, 30)

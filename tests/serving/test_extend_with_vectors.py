@@ -126,6 +126,12 @@ def test_the_command_gives_what_the_function_gives(
 # Bad input
 
 
+def test_bad_vectors_cannot_be_left_out(former: Artifact, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main([f"--model_folder={former.folder}", "--vectors=new.parquet", "--skip_bad"])
+    assert "--skip_bad leaves out lines of --items; a file of vectors is read as a whole" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("vectors", "message"),
     [
