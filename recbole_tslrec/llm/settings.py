@@ -37,6 +37,21 @@ class ScratchSettings(Settings):
     scratch_context_length: int = setting()
     """(int) Longest prompt, in tokens."""
 
+    def check_sizes(self) -> None:
+        """Refuse sizes of which no LLM can be made.
+
+        Raises:
+            ConfigError: one is no whole number above 0, or the width does not suit the heads.
+        """
+        for key, value in self.values().items():
+            positive_integer(key, value)
+        pairs = 2 * self.scratch_heads  # rotary embeddings turn pairs of a head's numbers
+        if self.scratch_hidden_size % pairs:
+            raise ConfigError(
+                f"scratch_hidden_size [{self.scratch_hidden_size}] must be a multiple of {pairs}, twice scratch_heads "
+                f"[{self.scratch_heads}]"
+            )
+
 
 @dataclass(frozen=True)
 class LLMSettings(Settings):
@@ -75,9 +90,13 @@ class LLMSettings(Settings):
         return named_dtype(self.llm_dtype, self.device)
 
     def check(self) -> None:
-        """Refuse a quantised ``scratch``."""
-        if self.is_scratch and self.llm_quantization != "none":
-            raise ConfigError("llm_quantization does not apply to scratch, which is trained in full; set it to none")
+        """Refuse a quantised ``scratch``, and one of sizes that cannot be."""
+        if self.is_scratch:
+            self.scratch.check_sizes()
+            if self.llm_quantization != "none":
+                raise ConfigError(
+                    "llm_quantization does not apply to scratch, which is trained in full; set it to none"
+                )
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,8 @@ MakeConfig = Callable[..., Any]
         ("llm_dtype", "float7", r"llm_dtype \[float7\] is not one of auto, float32, bfloat16, float16"),
         ("llm_quantization", "3bit", r"llm_quantization \[3bit\] is not one of none, 8bit, 4bit"),
         ("llm_quantization", "8bit", "llm_quantization does not apply to scratch"),
+        ("scratch_layers", 0, r"scratch_layers must be a whole number above 0, not \[0\]"),
+        ("scratch_hidden_size", 18, r"scratch_hidden_size \[18\] must be a multiple of 4, twice scratch_heads \[2\]"),
     ],
 )
 def test_a_wrong_value_is_refused_with_the_key_and_what_it_may_be(
