@@ -14,7 +14,7 @@ from recbole_tslrec.evaluation.result_files import METRICS, TARGETS
 from recbole_tslrec.models.names import parse_model_name
 from recbole_tslrec.pipeline.run import Run
 from recbole_tslrec.pipeline.stage import name_of
-from recbole_tslrec.store.files import write_json
+from recbole_tslrec.store.files import room_for, write_json
 
 GIVEN, REUSED, BUILT = "given", "reused", "built"
 _OF_THE_LLM = ("llm_name_or_path", "sft_epochs")
@@ -124,8 +124,9 @@ class Result:
     def write(self, path: str | Path) -> None:
         """Write the result as JSON."""
         path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(path, asdict(self))
+        with room_for(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_json(path, asdict(self))
 
     def table(self) -> str:
         """A table of the metrics on the test items, and one of the stages."""

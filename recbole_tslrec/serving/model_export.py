@@ -22,7 +22,7 @@ from recbole_tslrec.serving.score_comparison import (
     scoring_of,
 )
 from recbole_tslrec.serving.table_files import WRITERS, ItemTable, read_table
-from recbole_tslrec.store.files import share
+from recbole_tslrec.store.files import room_for, share
 
 # the packages that a format needs
 FORMATS: dict[str, tuple[str, ...]] = {
@@ -80,7 +80,7 @@ def export_model(model: torch.nn.Module, tokens: list[str], max_length: int, for
         ExportError: as :func:`export`.
     """
     scoring_of(model)  # refuses a model without an item table
-    with tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as folder:
+    with room_for(output), tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as folder:
         temporary = Path(folder) / f"export.{format}"
         if format == "onnx":
             from recbole_tslrec.serving.onnx_export import write_onnx

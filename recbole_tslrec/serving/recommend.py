@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
@@ -25,7 +24,7 @@ from recbole_tslrec.serving.model_folder import add_model_folder, chosen_model_f
 from recbole_tslrec.serving.recall_sample import RecallSample
 from recbole_tslrec.serving.saved_model import LLM_KINDS, SavedModel, check_knows_items_only, load_model
 from recbole_tslrec.store.artifacts import open_artifact
-from recbole_tslrec.store.files import beside
+from recbole_tslrec.store.files import written_whole
 
 _OF_TABLES = (".csv", ".tsv", ".parquet", ".feather")
 Recommendation = list[tuple[str, float]]  # item tokens and their scores, best first
@@ -249,8 +248,7 @@ def recommend_file(
     sample, histories = RecallSample(total - len(bad)), _without(read_histories(source), bad)
     watched = histories if index is None else sample.watch(histories)
     ranked = rank_items(saved, watched, k, mask_history, batch_size, best_items)
-    temporary = beside(output, f"{os.getpid()}.tmp")  # another process may write to the same place
-    with temporary.open("w", encoding="utf-8") as file:
+    with written_whole(output) as temporary, temporary.open("w", encoding="utf-8") as file:
         for user, best in tqdm(ranked, "Recommend", total - len(bad), unit="user", disable=not sys.stderr.isatty()):
             line: dict[str, Any] = {
                 "user": user,
@@ -259,7 +257,6 @@ def recommend_file(
             }
             file.write(json.dumps(line, ensure_ascii=False) + "\n")
             sample.add(user, line["items"])
-    os.replace(temporary, output)
     if index is not None:
         exact = rank_items(saved, sample.histories, k, mask_history, batch_size)
         recall = sample.recall((user, [item for item, _ in best]) for user, best in exact)

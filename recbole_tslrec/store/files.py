@@ -66,8 +66,24 @@ def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 @contextmanager
-def room_for(folder: Path) -> Iterator[None]:
-    """Say of a full disk which folder was to be written, and what to do.
+def written_whole(path: Path) -> Iterator[Path]:
+    """A name to write a file under, which becomes ``path`` at the end, and is deleted after an error.
+
+    Raises:
+        OSError: the disk is full.
+    """
+    temporary = beside(path, f"{os.getpid()}.tmp")  # another process may write to the same place
+    try:
+        with room_for(path):
+            yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def room_for(path: Path) -> Iterator[None]:
+    """Say of a full disk which file or folder was to be written, and what to do.
 
     Raises:
         OSError: the disk is full.
@@ -79,7 +95,7 @@ def room_for(folder: Path) -> Iterator[None]:
             raise
         raise OSError(
             error.errno,
-            f"no room for {folder} on its disk; free some, then run the same command: it goes on from there",
+            f"no room for {path} on its disk; free some, then run the same command: finished stages are reused",
         ) from error
 
 
